@@ -1,0 +1,50 @@
+# Two commands set everything up and may come in either order:
+#   make demo   the whole story on bundled market data
+#   make test   every test
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-thorough lint types docs bench lock clean
+
+demo: $(READY)
+	$(BIN)/skatra demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 -q
+
+test-thorough: $(READY)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench_splits.py
+
+# The one rule that makes the environment: hashed versions first, then skatra itself.
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Versions and hashes for every platform; no address of any index goes into the file.
+lock:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install -q --disable-pip-version-check uv
+	.uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate -q \
+		--python-version 3.11 --all-extras --group build pyproject.toml -o requirements.lock
+	@! grep -n '://' requirements.lock
+
+clean:
+	rm -rf $(VENV) .uv docs/_build skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,92 @@
+"""Errors raised by skatra.
+
+Each subclasses the builtin that users already catch::
+
+    SkatraError
+    ├── LabelTimesError      (ValueError)         label times that cannot be used
+    ├── LeakageError         (ValueError)         an audit found leaking rows
+    ├── BarsError            (ValueError)         bars that cannot be trusted
+    ├── EmptyDataError       (ValueError)         nothing to work on
+    ├── MissingDependencyError (ImportError)      an optional extra is not installed
+    └── DatabaseError        (RuntimeError)
+        ├── DatabaseNotFoundError (FileNotFoundError)
+        ├── DatabaseCorruptError
+        ├── SchemaVersionError
+        ├── DiskFullError    (OSError)
+        ├── PoolTimeoutError (TimeoutError)
+        ├── PoolClosedError
+        └── PoolForkedError
+"""
+
+__all__ = [
+    "BarsError",
+    "DatabaseCorruptError",
+    "DatabaseError",
+    "DatabaseNotFoundError",
+    "DiskFullError",
+    "EmptyDataError",
+    "LabelTimesError",
+    "LeakageError",
+    "MissingDependencyError",
+    "PoolClosedError",
+    "PoolForkedError",
+    "PoolTimeoutError",
+    "SchemaVersionError",
+    "SkatraError",
+]
+
+
+class SkatraError(Exception):
+    """Base class of every error that skatra raises on purpose."""
+
+
+class LabelTimesError(SkatraError, ValueError):
+    """Label times are missing, malformed or do not fit the data."""
+
+
+class LeakageError(SkatraError, ValueError):
+    """Training rows carry labels that overlap test labels."""
+
+
+class BarsError(SkatraError, ValueError):
+    """Bars are unsorted, duplicated, inconsistent or not finite."""
+
+
+class EmptyDataError(SkatraError, ValueError):
+    """There are no rows to work on."""
+
+
+class MissingDependencyError(SkatraError, ImportError):
+    """An optional extra is needed and not installed."""
+
+
+class DatabaseError(SkatraError, RuntimeError):
+    """The database cannot do what was asked."""
+
+
+class DatabaseNotFoundError(DatabaseError, FileNotFoundError):
+    """There is no database file at the path."""
+
+
+class DatabaseCorruptError(DatabaseError):
+    """The file is no database, or its content fails a checksum."""
+
+
+class SchemaVersionError(DatabaseError):
+    """The database was written by a newer skatra."""
+
+
+class DiskFullError(DatabaseError, OSError):
+    """The disk is full; nothing of the write was kept."""
+
+
+class PoolTimeoutError(DatabaseError, TimeoutError):
+    """No connection came free in time; the message names the holders."""
+
+
+class PoolClosedError(DatabaseError):
+    """The pool was closed."""
+
+
+class PoolForkedError(DatabaseError):
+    """The process was forked while a connection was in use."""
