@@ -1,1 +1,22 @@
-"""retraining."""
+"""Tune, validate, size, judge and publish a LightGBM model."""
+
+from skatra.retraining._config import RetrainConfig
+from skatra.retraining._demo import DemoResult, run_demo
+from skatra.retraining._figures import require_report_libraries
+from skatra.retraining._registry import load_model, read_card
+from skatra.retraining._report import write_report
+from skatra.retraining._result import RetrainResult
+from skatra.retraining._retrain import STAGES, retrain
+
+__all__ = [
+    "STAGES",
+    "DemoResult",
+    "RetrainConfig",
+    "RetrainResult",
+    "load_model",
+    "read_card",
+    "require_report_libraries",
+    "retrain",
+    "run_demo",
+    "write_report",
+]

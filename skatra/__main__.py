@@ -1,0 +1,5 @@
+"""``python -m skatra``."""
+
+from skatra.cli import main
+
+main()

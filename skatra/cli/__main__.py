@@ -1,0 +1,5 @@
+"""``python -m skatra.cli``."""
+
+from skatra.cli import main
+
+main()

@@ -1,0 +1,146 @@
+"""What a retraining run does, as one frozen object."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from skatra.typing import Span
+
+DEFAULT_GRID: Mapping[str, Sequence[Any]] = {
+    "num_leaves": (7, 15),
+    "min_child_samples": (50, 200),
+    "reg_lambda": (0.0, 10.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainConfig:
+    """Settings of :func:`retrain`.
+
+    Parameters
+    ----------
+    database : path-like
+        The SQLite database that holds the bars.
+    models : path-like
+        Folder in which models are published.
+    symbols : sequence of str, optional
+        Symbols to learn from; all by default.
+    feature_set : str, default="base"
+        "base" is computed from the bars; any other name must be stored.
+    label_set : str, default="triple_barrier"
+        "triple_barrier" is computed from the bars; any other name must be stored.
+    max_holding : int, default=20
+        Bars after which the time barrier closes a position.
+    barrier_width : float, default=1.0
+        Profit and stop barriers, in standard deviations of the return over
+        ``max_holding`` bars.
+    n_splits : int, default=5
+        Folds of every purged cross-validation.
+    embargo : span, default="5D"
+        Span after each test block in which no training row may start.
+    holdout : float, default=0.25
+        Last share of the rows, in time, that only the gate sees.
+    param_grid : mapping of str to sequence
+        LightGBM parameters to search.
+    n_estimators : int, default=100
+        Trees of every model.
+    learning_rate : float, default=0.05
+        Shrinkage of every model.
+    kelly_multiplier : float, default=0.25
+        Share of full Kelly staked.
+    side : {"both", "long", "short"}, default="both"
+        Sides on which positions may be opened.
+    max_position : float, default=1.0
+        Largest absolute position, as a fraction of capital.
+    cost : float, default=0.0002
+        Cost of turning over one unit of capital once (0.0002 is 2 basis points).
+    confidence : float, default=0.95
+        One-sided confidence of the gate's lower bound.
+    seed : int, default=7
+        Seed of LightGBM, the shuffled folds and the bootstrap.
+    n_jobs : int, default=1
+        Processes used; the figures do not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range; the message names the parameter.
+
+    Examples
+    --------
+    >>> from skatra.retraining import RetrainConfig
+    >>> config = RetrainConfig(database="market.db", models="models", n_splits=3)
+    >>> config.n_splits, config.embargo
+    (3, '5D')
+    """
+
+    database: Path | str
+    models: Path | str
+    symbols: Sequence[str] | None = None
+    feature_set: str = "base"
+    label_set: str = "triple_barrier"
+    max_holding: int = 20
+    barrier_width: float = 1.0
+    n_splits: int = 5
+    embargo: Span = "5D"
+    holdout: float = 0.25
+    param_grid: Mapping[str, Sequence[Any]] = field(
+        default_factory=lambda: dict(DEFAULT_GRID)
+    )
+    n_estimators: int = 100
+    learning_rate: float = 0.05
+    kelly_multiplier: float = 0.25
+    side: Literal["both", "long", "short"] = "both"
+    max_position: float = 1.0
+    cost: float = 0.0002
+    confidence: float = 0.95
+    seed: int = 7
+    n_jobs: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run could use."""
+        _at_least("max_holding", self.max_holding, 1)
+        _at_least("n_splits", self.n_splits, 2)
+        _at_least("n_estimators", self.n_estimators, 1)
+        _between("barrier_width", self.barrier_width, 0.0, float("inf"))
+        _between("holdout", self.holdout, 0.0, 1.0)
+        _between("learning_rate", self.learning_rate, 0.0, float("inf"))
+        _between("kelly_multiplier", self.kelly_multiplier, 0.0, float("inf"))
+        _between("max_position", self.max_position, 0.0, float("inf"))
+        _between("confidence", self.confidence, 0.5, 1.0)
+        if not 0.0 <= self.cost < 1.0:
+            msg = f"cost must be in [0, 1), got {self.cost!r}."
+            raise ValueError(msg)
+        if self.side not in ("both", "long", "short"):
+            msg = f"side must be 'both', 'long' or 'short', got {self.side!r}."
+            raise ValueError(msg)
+        if self.n_jobs == 0:
+            msg = "n_jobs must not be 0; use -1 for every core."
+            raise ValueError(msg)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings that decide the result, ready for JSON.
+
+        Paths and ``n_jobs`` are left out: they do not change any figure.
+        """
+        skipped = {"database", "models", "n_jobs"}
+        values = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped
+        }
+        values["param_grid"] = {k: list(v) for k, v in self.param_grid.items()}
+        values["symbols"] = None if self.symbols is None else list(self.symbols)
+        values["embargo"] = str(self.embargo)
+        return values
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        msg = f"{name} must be an integer of at least {least}, got {value!r}."
+        raise ValueError(msg)
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    if not low < value < high:
+        msg = f"{name} must lie strictly between {low:g} and {high:g}, got {value!r}."
+        raise ValueError(msg)

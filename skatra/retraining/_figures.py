@@ -1,0 +1,238 @@
+"""Figures of the report: SVG whose colours follow the page's light or dark theme."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skatra.exceptions import MissingDependencyError
+from skatra.retraining._evaluation import Backtest
+from skatra.retraining._steps import FORWARD, NAIVE, PURGED, OutOfFold
+
+# Each colour name stands for one hex code that matplotlib writes into the SVG and
+# that is then replaced by a CSS variable, so one drawing serves both themes.
+_SENTINELS = {
+    name: f"#0102{number:02x}"
+    for number, name in enumerate(
+        ("ink", "muted", "grid", "naive", "forward", "purged", "train", "gap", "accent")
+    )
+}
+_SPLITTER_COLOUR = {NAIVE: "naive", FORWARD: "forward", PURGED: "purged"}
+
+
+def require_report_libraries() -> None:
+    """Raise now, before any work, if the report's libraries are missing."""
+    try:
+        import jinja2
+        import matplotlib as mpl
+    except ImportError as error:
+        msg = (
+            f"the report needs matplotlib and jinja2 ({error.name} is missing). "
+            "Install skatra[plot], or pass --no-report."
+        )
+        raise MissingDependencyError(msg) from error
+    del jinja2, mpl
+
+
+@contextmanager
+def _axes(rows: int = 1, height: float = 2.9, **options: Any) -> Iterator[Any]:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "none",
+        "font.size": 10,
+        "text.color": _SENTINELS["ink"],
+        "axes.labelcolor": _SENTINELS["muted"],
+        "axes.edgecolor": _SENTINELS["grid"],
+        "xtick.color": _SENTINELS["muted"],
+        "ytick.color": _SENTINELS["muted"],
+        "grid.color": _SENTINELS["grid"],
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+    }
+    with rc_context(style):
+        figure = Figure(figsize=(5.2, height), layout="constrained")
+        figure.patch.set_visible(False)
+        axes = figure.subplots(rows, 1, **options)
+        for ax in np.atleast_1d(axes):
+            ax.patch.set_visible(False)
+        yield axes
+
+
+def _svg(axes: Any, name: str, description: str) -> str:
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    figure = np.atleast_1d(axes)[0].figure
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for colour, code in _SENTINELS.items():
+        svg = svg.replace(code, f"var(--{colour})")
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt" ', "", svg, count=1)
+    label = f'role="img" aria-label="{description}" '
+    return svg.replace("<svg ", f"<svg {label}", 1)
+
+
+def _colour(name: str) -> str:
+    return _SENTINELS[name]
+
+
+def leak_figure(results: tuple[OutOfFold, ...], name: str) -> str:
+    """Draw the AUC that each splitter reports for one and the same model."""
+    with _axes(height=2.1) as ax:
+        aucs = [result.auc for result in results]
+        colours = [_colour(_SPLITTER_COLOUR[result.name]) for result in results]
+        places = np.arange(len(results))[::-1]
+        ax.barh(places, aucs, color=colours, height=0.6)
+        for place, value in zip(places, aucs, strict=True):
+            ax.text(value + 0.008, place, f"{value:.3f}", va="center")
+        ax.axvline(0.5, color=_colour("ink"), linewidth=1, linestyle="--")
+        ax.set_yticks(places, [result.name for result in results])
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlim(0.4, max(0.9, *aucs) + 0.05)
+        ax.set_xlabel("out-of-fold ROC AUC (0.5: no information)")
+        ax.grid(visible=False, axis="y")
+        return _svg(ax, f"{name}-leak", "ROC AUC by splitter")
+
+
+def promise_figure(equities: Mapping[str, "pd.Series[float]"], name: str) -> str:
+    """Draw the equity that each splitter's out-of-fold positions promise."""
+    with _axes() as ax:
+        for splitter, equity in equities.items():
+            ax.plot(
+                equity.index,
+                equity.to_numpy(),
+                color=_colour(_SPLITTER_COLOUR[splitter]),
+                label=f"{splitter}: x{equity.iloc[-1]:,.2f}",
+            )
+        ax.set_yscale("log")
+        _plain_log_ticks(ax)
+        ax.set_ylabel("capital (log scale)")
+        ax.legend(loc="upper left", fontsize=9)
+        return _svg(ax, f"{name}-promise", "Equity promised by each splitter")
+
+
+def _plain_log_ticks(ax: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    low, high = ax.get_ylim()
+    subs = (1.0,) if high / low > 100 else (1.0, 2.0, 5.0)
+    if high / low < 4:
+        ax.set_yscale("linear")
+        return
+    ax.yaxis.set_major_locator(LogLocator(base=10, subs=subs))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def equity_figure(book: Backtest, name: str) -> str:
+    """Draw held-out equity over its drawdown."""
+    with _axes(2, 3.3, sharex=True, height_ratios=(2, 1)) as (top, bottom):
+        equity, drawdown = book.equity, book.drawdown
+        top.plot(equity.index, equity.to_numpy(), color=_colour("purged"))
+        top.axhline(1.0, color=_colour("ink"), linewidth=0.8, linestyle="--")
+        top.set_ylabel("capital")
+        top.ticklabel_format(axis="y", useOffset=False)
+        bottom.fill_between(
+            drawdown.index,
+            -100 * np.abs(drawdown.to_numpy()),
+            0.0,
+            color=_colour("naive"),
+            alpha=0.6,
+            linewidth=0,
+        )
+        bottom.set_ylabel("drawdown, %")
+        return _svg((top, bottom), f"{name}-equity", "Held-out equity and drawdown")
+
+
+def splits_figure(
+    splits: list[tuple[Any, Any]], t0: pd.DatetimeIndex, name: str
+) -> str:
+    """Draw which rows each purged fold trains on, tests and drops, along time."""
+    from matplotlib.patches import Patch
+
+    with _axes(height=2.4) as ax:
+        times = np.asarray(t0.tz_localize(None).as_unit("ns").asi8, dtype=np.int64)
+        for fold, (train, test) in enumerate(splits):
+            state = np.full(len(times), 2)
+            state[train], state[test] = 0, 1
+            for value, colour in enumerate(("train", "accent", "gap")):
+                rows = np.unique(times[state == value])
+                _bars(ax, fold, rows, np.unique(times), _colour(colour))
+        ax.set_yticks(range(len(splits)), [f"fold {i + 1}" for i in range(len(splits))])
+        ax.invert_yaxis()
+        ax.tick_params(axis="y", length=0)
+        ax.grid(visible=False)
+        ax.xaxis_date()
+        ax.autoscale()
+        names = {"train": "train", "test": "accent", "purged or embargoed": "gap"}
+        ax.legend(
+            handles=[Patch(color=_colour(c), label=n) for n, c in names.items()],
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1.2),
+            ncols=3,
+            fontsize=9,
+        )
+        return _svg(ax, f"{name}-splits", "Purged folds along time")
+
+
+def _bars(ax: Any, fold: int, mine: Any, grid: Any, colour: str) -> None:
+    """Draw the runs of consecutive times as one bar each."""
+    if len(mine) == 0:
+        return
+    places = np.searchsorted(grid, mine)
+    starts = np.flatnonzero(np.diff(places, prepend=-2) != 1)
+    stops = np.append(starts[1:], len(places)) - 1
+    edges = np.append(grid, grid[-1])
+    days = 86_400 * 10**9
+    spans = [
+        (grid[places[a]] / days, (edges[places[b] + 1] - grid[places[a]]) / days)
+        for a, b in zip(starts, stops, strict=True)
+    ]
+    ax.broken_barh(spans, (fold - 0.36, 0.72), color=colour, linewidth=0)
+
+
+def reliability_figure(reliability: pd.DataFrame, base_rate: float, name: str) -> str:
+    """Draw predicted against realised frequency on the held-out rows."""
+    with _axes() as ax:
+        predicted, observed = reliability["predicted"], reliability["observed"]
+        low = min(predicted.min(), observed.min(), base_rate) - 0.05
+        high = max(predicted.max(), observed.max(), base_rate) + 0.05
+        ax.plot([low, high], [low, high], color=_colour("muted"), linestyle="--")
+        ax.plot(predicted, observed, "o-", color=_colour("purged"), markersize=5)
+        ax.axhline(base_rate, color=_colour("naive"), linewidth=1)
+        ax.text(low, base_rate, " base rate", color=_colour("naive"), va="bottom")
+        ax.set_xlim(low, high)
+        ax.set_ylim(low, high)
+        ax.set_xlabel("predicted probability")
+        ax.set_ylabel("realised frequency")
+        return _svg(ax, f"{name}-reliability", "Reliability on held-out rows")
+
+
+def position_figure(positions: "pd.Series[float]", name: str) -> str:
+    """Draw the distribution of Kelly positions on the held-out rows."""
+    with _axes() as ax:
+        values = positions.to_numpy()
+        reach = max(0.05, float(np.abs(values).max()) * 1.05)
+        ax.hist(values, bins=np.linspace(-reach, reach, 42), color=_colour("purged"))
+        ax.axvline(0.0, color=_colour("ink"), linewidth=0.8, linestyle="--")
+        ax.set_xlabel("position, fraction of capital (short < 0 < long)")
+        ax.set_ylabel("bets")
+        return _svg(ax, f"{name}-positions", "Kelly positions on held-out rows")
+
+
+FigureFunction = Callable[..., str]

@@ -1,0 +1,195 @@
+"""The report: one HTML file that needs no network."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skatra.exceptions import EmptyDataError
+from skatra.retraining._evaluation import BARS_PER_YEAR, backtest_positions
+from skatra.retraining._figures import (
+    equity_figure,
+    leak_figure,
+    position_figure,
+    promise_figure,
+    reliability_figure,
+    require_report_libraries,
+    splits_figure,
+)
+from skatra.retraining._files import write_file
+from skatra.retraining._result import RetrainResult
+from skatra.retraining._steps import NAIVE, PURGED, purged_kfold
+
+FOOTER = (
+    "Positions are fractions of capital at quarter Kelly unless configured otherwise; "
+    "returns are measured against their training mean, so that the market's drift is "
+    "not counted as the model's edge. Past growth does not promise future growth."
+)
+
+
+def write_report(
+    results: RetrainResult | Sequence[RetrainResult],
+    path: Path | str,
+    *,
+    title: str = "Retraining report",
+    introduction: str = "",
+) -> Path:
+    """Write a self-contained HTML report of one or more runs.
+
+    Parameters
+    ----------
+    results : RetrainResult or sequence of RetrainResult
+        One chapter each.
+    path : path-like
+        File to write; it appears whole or not at all.
+    title : str, default="Retraining report"
+    introduction : str, default=""
+        A paragraph under the title.
+
+    Returns
+    -------
+    Path
+        The absolute path of the file.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib or jinja2 is not installed (``skatra[plot]``).
+    EmptyDataError
+        If ``results`` is empty.
+    """
+    require_report_libraries()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    if isinstance(results, RetrainResult):
+        results = [results]
+    if len(results) == 0:
+        msg = "results must hold at least one run, got none."
+        raise EmptyDataError(msg)
+    environment = Environment(
+        loader=PackageLoader("skatra.retraining"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(
+        title=title,
+        introduction=introduction,
+        chapters=[_chapter(result, i) for i, result in enumerate(results)],
+        footer=FOOTER,
+    )
+    target = Path(path).absolute()
+    write_file(target, html.encode())
+    return target
+
+
+def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
+    key = f"run{number}"
+    naive, purged = result.splitter(NAIVE), result.splitter(PURGED)
+    return {
+        "key": key,
+        "result": result,
+        "naive": naive,
+        "purged": purged,
+        "figures": _figures(result, key),
+        "book": _book(result),
+        "lineage": _flat(
+            {
+                "run": result.run_id,
+                "rows": f"{result.data['rows']:,} from {result.data['first_t0'][:10]} "
+                f"to {result.data['last_t0'][:10]}",
+                "held out": f"{result.data['held_out_rows']:,} rows from "
+                f"{result.data['held_out_from'][:10]}; "
+                f"{result.data['purged_at_holdout']} rows purged or embargoed before",
+                "mean uniqueness": f"{result.data['mean_uniqueness']:.3f}",
+                **result.lineage,
+                "settings": ", ".join(
+                    f"{name}={value!r}"
+                    for name, value in result.config.to_dict().items()
+                ),
+            }
+        ),
+    }
+
+
+def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return label and text pairs."""
+    return [
+        (
+            name,
+            ", ".join(f"{k} {v}" for k, v in value.items())
+            if isinstance(value, Mapping)
+            else str(value),
+        )
+        for name, value in values.items()
+    ]
+
+
+def _book(result: RetrainResult) -> list[tuple[str, str]]:
+    scores = result.holdout.scores
+    return [
+        ("AUC", f"{scores['auc']:.3f}"),
+        ("log loss; Brier score", f"{scores['log_loss']:.4f}; {scores['brier']:.4f}"),
+        ("share of positive labels", f"{scores['base_rate']:.3f}"),
+        ("log growth per bet", f"{scores['growth_per_bet']:+.5f}"),
+        ("log growth a year", f"{scores['log_growth_per_year']:+.2%}"),
+        ("volatility a year", f"{scores['volatility_per_year']:.2%}"),
+        ("maximum drawdown", f"{scores['max_drawdown']:.2%}"),
+        ("mean exposure", f"{scores['mean_exposure']:.1%} of capital"),
+        ("turnover a year", f"{scores['turnover_per_year']:.1f} times capital"),
+    ]
+
+
+def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
+    rows, scores = result.rows, result.holdout.scores
+    cv = purged_kfold(result.config)
+    splits = list(cv.split(rows.data, label_times=rows.label_times))
+    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
+    equities = {}
+    for name in (NAIVE, PURGED):
+        position = pd.Series(result.splitter(name).position, index=rows.data.index)
+        equities[name] = backtest_positions(
+            position, rows.label_times, result.bars, cost=result.config.cost
+        ).equity
+    promised = np.log(equities[NAIVE].iloc[-1]) / len(equities[NAIVE]) * BARS_PER_YEAR
+    return [
+        {
+            "title": "How much the splitter lies",
+            "svg": leak_figure(result.splitters, key),
+            "caption": "The same model and data; only the splitter differs.",
+        },
+        {
+            "title": "What each splitter would have promised",
+            "svg": promise_figure(equities, key),
+            "caption": f"Out-of-fold Kelly positions followed bar by bar. Shuffled "
+            f"KFold promises {promised:+.0%} log growth a year.",
+        },
+        {
+            "title": "Where the folds lie",
+            "svg": splits_figure(splits, t0, key),
+            "caption": "Rows along time. Training rows whose label overlaps a test "
+            "label are purged; the embargo drops those that start just after.",
+        },
+        {
+            "title": "Held-out equity and drawdown",
+            "svg": equity_figure(result.holdout.backtest, key),
+            "caption": "The tuned model on rows that nothing before it has seen, "
+            "after cost.",
+        },
+        {
+            "title": "Calibration",
+            "svg": reliability_figure(
+                result.holdout.reliability, scores["base_rate"], key
+            ),
+            "caption": "Held-out rows in ten equal groups. On the dashed line, a "
+            "probability means what it says.",
+        },
+        {
+            "title": "Kelly fractions",
+            "svg": position_figure(result.holdout.positions, key),
+            "caption": "Signed positions of the held-out bets.",
+        },
+    ]

@@ -1,0 +1,121 @@
+"""What a run found, as one object that the terminal, JSON and report all read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from skatra.retraining._config import RetrainConfig
+from skatra.retraining._dataset import Rows
+from skatra.retraining._steps import (
+    NAIVE,
+    PURGED,
+    Holdout,
+    OutOfFold,
+    SearchResult,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainResult:
+    """Everything a run of :func:`retrain` found.
+
+    Attributes
+    ----------
+    title : str
+        What was learned from, for people.
+    config : RetrainConfig
+    rows : Rows
+        The rows that the run learned from.
+    data : dict
+        Counts and dates of the rows.
+    splitters : tuple of OutOfFold
+        The same model under shuffled KFold, TimeSeriesSplit and PurgedKFold.
+    search : SearchResult
+    holdout : Holdout
+    verdict : Verdict
+    bars : DataFrame
+        The bars behind the rows.
+    lineage : dict
+        Data hash, code and package versions, seed.
+    run_id : str
+        Identity of the model: the same data, settings and code give the same id.
+    model_path : Path
+        Folder of the published model.
+    seconds : dict
+        Wall time per stage; the only figures that change between runs.
+    """
+
+    title: str
+    config: RetrainConfig
+    rows: Rows
+    data: Mapping[str, Any]
+    splitters: tuple[OutOfFold, ...]
+    search: SearchResult
+    holdout: Holdout
+    verdict: Verdict
+    bars: pd.DataFrame
+    lineage: Mapping[str, Any]
+    run_id: str
+    model_path: Path
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def splitter(self, name: str) -> OutOfFold:
+        """Return the figures under one splitter."""
+        return next(result for result in self.splitters if result.name == name)
+
+    @property
+    def conclusion(self) -> str:
+        """One honest paragraph."""
+        naive, purged = self.splitter(NAIVE), self.splitter(PURGED)
+        scores = self.holdout.scores
+        edge = purged.auc >= 0.53
+        first = (
+            f"Shuffled KFold reports an AUC of {naive.auc:.3f}; it trains on "
+            f"{naive.leaking_pairs:,} pairs of rows whose labels overlap the test "
+            f"labels. With those rows purged the same model scores {purged.auc:.3f}: "
+            + ("an edge remains." if edge else "no edge.")
+        )
+        second = (
+            f" On held-out rows Kelly stakes {scores['mean_absolute_position']:.1%} of "
+            f"capital on average and earns {scores['log_growth_per_year']:+.2%} log "
+            "growth a year."
+        )
+        third = (
+            " The gate promotes the model."
+            if self.verdict.promoted
+            else f" The gate refuses the model. {self.verdict.reason}"
+        )
+        return first + second + third
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every figure, ready for JSON; the same on every run but ``seconds``."""
+        return {
+            "title": self.title,
+            "run_id": self.run_id,
+            "promoted": self.verdict.promoted,
+            "conclusion": self.conclusion,
+            "data": dict(self.data),
+            "splitters": [result.to_dict() for result in self.splitters],
+            "search": {
+                "best_params": self.search.best_params,
+                "candidates": self.search.table.to_dict(orient="records"),
+            },
+            "holdout": dict(self.holdout.scores),
+            "gate": [
+                {
+                    "name": check.name,
+                    "value": check.value,
+                    "bound": check.bound,
+                    "passed": check.passed,
+                    "sentence": check.sentence,
+                }
+                for check in self.verdict.checks
+            ],
+            "config": self.config.to_dict(),
+            "lineage": dict(self.lineage),
+            "seconds": dict(self.seconds),
+        }

@@ -1,0 +1,390 @@
+"""The steps of a run: compare splitters, search, judge on held-out rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn
+from joblib import Parallel, delayed
+from lightgbm import LGBMClassifier
+from sklearn.base import clone
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, get_scorer, log_loss, roc_auc_score
+from sklearn.model_selection import GridSearchCV, KFold, TimeSeriesSplit
+
+from skatra.metrics import log_growth
+from skatra.model_selection import (
+    PurgedKFold,
+    audit_splits,
+    purged_train_test_split,
+)
+from skatra.retraining._config import RetrainConfig
+from skatra.retraining._dataset import Rows
+from skatra.retraining._evaluation import (
+    BARS_PER_YEAR,
+    Backtest,
+    backtest_positions,
+    block_bootstrap_bound,
+)
+from skatra.sizing import KellyClassifier
+from skatra.typing import FloatArray, Split
+
+NAIVE = "KFold(shuffle=True)"
+FORWARD = "TimeSeriesSplit"
+PURGED = "PurgedKFold"
+
+
+@contextmanager
+def routing() -> Iterator[None]:
+    """Switch scikit-learn's metadata routing on for a block."""
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+def lightgbm_classifier(config: RetrainConfig, **params: Any) -> Any:
+    """Return LightGBM with one deterministic thread per fit."""
+    return LGBMClassifier(
+        n_estimators=config.n_estimators,
+        learning_rate=config.learning_rate,
+        n_jobs=1,
+        random_state=config.seed,
+        deterministic=True,
+        force_row_wise=True,
+        verbose=-1,
+        **params,
+    ).set_fit_request(sample_weight=True)
+
+
+def kelly_classifier(config: RetrainConfig, cv: Any, **params: Any) -> Any:
+    """Return the sized model: LightGBM calibrated out of fold under ``cv``."""
+    return KellyClassifier(
+        lightgbm_classifier(config, **params),
+        kelly_multiplier=config.kelly_multiplier,
+        calibration="sigmoid",
+        cv=cv,
+        side=config.side,
+        benchmark_return="mean",
+        max_position=config.max_position,
+    ).set_fit_request(sample_weight=True)
+
+
+def purged_kfold(config: RetrainConfig) -> PurgedKFold:
+    """Return the run's purged splitter."""
+    return PurgedKFold(config.n_splits, embargo=config.embargo)
+
+
+def fit_rows(model: Any, rows: Rows) -> Any:
+    """Fit a sized model on rows, with everything it can use."""
+    return model.fit(
+        rows.data,
+        rows.target,
+        sample_weight=rows.sample_weight,
+        returns=rows.returns,
+        label_times=rows.label_times,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Out-of-fold predictions under one splitter.
+
+    Attributes
+    ----------
+    name : str
+        The splitter.
+    probability, position : ndarray of shape (n,)
+        NaN where the splitter never tests a row.
+    auc, log_loss, growth_per_bet : float
+        Mean over folds of ROC AUC and log loss; mean log growth per bet.
+    leaking_pairs, leaking_rows : int
+        Train-test pairs whose labels overlap, and training rows in such a pair.
+    train_rows : int
+        Training rows over all folds.
+    """
+
+    name: str
+    probability: FloatArray
+    position: FloatArray
+    auc: float
+    log_loss: float
+    growth_per_bet: float
+    leaking_pairs: int
+    leaking_rows: int
+    train_rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures without the per-row arrays."""
+        return {
+            "splitter": self.name,
+            "auc": self.auc,
+            "log_loss": self.log_loss,
+            "growth_per_bet": self.growth_per_bet,
+            "leaking_pairs": self.leaking_pairs,
+            "leaking_rows": self.leaking_rows,
+            "train_rows": self.train_rows,
+        }
+
+
+def _fit_and_predict(
+    model: Any, rows: Rows, split: Split
+) -> tuple[FloatArray, FloatArray]:
+    train, test = split
+    with routing():
+        fitted = fit_rows(clone(model), rows.take(train))
+    X = rows.data.iloc[test]
+    return fitted.predict_proba(X)[:, 1], fitted.decision_function(X)
+
+
+def out_of_fold(
+    name: str, cv: Any, rows: Rows, model: Any, config: RetrainConfig
+) -> OutOfFold:
+    """Fit the model on every training set of ``cv`` and predict every test set."""
+    with routing():
+        keywords = {"label_times": rows.label_times} if name == PURGED else {}
+        splits = list(cv.split(rows.data, rows.target, **keywords))
+        audit = audit_splits(splits, rows.data, label_times=rows.label_times)
+        results = Parallel(n_jobs=config.n_jobs)(
+            delayed(_fit_and_predict)(model, rows, split) for split in splits
+        )
+    probability = np.full(len(rows), np.nan)
+    position = np.full(len(rows), np.nan)
+    positive = rows.target.to_numpy() > 0
+    aucs, losses = [], []
+    for (_, test), (fold_probability, fold_position) in zip(
+        splits, results, strict=True
+    ):
+        probability[test], position[test] = fold_probability, fold_position
+        aucs.append(roc_auc_score(positive[test], fold_probability))
+        losses.append(log_loss(positive[test], fold_probability, labels=[False, True]))
+    tested = ~np.isnan(position)
+    return OutOfFold(
+        name=name,
+        probability=probability,
+        position=position,
+        auc=float(np.mean(aucs)),
+        log_loss=float(np.mean(losses)),
+        growth_per_bet=float(
+            log_growth(
+                position[tested], rows.returns.to_numpy()[tested], cost=config.cost
+            )
+        ),
+        leaking_pairs=int(audit.n_leaking_pairs),
+        leaking_rows=int(audit.n_leaking_rows),
+        train_rows=int(sum(len(train) for train, _ in splits)),
+    )
+
+
+def compare_splitters(
+    rows: Rows, params: dict[str, Any], config: RetrainConfig
+) -> tuple[OutOfFold, ...]:
+    """Score one model under shuffled KFold, TimeSeriesSplit and PurgedKFold.
+
+    Each splitter also cross-fits the model's calibration, as its user would.
+    """
+    splitters = {
+        NAIVE: KFold(config.n_splits, shuffle=True, random_state=config.seed),
+        FORWARD: TimeSeriesSplit(config.n_splits),
+        PURGED: purged_kfold(config),
+    }
+    return tuple(
+        out_of_fold(name, cv, rows, kelly_classifier(config, cv, **params), config)
+        for name, cv in splitters.items()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The purged grid search.
+
+    Attributes
+    ----------
+    best_params : dict
+        LightGBM parameters with the lowest out-of-fold log loss.
+    table : DataFrame
+        One row per candidate: parameters, mean and std of the log loss.
+    """
+
+    best_params: dict[str, Any]
+    table: pd.DataFrame
+
+
+def search(rows: Rows, config: RetrainConfig) -> SearchResult:
+    """Tune LightGBM by log loss under purged cross-validation."""
+    with routing():
+        found = GridSearchCV(
+            lightgbm_classifier(config),
+            {name: list(values) for name, values in config.param_grid.items()},
+            cv=purged_kfold(config),
+            scoring=get_scorer("neg_log_loss").set_score_request(sample_weight=True),
+            n_jobs=config.n_jobs,
+            refit=False,
+            error_score="raise",
+        ).fit(
+            rows.data,
+            rows.target,
+            sample_weight=rows.sample_weight,
+            label_times=rows.label_times,
+        )
+    results = found.cv_results_
+    table = pd.DataFrame(results["params"]).assign(
+        log_loss=-results["mean_test_score"], std=results["std_test_score"]
+    )
+    return SearchResult(dict(found.best_params_), table.sort_values("log_loss"))
+
+
+def split_holdout(rows: Rows, config: RetrainConfig) -> tuple[Rows, Rows]:
+    """Split off the last share in time; purge and embargo the development rows."""
+    positions = np.arange(len(rows))
+    train, test = purged_train_test_split(
+        positions,
+        label_times=rows.label_times,
+        test_size=config.holdout,
+        embargo=config.embargo,
+    )
+    return rows.take(train), rows.take(test)
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """The tuned model on rows that nothing before it has seen.
+
+    Attributes
+    ----------
+    positions : Series, index (symbol, t0)
+        Signed positions, fractions of capital.
+    probability : Series, same index
+        Calibrated probability of the positive label.
+    backtest : Backtest
+        The positions as one book, bar by bar, after cost.
+    reliability : DataFrame
+        Columns predicted, observed, rows: ten quantile bins of probability.
+    scores : dict
+        AUC, log loss, Brier score, growth per bet and the book's figures.
+    """
+
+    positions: "pd.Series[float]"
+    probability: "pd.Series[float]"
+    backtest: Backtest
+    reliability: pd.DataFrame
+    scores: dict[str, float]
+
+
+def judge_holdout(
+    development: Rows,
+    held_out: Rows,
+    bars: pd.DataFrame,
+    params: dict[str, Any],
+    config: RetrainConfig,
+) -> Holdout:
+    """Fit on the development rows, size the held-out rows and follow the book."""
+    with routing():
+        model = kelly_classifier(config, purged_kfold(config), **params)
+        model.set_params(n_jobs=config.n_jobs)
+        fit_rows(model, development)
+    index = held_out.data.index
+    probability = pd.Series(model.predict_proba(held_out.data)[:, 1], index=index)
+    positions = pd.Series(model.decision_function(held_out.data), index=index)
+    book = backtest_positions(positions, held_out.label_times, bars, cost=config.cost)
+    positive = held_out.target.to_numpy() > 0
+    observed, predicted = calibration_curve(
+        positive, probability, n_bins=10, strategy="quantile"
+    )
+    scores = {
+        "auc": float(roc_auc_score(positive, probability)),
+        "log_loss": float(log_loss(positive, probability, labels=[False, True])),
+        "brier": float(brier_score_loss(positive, probability)),
+        "base_rate": float(positive.mean()),
+        "mean_absolute_position": float(positions.abs().mean()),
+        "growth_per_bet": float(
+            log_growth(positions, held_out.returns, cost=config.cost)
+        ),
+        **book.summary(),
+    }
+    reliability = pd.DataFrame({"predicted": predicted, "observed": observed})
+    return Holdout(positions, probability, book, reliability, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of the gate.
+
+    Attributes
+    ----------
+    name : str
+    value, bound : float
+    passed : bool
+    sentence : str
+        What it means, in words.
+    """
+
+    name: str
+    value: float
+    bound: float
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's decision.
+
+    Attributes
+    ----------
+    promoted : bool
+        True when every check passed.
+    checks : tuple of Check
+    """
+
+    promoted: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why the model was refused, or that it was promoted."""
+        failed = [check.sentence for check in self.checks if not check.passed]
+        return " ".join(failed) if failed else "Every check passed."
+
+
+def gate(leaking_pairs: int, held_out: Holdout, config: RetrainConfig) -> Verdict:
+    """Promote only a leak-free model whose held-out growth is surely positive."""
+    stake = held_out.scores["mean_absolute_position"]
+    growth = held_out.backtest.log_growth.to_numpy()
+    bound = BARS_PER_YEAR * block_bootstrap_bound(
+        growth,
+        block=config.max_holding,
+        confidence=config.confidence,
+        seed=config.seed,
+    )
+    checks = (
+        Check(
+            "leaking pairs",
+            float(leaking_pairs),
+            0.0,
+            leaking_pairs == 0,
+            f"{leaking_pairs} training labels overlap test labels."
+            if leaking_pairs
+            else "No training label overlaps a test label.",
+        ),
+        Check(
+            "mean stake",
+            stake,
+            0.001,
+            stake >= 0.001,
+            "Kelly stakes next to nothing: the calibrated probabilities do not "
+            "move away from the base rate."
+            if stake < 0.001
+            else f"Kelly stakes {stake:.1%} of capital on average.",
+        ),
+        Check(
+            "growth, lower bound",
+            bound,
+            0.0,
+            bound > 0.0,
+            f"The lower {config.confidence:.0%} bound of held-out log growth is "
+            f"{bound:+.2%} a year{'' if bound > 0 else ', not above 0'}.",
+        ),
+    )
+    return Verdict(all(check.passed for check in checks), checks)

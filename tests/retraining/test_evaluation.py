@@ -1,0 +1,106 @@
+"""Positions followed bar by bar, and the bound on what they earned."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skatra.retraining._evaluation import backtest_positions, block_bootstrap_bound
+
+TIMES = pd.date_range("2020-01-01", periods=12, freq="D", tz="UTC", unit="us")
+
+
+def _bars(closes):
+    """Return bars of symbols A, B, ... with the given closes."""
+    frames = {
+        name: pd.DataFrame({"close": values}, index=TIMES[: len(values)])
+        for name, values in zip("ABC", closes, strict=False)
+    }
+    return pd.concat(frames, names=["symbol", "time"])
+
+
+@st.composite
+def books(draw):
+    """Draw closes of one to three symbols and bets on them."""
+    n_symbols = draw(st.integers(1, 3))
+    closes = [
+        draw(st.lists(st.floats(50, 150), min_size=12, max_size=12))
+        for _ in range(n_symbols)
+    ]
+    bets = [
+        (name, start, draw(st.integers(start, 11)), draw(st.floats(-1, 1)))
+        for name in "ABC"[:n_symbols]
+        for start in draw(
+            st.lists(st.integers(0, 10), min_size=1, max_size=5, unique=True)
+        )
+    ]
+    return closes, bets
+
+
+@given(books(), st.floats(0, 0.01))
+def test_book_equals_a_loop_over_bars(drawn, cost):
+    """Each bar earns the average active position of each symbol, after cost."""
+    closes, bets = drawn
+    index = pd.MultiIndex.from_tuples(
+        [(name, TIMES[a]) for name, a, _, _ in bets], names=["symbol", "t0"]
+    )
+    positions = pd.Series([f for *_, f in bets], index=index)
+    label_times = pd.Series(TIMES[[b for _, _, b, _ in bets]], index=index)
+    book = backtest_positions(positions, label_times, _bars(closes), cost=cost)
+
+    names = sorted({name for name, *_ in bets})
+    first = min(a for _, a, _, _ in bets)
+    last = max(b for _, _, b, _ in bets)
+    before = dict.fromkeys(names, 0.0)
+    expected = []
+    for bar in range(first, last):
+        gain = 0.0
+        for number, name in enumerate(names):
+            del number
+            active = [f for s, a, b, f in bets if s == name and a <= bar < b]
+            held = sum(active) / len(active) / len(names) if active else 0.0
+            close = closes["ABC".index(name)]
+            gain += held * (close[bar + 1] / close[bar] - 1)
+            gain -= cost * abs(held - before[name])
+            before[name] = held
+        expected.append(math.log1p(max(gain, -1 + 1e-12)))
+
+    np.testing.assert_allclose(book.log_growth.to_numpy(), expected, atol=1e-9)
+    if expected:
+        equity = np.exp(np.cumsum(expected))
+        peak = np.maximum.accumulate(np.concatenate([[1.0], equity]))[1:]
+        assert book.summary()["max_drawdown"] == pytest.approx(
+            max((1 - equity / peak).max(), 0.0), abs=1e-9
+        )
+
+
+@given(st.floats(-1, 1), st.integers(1, 50), st.integers(1, 60))
+def test_bound_of_a_constant_is_the_constant(value, n, block):
+    """Without spread there is nothing to be unsure of."""
+    bound = block_bootstrap_bound(np.full(n, value), block=block, confidence=0.95)
+
+    assert bound == pytest.approx(value)
+
+
+def test_bound_of_independent_values_is_the_normal_one():
+    """For independent normals the bound is mean - 1.645 sd / sqrt(n), within 3 %."""
+    values = np.random.default_rng(0).normal(0.1, 1.0, 20_000)
+    bound = block_bootstrap_bound(
+        values, block=1, confidence=0.95, n_resamples=4000, seed=1
+    )
+    expected = values.mean() - 1.6449 * values.std() / np.sqrt(len(values))
+
+    assert bound == pytest.approx(expected, abs=0.03 * abs(values.mean() - expected))
+
+
+def test_blocks_widen_the_bound_of_dependent_values():
+    """Blocks as long as the dependence see the spread that single draws miss."""
+    rng = np.random.default_rng(0)
+    dependent = np.repeat(rng.normal(size=500), 20)
+    alone = block_bootstrap_bound(dependent, block=1, confidence=0.95)
+    blocks = block_bootstrap_bound(dependent, block=20, confidence=0.95)
+
+    assert blocks < alone < dependent.mean()
