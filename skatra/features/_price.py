@@ -50,59 +50,59 @@ PRICE_FEATURES = {
 def price_features(bars: pd.DataFrame) -> pd.DataFrame:
     """Return the "base" features: returns, volatility, ranges and volume.
 
-        A feature of bar t is known at that bar's close: it depends on bars t - 251 to t
-        of the same symbol and on nothing else, to the last bit. So features computed
-        from the last 252 bars equal those computed from the whole history, and a panel's
-        equal those of its symbols one by one.
+    A feature of bar t is known at that bar's close: it depends on bars t - 251 to t
+    of the same symbol and on nothing else, to the last bit. So features computed
+    from the last 252 bars equal those computed from the whole history, and those of
+    a panel equal those of its symbols one by one.
 
-        Parameters
-        ----------
-        bars : DataFrame of shape (n_bars, n_columns)
-            Columns open, high, low, close, and volume if there is one. Index:
-            DatetimeIndex (one symbol) or MultiIndex (symbol, time), times rising within
-            each symbol.
+    Parameters
+    ----------
+    bars : DataFrame of shape (n_bars, n_columns)
+        Columns open, high, low, close, and volume if there is one. Index:
+        DatetimeIndex (one symbol) or MultiIndex (symbol, time), times rising within
+        each symbol.
 
-        Returns
-        -------
-        DataFrame of shape (n_rows, {count}), float64
-            The rows of bars with the full look-back, in the order of bars: each symbol's
-            first 251 rows are dropped, and a symbol of fewer than 252 bars has none. No
-            value is missing. Columns:
+    Returns
+    -------
+    DataFrame of shape (n_rows, 16), float64
+        The rows of bars with the full look-back, in the order of bars: the first
+        251 rows of each symbol are dropped, and a symbol of fewer than 252 bars has
+        none. No value is missing. The columns:
 
-    {table}
+        FEATURE_TABLE
 
-        Raises
-        ------
-        BarsError
-            If bars cannot be trusted, see :func:`skatra.utils.check_bars`.
-        EmptyDataError
-            If no symbol has 252 bars.
+    Raises
+    ------
+    BarsError
+        If bars cannot be trusted, see :func:`skatra.utils.check_bars`.
+    EmptyDataError
+        If no symbol has 252 bars.
 
-        Notes
-        -----
-        Where a denominator is zero (no price moved) the feature is 0; close_in_bar and
-        close_in_month are then 0.5. Volumes below 1 % of their 63-bar mean count as 1 %
-        of it. Without a volume column, and while the 63-bar mean is zero, the volume
-        features are 0.
+    Notes
+    -----
+    Where a denominator is zero (no price moved) the feature is 0; close_in_bar and
+    close_in_month are then 0.5. Volumes below 1 % of their 63-bar mean count as 1 %
+    of it. Without a volume column, and while the 63-bar mean is zero, the volume
+    features are 0.
 
-        The Parkinson volatility is eq. (4) of M. Parkinson, "The Extreme Value Method
-        for Estimating the Variance of the Rate of Return", J. Business 53 (1980).
+    The Parkinson volatility is eq. (4) of M. Parkinson, "The Extreme Value Method
+    for Estimating the Variance of the Rate of Return", J. Business 53 (1980).
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import pandas as pd
-        >>> from skatra.features import price_features
-        >>> close = 100 * np.exp(0.01 * np.sin(np.arange(300)).cumsum())
-        >>> bars = pd.DataFrame(
-        ...     {{"open": close, "high": 1.01 * close, "low": 0.99 * close, "close": close}},
-        ...     index=pd.date_range("2024-01-01", periods=300),
-        ... )
-        >>> features = price_features(bars)
-        >>> features.shape
-        (49, 16)
-        >>> features[["close_in_bar", "volume_1"]].iloc[-1].round(6).tolist()
-        [0.5, 0.0]
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skatra.features import price_features
+    >>> close = 100 * np.exp(0.01 * np.sin(np.arange(300)).cumsum())
+    >>> bars = pd.DataFrame(
+    ...     {"open": close, "high": 1.01 * close, "low": 0.99 * close},
+    ...     index=pd.date_range("2024-01-01", periods=300),
+    ... ).assign(close=close)
+    >>> features = price_features(bars)
+    >>> features.shape
+    (49, 16)
+    >>> features[["close_in_bar", "volume_1"]].iloc[-1].round(6).tolist()
+    [0.5, 0.0]
     """
     has_volume = "volume" in getattr(bars, "columns", ())
     columns = BAR_COLUMNS if has_volume else PRICE_COLUMNS
