@@ -78,7 +78,8 @@ def average_uniqueness(
         t0, t1 = labels.t0, labels.t1
         grid_codes, grid = np.tile(codes, 2), np.concatenate([t0, t1])
     else:
-        numbers, unit, _ = times_to_numbers(event_times(times, "times"), "times")
+        numbers, unit, zone = times_to_numbers(event_times(times, "times"), "times")
+        _check_zone(index, zone)
         both, grid, _ = common_unit(
             (np.concatenate([labels.t0, labels.t1]), labels.unit),
             (numbers, unit),
@@ -100,16 +101,31 @@ def average_uniqueness(
     )[:size]
     share = np.divide(1.0, alive, out=np.zeros(size), where=alive > 0)
     total = np.concatenate([[0.0], np.cumsum(share)])
-    uniqueness = np.minimum((total[stop] - total[first]) / (stop - first), 1.0)
+    uniqueness: FloatArray = np.minimum(
+        (total[stop] - total[first]) / (stop - first), 1.0
+    )
     if index is None:
         return uniqueness
     return pd.Series(uniqueness, index=index, name="uniqueness")
 
 
+def _check_zone(index: pd.Index | None, zone: str | None) -> None:
+    """Refuse to compare naive times with times in a time zone."""
+    if index is None:
+        return
+    _, _, own = times_to_numbers(event_times(index), "label_times")
+    if (own is None) != (zone is None):
+        msg = (
+            "label_times and times must both have a time zone or both none, got "
+            f"{own or 'none'} and {zone or 'none'}. Localize one with .tz_localize."
+        )
+        raise LabelTimesError(msg)
+
+
 def _group_codes(
     groups: Any, index: pd.Index | None, n: int
 ) -> tuple[NDArray[np.int64], pd.Index]:
-    """Number the symbols, and return them by number."""
+    """Return each label's symbol as a number, and the symbols by number."""
     if groups is None and isinstance(index, pd.MultiIndex):
         others = [
             level
@@ -150,7 +166,8 @@ def _spread(
         codes = names.get_indexer(symbols).astype(np.int64)
         return codes[codes >= 0], grid[codes >= 0]
     count = max(len(names), 1)
-    return np.repeat(np.arange(count), len(grid)), np.tile(grid, count)
+    tiled: TimeArray = np.tile(grid, count)
+    return np.repeat(np.arange(count), len(grid)), tiled
 
 
 def _spans(
@@ -161,9 +178,13 @@ def _spans(
     grid: TimeArray,
 ) -> tuple[IntArray, IntArray, int]:
     """Locate each label on the distinct points (symbol, time), symbol by symbol."""
-    moments, place = np.unique(np.concatenate([grid, t0, t1]), return_inverse=True)
-    g, n, width = len(grid), len(t0), len(moments)
-    points = np.unique(grid_codes * width + place[:g])
-    first = np.searchsorted(points, codes * width + place[g : g + n], side="left")
-    stop = np.searchsorted(points, codes * width + place[g + n :], side="right")
+    if codes.any() or grid_codes.any():
+        moments = np.unique(np.concatenate([grid, t0, t1]))
+        grid, t0, t1 = (
+            of * len(moments) + np.searchsorted(moments, values)
+            for of, values in ((grid_codes, grid), (codes, t0), (codes, t1))
+        )
+    points = np.unique(grid)
+    first = np.searchsorted(points, t0, side="left")
+    stop = np.searchsorted(points, t1, side="right")
     return first, stop, len(points)
