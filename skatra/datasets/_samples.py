@@ -70,7 +70,7 @@ def load_index_bars() -> pd.DataFrame:
 def make_edge_bars(
     n_bars: int = 2500,
     *,
-    edge: float = 0.1,
+    edge: float = 0.3,
     symbols: Sequence[str] = ("EDGE",),
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def make_edge_bars(
     ----------
     n_bars : int, default=2500
         Bars per symbol, at least 1: consecutive weekdays from 2000-01-03.
-    edge : float, default=0.1
+    edge : float, default=0.3
         Correlation in [-1, 1] of the signal with the next bar's return; 0 plants
         nothing. Negative values foretell the opposite move.
     symbols : sequence of str, default=("EDGE",)
