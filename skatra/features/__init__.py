@@ -1,1 +1,5 @@
-"""features."""
+"""Features of bars that never look ahead."""
+
+from skatra.features._price import LOOK_BACK, PRICE_FEATURES, price_features
+
+__all__ = ["LOOK_BACK", "PRICE_FEATURES", "price_features"]

@@ -1,0 +1,71 @@
+"""How far a price usually moves: the unit of barriers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skatra.utils import check_bars, column_values, symbol_blocks
+
+
+def daily_volatility(close: "pd.Series[Any]", span: int = 100) -> "pd.Series[float]":
+    """Return the exponentially weighted standard deviation of one-bar log returns.
+
+    The value at a bar is known at that bar's close. On daily bars it is a daily
+    volatility; multiply by ``sqrt(h)`` for a barrier meant to last h bars.
+
+    Parameters
+    ----------
+    close : Series of shape (n_bars,)
+        Positive prices. Index: DatetimeIndex (one symbol) or MultiIndex
+        (symbol, time), times rising within each symbol.
+    span : int, default=100
+        Weights fall by the factor 1 - 2 / (span + 1) per bar; at least 1.
+
+    Returns
+    -------
+    Series of shape (n_bars,), float64
+        Named "volatility", indexed like close. The first two bars of each symbol
+        are NaN: one return has no deviation.
+
+    Raises
+    ------
+    BarsError
+        If close cannot be trusted, see :func:`skatra.utils.check_bars`.
+    ValueError
+        If span < 1.
+
+    See Also
+    --------
+    triple_barrier_labels : Takes the result as ``target``.
+
+    Notes
+    -----
+    After M. López de Prado, Advances in Financial Machine Learning (2018), snippet
+    3.1, with log returns in place of simple ones and bars in place of days.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.labeling import daily_volatility
+    >>> days = pd.date_range("2024-01-01", periods=4)
+    >>> daily_volatility(pd.Series([100.0, 101.0, 99.0, 100.0], index=days)).round(4)
+    2024-01-01       NaN
+    2024-01-02       NaN
+    2024-01-03    0.0212
+    2024-01-04    0.0173
+    Freq: D, Name: volatility, dtype: float64
+    """
+    if span < 1:
+        msg = f"span must be at least 1, got {span!r}."
+        raise ValueError(msg)
+    frame = close.to_frame("close")
+    check_bars(frame, "close", columns=("close",))
+    blocks = symbol_blocks(close.index)
+    prices = blocks.gather(column_values(frame, "close"))
+    steps = np.diff(np.log(prices), prepend=np.nan)
+    steps[blocks.offsets[:-1]] = np.nan
+    result = np.empty_like(steps)
+    for begin, end in zip(blocks.offsets[:-1], blocks.offsets[1:], strict=True):
+        result[begin:end] = pd.Series(steps[begin:end]).ewm(span=span).std()
+    return pd.Series(blocks.scatter(result), index=close.index, name="volatility")
