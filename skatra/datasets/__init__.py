@@ -1,1 +1,18 @@
-"""datasets."""
+"""The pooled SQLite database and the dataset loader."""
+
+from skatra.datasets._database import Database
+from skatra.datasets._frames import WriteReport
+from skatra.datasets._loader import load_dataset
+from skatra.datasets._pool import SQLiteConnectionPool
+from skatra.datasets._registry import get_db_pool
+from skatra.datasets._samples import load_index_bars, make_edge_bars
+
+__all__ = [
+    "Database",
+    "SQLiteConnectionPool",
+    "WriteReport",
+    "get_db_pool",
+    "load_dataset",
+    "load_index_bars",
+    "make_edge_bars",
+]

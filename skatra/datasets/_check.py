@@ -1,0 +1,78 @@
+"""Is everything in the file as it should be, and what is in it."""
+
+import sqlite3
+from typing import Any
+
+from skatra.datasets._errors import translate
+from skatra.datasets._features import check_features, feature_sets
+from skatra.datasets._frames import from_ns
+from skatra.datasets._labels import label_sets
+from skatra.datasets._pool import SQLiteConnectionPool
+from skatra.datasets._schema import pragma
+from skatra.exceptions import DatabaseCorruptError
+
+_INVARIANTS = {
+    "labels end before they start (t1 < t0)": "SELECT count(*) FROM labels WHERE t1 < t0",
+    "labels without return are not open": (
+        "SELECT count(*) FROM labels WHERE ret IS NULL AND touched <> 'open'"
+    ),
+    "bars have high < low": "SELECT count(*) FROM bars WHERE high < low",
+    "trades close before they open": (
+        "SELECT count(*) FROM trades WHERE closed_at < opened_at"
+    ),
+}
+_RANGES = {"bars": "ts", "labels": "t0", "trades": "opened_at"}
+
+
+def check_all(pool: SQLiteConnectionPool) -> list[str]:
+    """Return every problem found, none when the file is sound."""
+    try:
+        with pool.get_connection() as connection:
+            problems = [
+                f"SQLite: {row[0]}"
+                for row in connection.execute("PRAGMA integrity_check").fetchall()
+                if row[0] != "ok"
+            ]
+            for table, rowid, parent, _ in connection.execute(
+                "PRAGMA foreign_key_check"
+            ).fetchall():
+                problems.append(f"a row of {table} ({rowid}) has no {parent}.")
+            for what, query in _INVARIANTS.items():
+                count = connection.execute(query).fetchone()[0]
+                if count:
+                    problems.append(f"{count} {what}.")
+            return problems + check_features(connection)
+    except DatabaseCorruptError as error:
+        return [str(error)]
+    except sqlite3.Error as error:
+        return [str(translate(error, pool.path))]
+
+
+def describe(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Return sizes, row counts and time ranges."""
+    pages, size = pragma(connection, "page_count"), pragma(connection, "page_size")
+    rows, ranges = {}, {}
+    for table in ("symbols", "bars", "labels", "trades", "runs"):
+        count = connection.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
+        rows[table] = count.fetchone()[0]
+    for table, column in _RANGES.items():
+        low, high = connection.execute(
+            f"SELECT min({column}), max({column}) FROM {table}"  # noqa: S608
+        ).fetchone()
+        ranges[table] = None if low is None else tuple(_times([low, high]))
+    features = feature_sets(connection)
+    rows["features"] = sum(item["rows"] for item in features.values())
+    return {
+        "schema_version": pragma(connection, "user_version"),
+        "size_bytes": pages * size,
+        "rows": rows,
+        "ranges": ranges,
+        "feature_sets": features,
+        "label_sets": label_sets(connection),
+    }
+
+
+def _times(numbers: list[int]) -> Any:
+    import numpy as np
+
+    return from_ns(np.array(numbers, dtype=np.int64))

@@ -1,0 +1,179 @@
+"""One SQLite connection, opened so that a name means the file of that name."""
+
+import os
+import sqlite3
+import sys
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skatra.datasets._errors import translate
+from skatra.exceptions import DatabaseError, DatabaseNotFoundError, PoolForkedError
+
+_PAGE_SIZE = 16384
+_PRUNE_AT = 256
+
+forked_files: set[tuple[int, int]] = set()
+"""Device and inode of files whose locks this process inherited by a fork."""
+
+_COMMON = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA mmap_size = 0",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -16384",
+)
+
+
+class PooledConnection(sqlite3.Connection):
+    """A connection that knows its process and its open cursors."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pid = os.getpid()
+        self.in_use = True
+        self._cursors: list[weakref.ref[sqlite3.Cursor]] = []
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """Open a cursor that is closed when the connection goes back."""
+        if self.pid != os.getpid():
+            raise PoolForkedError(
+                "this connection was opened before the process forked; what it wrote "
+                "would be lost. Take a connection from a pool opened in this process."
+            )
+        if not self.in_use:
+            raise DatabaseError(
+                "this connection was given back to its pool. Use it inside its "
+                "'with' block only."
+            )
+        cursor = super().cursor(*args, **kwargs)
+        if len(self._cursors) >= _PRUNE_AT:
+            self._cursors = [ref for ref in self._cursors if ref() is not None]
+        self._cursors.append(weakref.ref(cursor))
+        return cursor
+
+    def close_cursors(self, keep: Sequence[Any] = ()) -> None:
+        """Close every cursor opened since ``keep`` was taken."""
+        kept = set(map(id, keep))
+        for reference in self._cursors:
+            cursor = reference()
+            if cursor is not None and id(reference) not in kept:
+                cursor.close()
+        self._cursors = list(keep)
+
+    def open_cursors(self) -> list[Any]:
+        """Return the cursors open now, to be kept by ``close_cursors``."""
+        return list(self._cursors)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return device and inode, which is what a file is whatever its name.
+
+    Raises
+    ------
+    DatabaseNotFoundError
+        If there is no file.
+    DatabaseError
+        If it is no regular file or cannot be looked at.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatabaseNotFoundError(
+            f"there is no database at {path}. Check the path, or create it with "
+            "create=True."
+        ) from None
+    except OSError as error:
+        raise DatabaseError(
+            f"{path} cannot be looked at ({error.strerror}). Check the permissions of "
+            "its directory."
+        ) from error
+    if path.is_dir():
+        raise DatabaseError(
+            f"{path} is a directory. Give the path of a file, such as "
+            f"{path / 'market.db'}."
+        )
+    return status.st_dev, status.st_ino
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of the file that a name means, links followed.
+
+    Raises
+    ------
+    DatabaseError
+        If the name is empty, ":memory:" or holds a null character.
+    """
+    text = os.fsdecode(path)
+    if isinstance(path, str) and text == ":memory:":
+        raise DatabaseError(
+            "a ':memory:' database cannot be shared by the connections of a pool. "
+            "Use a file in tempfile.TemporaryDirectory()."
+        )
+    if not text or "\0" in text:
+        raise DatabaseError(f"path must be the name of a file, got {text!r}.")
+    return Path(os.path.realpath(text))
+
+
+def open_connection(
+    path: Path,
+    *,
+    readonly: bool,
+    create: bool = False,
+    busy_timeout: float = 5.0,
+) -> PooledConnection:
+    """Open a connection with skatra's settings.
+
+    A reader is opened with ``mode=ro``, which SQL text cannot switch off. A writer
+    puts the file into write-ahead mode.
+    """
+    if forked_files and path.exists() and identity(path) in forked_files:
+        raise PoolForkedError(
+            f"the process was forked while a connection to {path} was in use, so this "
+            "child's commits could be lost. Fork when no connection is in use, or "
+            "start the child with multiprocessing's 'spawn' or 'forkserver' method."
+        )
+    mode = "ro" if readonly else ("rwc" if create else "rw")
+    connection: PooledConnection | None = None
+    try:
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=128,
+            factory=PooledConnection,
+        )
+        _configure(connection, readonly=readonly, create=create)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise translate(error, path) from error
+        raise
+    return connection
+
+
+def _configure(connection: PooledConnection, *, readonly: bool, create: bool) -> None:
+    for pragma in _COMMON:
+        connection.execute(pragma).close()
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DQS_DML, False)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DQS_DDL, False)
+    if readonly:
+        connection.execute("PRAGMA query_only = ON").close()
+        connection.execute("PRAGMA schema_version").fetchone()
+        return
+    if create:
+        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}").close()
+    connection.execute("PRAGMA synchronous = NORMAL").close()
+    connection.execute("PRAGMA wal_autocheckpoint = 1000").close()
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise DatabaseError(
+            "the file system cannot hold SQLite's write-ahead log (journal_mode "
+            f"stayed {mode!r}). Put the database on a local disk."
+        )

@@ -1,0 +1,470 @@
+"""The database: frames in, frames out, every call through the pool."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from skatra.datasets import _bars, _check, _features, _labels, _tables, _trades
+from skatra.datasets._connections import identity, resolve
+from skatra.datasets._frames import WriteReport
+from skatra.datasets._pool import SQLiteConnectionPool
+from skatra.datasets._registry import get_db_pool
+from skatra.datasets._schema import ensure_schema
+from skatra.exceptions import DatabaseError, PoolClosedError
+
+Symbols = str | Sequence[str] | None
+
+
+class Database:
+    """Bars, features, labels, trades and runs in one SQLite file.
+
+    Frames go in and come out; times may have any datetime unit and time zone
+    (naive times mean UTC) and come back as UTC with nanoseconds, exactly. Every call
+    takes a connection from the file's pool and gives it back: the object itself
+    holds none, may be used from any number of threads and processes, and pickles as
+    its path. Every write is one transaction: kept as a whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. ``?``, ``#``, ``%`` and ``file:`` in it have no special meaning.
+    create : bool, default=False
+        Create the file when it is missing. Its directory must exist.
+    readonly : bool, default=False
+        Refuse to write.
+
+    Attributes
+    ----------
+    path : Path
+        The file, absolute and with links followed.
+    readonly : bool
+
+    Raises
+    ------
+    DatabaseNotFoundError
+        If the file is missing and ``create`` is False.
+    DatabaseCorruptError
+        If the file is no SQLite database.
+    SchemaVersionError
+        If a newer skatra wrote it. A file of an older skatra is upgraded, after a
+        backup beside it (``<path>.v<version>.bak``).
+    DatabaseError
+        If it is a directory, cannot be read, or belongs to another program.
+
+    See Also
+    --------
+    load_dataset : Features and labels, joined, for scikit-learn.
+    get_db_pool : The pool, for SQL of your own.
+
+    Notes
+    -----
+    Beside the file stand SQLite's ``-wal`` and ``-shm`` while it is in use, and
+    ``-lock``, the queue of writing processes, for good.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from skatra.datasets import Database
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> db = Database(Path(folder.name, "market.db"), create=True)
+    >>> bars = pd.DataFrame(
+    ...     {"open": [1.0, 2.0], "high": [2.0, 3.0], "low": [0.5, 1.5],
+    ...      "close": [1.5, 2.5], "volume": [10.0, 20.0]},
+    ...     index=pd.to_datetime(["2024-01-02", "2024-01-03"]))
+    >>> db.write_bars(bars, symbol="SP500")
+    WriteReport(inserted=2, updated=0, unchanged=0)
+    >>> db.write_bars(bars, symbol="SP500")
+    WriteReport(inserted=0, updated=0, unchanged=2)
+    >>> db.bars(start="2024-01-03")["close"]
+    symbol  time
+    SP500   2024-01-03 00:00:00+00:00    2.5
+    Name: close, dtype: float64
+    >>> db.check()
+    []
+    >>> db.close()
+    >>> folder.cleanup()
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        readonly: bool = False,
+    ) -> None:
+        if create and readonly:
+            raise ValueError(
+                "create=True and readonly=True contradict each other; choose one."
+            )
+        self.path = resolve(path)
+        self.readonly = readonly
+        if not create:
+            identity(self.path)
+        self._pool: SQLiteConnectionPool | None = get_db_pool(self.path, create=create)
+        ensure_schema(self._pool, create=create, readonly=readonly)
+
+    @property
+    def pool(self) -> SQLiteConnectionPool:
+        """The file's connection pool."""
+        if self._pool is None:
+            raise PoolClosedError(
+                f"this Database was closed. Open it again: Database({str(self.path)!r})."
+            )
+        return self._pool
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees one state of the file throughout."""
+        with self.pool.get_connection(readonly=True) as connection:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN").close()
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Give the writer in a transaction."""
+        if self.readonly:
+            raise DatabaseError(
+                f"{self.path} was opened with readonly=True. Open it with "
+                "Database(path) to write."
+            )
+        with self.pool.get_connection(readonly=False) as connection:
+            yield connection
+
+    def symbols(self) -> list[str]:
+        """Return every symbol that was ever written, sorted.
+
+        Returns
+        -------
+        list of str
+        """
+        with self._reading() as connection:
+            return list(_tables.all_symbols(connection))
+
+    def write_bars(self, bars: pd.DataFrame, symbol: str | None = None) -> WriteReport:
+        """Insert bars, replacing those of the same symbol and time.
+
+        Parameters
+        ----------
+        bars : DataFrame of shape (n_bars, 5)
+            Index (symbol, time), or times with ``symbol`` given; columns open, high,
+            low, close, volume.
+        symbol : str, default=None
+            The symbol of bars whose index holds times only.
+
+        Returns
+        -------
+        WriteReport
+
+        Raises
+        ------
+        BarsError
+            If bars are unsorted, duplicated or inconsistent; see
+            ``skatra.utils.check_bars``.
+        """
+        with self._writing() as connection:
+            return _bars.write_bars(connection, bars, symbol)
+
+    def bars(
+        self, symbols: Symbols = None, start: Any = None, end: Any = None
+    ) -> pd.DataFrame:
+        """Return bars of some symbols and times.
+
+        Parameters
+        ----------
+        symbols : str or sequence of str, default=None
+            None means all.
+        start, end : datetime-like, default=None
+            First and last point in time, both included; "2018-12-31" is its
+            midnight. None is open-ended.
+
+        Returns
+        -------
+        DataFrame of shape (n_bars, 5)
+            float64 columns open, high, low, close, volume; index (symbol, time),
+            sorted, time UTC with nanoseconds.
+
+        Raises
+        ------
+        EmptyDataError
+            If there is no such symbol.
+        """
+        with self._reading() as connection:
+            return _bars.read_bars(connection, symbols, start, end)
+
+    def write_features(
+        self, frame: pd.DataFrame, feature_set: str, spec: dict[str, Any] | None = None
+    ) -> WriteReport:
+        """Insert feature rows, replacing those of the same symbol and time.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n_rows, n_features)
+            Index (symbol, time); float64 or float32 columns, any values (NaN,
+            infinities and -0.0 are kept bit for bit).
+        feature_set : str
+            The set's name. Its first write fixes its columns and dtypes.
+        spec : dict, default=None
+            How the features were made, as JSON; a set keeps one spec.
+
+        Returns
+        -------
+        WriteReport
+
+        Raises
+        ------
+        ValueError
+            If the frame is malformed.
+        DatabaseError
+            If the set has other columns, dtypes or another spec.
+        """
+        with self._writing() as connection:
+            return _features.write_features(connection, frame, feature_set, spec)
+
+    def features(
+        self,
+        feature_set: str,
+        columns: Sequence[str] | None = None,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+    ) -> pd.DataFrame:
+        """Return features; columns, symbols and years not asked for are not read.
+
+        Parameters
+        ----------
+        feature_set : str
+            The set's name.
+        columns : sequence of str, default=None
+            Features in the wanted order; None means all.
+        symbols : str or sequence of str, default=None
+            None means all.
+        start, end : datetime-like, default=None
+            First and last time, both included.
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, n_features)
+            Index (symbol, time), sorted; dtypes as written.
+
+        Raises
+        ------
+        EmptyDataError
+            If there is no such set, column or symbol; the message lists those there
+            are.
+        DatabaseCorruptError
+            If a chunk fails its checksum.
+        """
+        with self._reading() as connection:
+            block = _features.read_features(
+                connection, feature_set, columns, symbols, start, end
+            )
+        return _features.feature_frame(block)
+
+    def feature_sets(self) -> dict[str, dict[str, Any]]:
+        """Return name -> columns, rows, symbols and spec of every feature set.
+
+        Returns
+        -------
+        dict of dict
+        """
+        with self._reading() as connection:
+            return _features.feature_sets(connection)
+
+    def write_labels(
+        self, frame: pd.DataFrame, label_set: str, spec: dict[str, Any] | None = None
+    ) -> WriteReport:
+        """Insert labels, replacing those of the same symbol and t0.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n_labels, 5 or 6)
+            Index (symbol, t0); columns t1, ret, label, side, touched and, if wanted,
+            weight (sample weight >= 0). ``ret`` may be NaN where touched is "open".
+        label_set : str
+            The set's name.
+        spec : dict, default=None
+            How the labels were made, as JSON; a set keeps one spec.
+
+        Returns
+        -------
+        WriteReport
+
+        Raises
+        ------
+        LabelTimesError
+            If a time is missing or repeated, or t1 < t0.
+        ValueError
+            If other values cannot be kept.
+        """
+        with self._writing() as connection:
+            return _labels.write_labels(connection, frame, label_set, spec)
+
+    def labels(
+        self,
+        label_set: str,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+    ) -> pd.DataFrame:
+        """Return labels of some symbols whose t0 lies in a range.
+
+        Parameters
+        ----------
+        label_set : str
+            The set's name.
+        symbols : str or sequence of str, default=None
+            None means all.
+        start, end : datetime-like, default=None
+            First and last t0, both included.
+
+        Returns
+        -------
+        DataFrame of shape (n_labels, 5 or 6)
+            Index (symbol, t0), sorted; t1 (UTC), ret (float64), label and side
+            (int8), touched (str), and weight (float64) if any was written.
+
+        Raises
+        ------
+        EmptyDataError
+            If there is no such set or symbol; the message lists those there are.
+        """
+        with self._reading() as connection:
+            return _labels.read_labels(connection, label_set, symbols, start, end)
+
+    def label_sets(self) -> dict[str, dict[str, Any]]:
+        """Return name -> rows, symbols and spec of every label set.
+
+        Returns
+        -------
+        dict of dict
+        """
+        with self._reading() as connection:
+            return _labels.label_sets(connection)
+
+    def write_trades(self, frame: pd.DataFrame) -> WriteReport:
+        """Insert closed trades, replacing those of the same symbol, times and side.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n_trades, 9)
+            Columns symbol, opened_at, closed_at, side (-1 or 1), quantity,
+            entry_price, exit_price, pnl (money) and ret (simple return).
+
+        Returns
+        -------
+        WriteReport
+
+        Raises
+        ------
+        ValueError
+            If columns are missing, numbers not finite, or a trade occurs twice.
+        """
+        with self._writing() as connection:
+            return _trades.write_trades(connection, frame)
+
+    def trades(
+        self, symbols: Symbols = None, start: Any = None, end: Any = None
+    ) -> pd.DataFrame:
+        """Return trades of some symbols opened in a range.
+
+        Parameters
+        ----------
+        symbols : str or sequence of str, default=None
+            None means all.
+        start, end : datetime-like, default=None
+            First and last opened_at, both included.
+
+        Returns
+        -------
+        DataFrame of shape (n_trades, 9)
+            Columns as in ``write_trades``, sorted by (opened_at, symbol).
+        """
+        with self._reading() as connection:
+            return _trades.read_trades(connection, symbols, start, end)
+
+    def write_run(self, run_id: str, card: dict[str, Any]) -> WriteReport:
+        """Keep the card of a run, replacing an earlier one of the same id.
+
+        Parameters
+        ----------
+        run_id : str
+        card : dict
+            Anything JSON can say.
+
+        Returns
+        -------
+        WriteReport
+        """
+        with self._writing() as connection:
+            return _trades.write_run(connection, run_id, card)
+
+    def runs(self) -> pd.DataFrame:
+        """Return all runs, the first written first.
+
+        Returns
+        -------
+        DataFrame of shape (n_runs, 2)
+            Index run_id; columns created_at (UTC) and card (dict).
+        """
+        with self._reading() as connection:
+            return _trades.read_runs(connection)
+
+    def check(self) -> list[str]:
+        """Verify the file, its references, every checksum and skatra's own rules.
+
+        Returns
+        -------
+        list of str
+            One sentence for each problem; empty when the file is sound.
+        """
+        return _check.check_all(self.pool)
+
+    def info(self) -> dict[str, Any]:
+        """Return size, schema version, row counts, time ranges and sets.
+
+        Returns
+        -------
+        dict
+            ``path``, ``schema_version``, ``size_bytes``, ``rows`` (table -> count),
+            ``ranges`` (table -> first and last time, or None), ``feature_sets`` and
+            ``label_sets``.
+        """
+        with self._reading() as connection:
+            return {"path": self.path, **_check.describe(connection)}
+
+    def close(self) -> None:
+        """Let go of the file. Other Database objects on it go on.
+
+        Its connections close when nobody in the process refers to its pool any more.
+        """
+        self._pool = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "readonly": self.readonly}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path: Path = state["path"]
+        self.__init__(path, readonly=state["readonly"])  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        readonly = ", readonly=True" if self.readonly else ""
+        return f"Database({str(self.path)!r}{readonly})"

@@ -1,0 +1,143 @@
+"""SQLite's errors in the words of skatra, each with its way out."""
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from skatra.exceptions import (
+    DatabaseCorruptError,
+    DatabaseError,
+    DatabaseNotFoundError,
+    DiskFullError,
+    PoolTimeoutError,
+)
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NEARLY_NOTHING = 1 << 20
+_BROKEN = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+def primary_code(error: BaseException) -> int:
+    """Return SQLite's primary result code of an error, 0 if it has none."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    return int(code) & 0xFF
+
+
+def breaks_connection(error: BaseException | None) -> bool:
+    """Tell whether a connection that raised this must not be used again."""
+    return error is not None and primary_code(error) in _BROKEN
+
+
+def disk_full(path: Path, cause: object) -> DiskFullError:
+    """Return the error for a full disk."""
+    return DiskFullError(
+        f"disk full while writing {path} ({cause}); nothing of this write was kept, "
+        "everything written before is safe. Free space and run again."
+    )
+
+
+def _has_no_space(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _NEARLY_NOTHING
+    except OSError:
+        return False
+
+
+def _cannot_open(path: Path, _: BaseException) -> DatabaseError:
+    if not path.exists():
+        return DatabaseNotFoundError(
+            f"there is no database at {path}. Check the path, or create it with "
+            "create=True."
+        )
+    return DatabaseError(
+        f"{path} cannot be opened. Check that it is a file which this user may read "
+        "(ls -l), in a directory which this user may enter."
+    )
+
+
+def _read_only(path: Path, error: BaseException) -> DatabaseError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_READONLY_DBMOVED":
+        return DatabaseError(
+            f"{path} was moved, deleted or replaced while it was open. Open the "
+            "database again."
+        )
+    if not os.access(path.parent, os.W_OK):
+        return DatabaseError(
+            f"the directory of {path} is read-only for this user, and SQLite keeps its "
+            "write-ahead log beside the file. Make the directory writable, or copy "
+            "the file to a directory that is."
+        )
+    return DatabaseError(
+        f"{path} is read-only for this user. Make it writable (chmod u+w), write to "
+        "a copy, or only read: Database(path, readonly=True)."
+    )
+
+
+def _io_error(path: Path, error: BaseException) -> DatabaseError:
+    if _has_no_space(path):
+        return disk_full(path, error)
+    return DatabaseError(
+        f"input or output error on {path} "
+        f"({getattr(error, 'sqlite_errorname', error)}); nothing of this write was "
+        "kept. Check the disk, then run Database.check()."
+    )
+
+
+def _not_a_database(path: Path, _: BaseException) -> DatabaseError:
+    return DatabaseCorruptError(
+        f"{path} is not an SQLite database, or its first page is damaged. Check the "
+        "path, or restore a backup."
+    )
+
+
+def _damaged(path: Path, error: BaseException) -> DatabaseError:
+    return DatabaseCorruptError(
+        f"{path} is damaged ({error}). Run Database.check() to see what is, and "
+        "restore a backup."
+    )
+
+
+def _locked(path: Path, error: BaseException) -> DatabaseError:
+    return PoolTimeoutError(
+        f"{path} stayed locked by a program that does not use skatra ({error}). Close "
+        "that program's transaction, or wait longer: busy_timeout=..."
+    )
+
+
+_BY_CODE: dict[int, Callable[[Path, BaseException], DatabaseError]] = {
+    sqlite3.SQLITE_BUSY: _locked,
+    sqlite3.SQLITE_CANTOPEN: _cannot_open,
+    sqlite3.SQLITE_CORRUPT: _damaged,
+    sqlite3.SQLITE_FULL: disk_full,
+    sqlite3.SQLITE_IOERR: _io_error,
+    sqlite3.SQLITE_LOCKED: _locked,
+    sqlite3.SQLITE_NOTADB: _not_a_database,
+    sqlite3.SQLITE_PERM: _cannot_open,
+    sqlite3.SQLITE_READONLY: _read_only,
+}
+
+
+def translate(error: Exception, path: Path) -> Exception:
+    """Return what the user should see instead of ``error``.
+
+    Mistakes in SQL or in values (a missing table, a broken constraint) stay the
+    ``sqlite3`` errors they are; what happened to the file gets a name.
+    """
+    if isinstance(error, OSError) and not isinstance(error, DatabaseError):
+        if error.errno in _NO_SPACE:
+            return disk_full(path, error.strerror)
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            return _read_only(path, error)
+    if isinstance(error, sqlite3.Error) and primary_code(error) in _BY_CODE:
+        return _BY_CODE[primary_code(error)](path, error)
+    return error

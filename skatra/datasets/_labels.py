@@ -1,0 +1,190 @@
+"""Labels with their label times as rows of a table."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skatra.datasets._frames import (
+    WriteReport,
+    bounds_ns,
+    from_ns,
+    key_index,
+    keys_of,
+    show,
+    to_ns,
+)
+from skatra.datasets._tables import (
+    chosen_symbols,
+    ensure_set,
+    find_set,
+    set_names,
+    symbol_id,
+    upsert,
+)
+from skatra.exceptions import LabelTimesError
+
+LABEL_COLUMNS = ("t1", "ret", "label", "side", "touched")
+_STORED = ("set_id", "sid", "t0", *LABEL_COLUMNS, "weight")
+
+
+def write_labels(
+    connection: sqlite3.Connection,
+    frame: pd.DataFrame,
+    label_set: str,
+    spec: dict[str, Any] | None,
+) -> WriteReport:
+    """Insert or replace labels."""
+    values = _checked(frame)
+    keys = keys_of(frame.index, "labels", error=LabelTimesError)
+    set_id = ensure_set(connection, "label", label_set, spec)
+    lists = [column[keys.order].tolist() for column in values]
+    report = WriteReport(0, 0, 0)
+    for symbol, rows in keys.blocks():
+        sid, t0 = symbol_id(connection, symbol), keys.times[rows]
+        report += upsert(
+            connection,
+            "labels",
+            _STORED,
+            ("set_id", "sid", "t0"),
+            zip(
+                [set_id] * len(t0),
+                [sid] * len(t0),
+                t0.tolist(),
+                *(column[rows] for column in lists),
+                strict=True,
+            ),
+            (
+                "set_id = ? AND sid = ? AND t0 BETWEEN ? AND ?",
+                (set_id, sid, int(t0[0]), int(t0[-1])),
+            ),
+        )
+    return report
+
+
+def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:
+    """Return the columns to store, in row order, or refuse them."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"labels must be a DataFrame, got {type(frame).__name__}.")
+    missing = [column for column in LABEL_COLUMNS if column not in frame.columns]
+    extra = [c for c in frame.columns if c not in (*LABEL_COLUMNS, "weight")]
+    if missing or extra:
+        raise ValueError(
+            f"labels must have the columns {', '.join(LABEL_COLUMNS)} and may have "
+            f"weight; missing {missing}, unknown {extra}."
+        )
+    index = frame.index
+    t1 = to_ns(frame["t1"], "t1", LabelTimesError)
+    if isinstance(index, pd.MultiIndex):
+        t0 = to_ns(index.get_level_values(-1), "t0", LabelTimesError)
+        _refuse(
+            t1 < t0, index, "t1 must not be before t0", "Drop those labels", LabelTimesError
+        )
+    touched = frame["touched"].to_numpy(dtype=object)
+    text = np.array([isinstance(word, str) and word != "" for word in touched], bool)
+    _refuse(~text, index, "touched must be text", "Fill in 'time', 'profit', ...")
+    ret = _floats(frame, "ret")
+    unknown = np.isnan(ret) & (touched != "open")
+    _refuse(
+        unknown | np.isinf(ret),
+        index,
+        "ret must be finite (NaN only where touched is 'open')",
+        "Drop those labels, or mark them open",
+    )
+    columns = [t1, np.where(np.isnan(ret), None, ret)]
+    for name in ("label", "side"):
+        numbers = _floats(frame, name)
+        _refuse(
+            ~np.isin(numbers, (-1, 0, 1)),
+            index,
+            f"{name} must be -1, 0 or 1",
+            "Use the sign",
+        )
+        columns.append(numbers.astype(np.int64))
+    columns.append(touched)
+    if "weight" in frame.columns:
+        weight = _floats(frame, "weight")
+        bad = ~(np.isfinite(weight) & (weight >= 0))
+        _refuse(bad, index, "weight must be finite and >= 0", "Drop those labels")
+        return [*columns, weight]
+    return [*columns, np.full(len(frame), None, dtype=object)]
+
+
+def _floats(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    column = frame[name]
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        raise ValueError(f"column {name!r} must be numeric, got {column.dtype}.")
+    values: NDArray[np.float64] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values
+
+
+def _refuse(
+    bad: NDArray[np.bool_],
+    index: pd.Index,
+    requirement: str,
+    way_out: str,
+    error: type[Exception] = ValueError,
+) -> None:
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        raise error(f"{requirement}; not so in {show(index, rows)}. {way_out}.")
+
+
+def read_labels(
+    connection: sqlite3.Connection,
+    label_set: str,
+    symbols: str | Sequence[str] | None,
+    start: Any,
+    end: Any,
+) -> pd.DataFrame:
+    """Read labels sorted by (symbol, t0); the range is one of t0."""
+    low, high = bounds_ns(start, end)
+    set_id = find_set(connection, "label", label_set)
+    names: list[str] = []
+    counts: list[int] = []
+    rows: list[tuple[Any, ...]] = []
+    for name, sid in chosen_symbols(connection, symbols).items():
+        part = connection.execute(
+            "SELECT t0, t1, ret, label, side, touched, weight FROM labels "
+            "WHERE set_id = ? AND sid = ? AND t0 BETWEEN ? AND ? ORDER BY t0",
+            (set_id, sid, low, high),
+        ).fetchall()
+        if part:
+            names.append(name)
+            counts.append(len(part))
+            rows += part
+    t0, t1, ret, label, side, touched, weight = zip(*rows, strict=True) if rows else [()] * 7
+    frame = pd.DataFrame(
+        {
+            "t1": from_ns(np.array(t1, dtype=np.int64)),
+            "ret": np.array(ret, dtype=np.float64),
+            "label": np.array(label, dtype=np.int8),
+            "side": np.array(side, dtype=np.int8),
+            "touched": pd.array(list(touched), dtype="str"),
+        },
+    )
+    frame.index = key_index(names, counts, np.array(t0, dtype=np.int64), "t0")
+    if any(value is not None for value in weight):
+        frame["weight"] = np.array(weight, dtype=np.float64)
+    return frame
+
+
+def label_sets(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """Describe every label set."""
+    result = {}
+    for name in set_names(connection, "label"):
+        spec, rows, symbols = connection.execute(
+            "SELECT s.spec, count(l.t0), count(DISTINCT l.sid) FROM label_sets s "
+            "LEFT JOIN labels l USING (set_id) WHERE s.name = ?",
+            (name,),
+        ).fetchone()
+        result[name] = {
+            "rows": rows,
+            "symbols": symbols,
+            "spec": None if spec is None else json.loads(spec),
+        }
+    return result

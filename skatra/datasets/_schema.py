@@ -1,0 +1,208 @@
+"""The tables, and the way from each version of them to the next."""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from skatra.datasets._connections import resolve
+from skatra.datasets._errors import translate
+from skatra.datasets._pool import SQLiteConnectionPool
+from skatra.exceptions import DatabaseError, SchemaVersionError
+
+APPLICATION_ID = 0x534B5452  # "SKTR"
+
+_VERSION_1 = (
+    """
+    CREATE TABLE symbols (
+        sid INTEGER PRIMARY KEY,
+        symbol TEXT NOT NULL UNIQUE
+    ) STRICT
+    """,
+    """
+    CREATE TABLE bars (
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        ts INTEGER NOT NULL,  -- nanoseconds since 1970, UTC, as all times here
+        open REAL NOT NULL,
+        high REAL NOT NULL,
+        low REAL NOT NULL,
+        close REAL NOT NULL,
+        volume REAL NOT NULL,
+        PRIMARY KEY (sid, ts)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE feature_sets (
+        set_id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        spec TEXT
+    ) STRICT
+    """,
+    """
+    CREATE TABLE feature_columns (
+        set_id INTEGER NOT NULL REFERENCES feature_sets (set_id),
+        col INTEGER NOT NULL CHECK (col >= 1),
+        name TEXT NOT NULL,
+        dtype TEXT NOT NULL,
+        PRIMARY KEY (set_id, col),
+        UNIQUE (set_id, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE feature_chunks (
+        chunk_id INTEGER PRIMARY KEY,
+        set_id INTEGER NOT NULL REFERENCES feature_sets (set_id),
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        period INTEGER NOT NULL,  -- calendar year, UTC
+        col INTEGER NOT NULL,  -- 0 holds the times
+        dtype TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        crc32 INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (set_id, sid, period, col)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE label_sets (
+        set_id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        spec TEXT
+    ) STRICT
+    """,
+    """
+    CREATE TABLE labels (
+        set_id INTEGER NOT NULL REFERENCES label_sets (set_id),
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        t0 INTEGER NOT NULL,
+        t1 INTEGER NOT NULL,
+        ret REAL,
+        label INTEGER NOT NULL CHECK (label IN (-1, 0, 1)),
+        side INTEGER NOT NULL CHECK (side IN (-1, 0, 1)),
+        touched TEXT NOT NULL,
+        PRIMARY KEY (set_id, sid, t0),
+        CHECK (t1 >= t0)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+_VERSION_2 = (
+    "ALTER TABLE labels ADD COLUMN weight REAL",
+    """
+    CREATE TABLE trades (
+        trade_id INTEGER PRIMARY KEY,
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        opened_at INTEGER NOT NULL,
+        closed_at INTEGER NOT NULL,
+        side INTEGER NOT NULL CHECK (side IN (-1, 1)),
+        quantity REAL NOT NULL,
+        entry_price REAL NOT NULL,
+        exit_price REAL NOT NULL,
+        pnl REAL NOT NULL,
+        ret REAL NOT NULL,
+        UNIQUE (sid, opened_at, closed_at, side),
+        CHECK (closed_at >= opened_at)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE runs (
+        run_id TEXT PRIMARY KEY,
+        created_at INTEGER NOT NULL,
+        card TEXT NOT NULL CHECK (json_valid(card))
+    ) STRICT
+    """,
+)
+
+MIGRATIONS = (_VERSION_1, _VERSION_2)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """Return the value of an integer pragma."""
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def ensure_schema(pool: SQLiteConnectionPool, *, create: bool, readonly: bool) -> None:
+    """Bring the file to this version of the tables, or say why that cannot be.
+
+    Raises
+    ------
+    SchemaVersionError
+        If a newer skatra wrote the file, or an older one and it is opened
+        read-only.
+    DatabaseError
+        If the file is empty and ``create`` is False, or belongs to another program.
+    """
+    with pool.get_connection() as connection:
+        version = _our_version(connection, pool.path)
+    if version == SCHEMA_VERSION:
+        return
+    if version == 0 and not create:
+        raise DatabaseError(
+            f"{pool.path} is an empty file. Fill it with create=True, or check the "
+            "path."
+        )
+    if readonly:
+        raise SchemaVersionError(
+            f"{pool.path} has tables of version {version}, this skatra reads version "
+            f"{SCHEMA_VERSION}. Open it once with readonly=False: it is upgraded, with "
+            "a backup beside it."
+        )
+    _upgrade(pool)
+
+
+def _our_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables; 0 for an empty file."""
+    version = pragma(connection, "user_version")
+    if pragma(connection, "application_id") == APPLICATION_ID:
+        if version > SCHEMA_VERSION:
+            raise SchemaVersionError(
+                f"{path} has tables of version {version}, written by a newer skatra; "
+                f"this one knows versions up to {SCHEMA_VERSION}. Upgrade skatra: "
+                "pip install --upgrade skatra."
+            )
+        return version
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if version == 0 and tables == 0:
+        return 0
+    raise DatabaseError(
+        f"{path} is an SQLite database of another program. Choose a path of its own "
+        "for skatra's database."
+    )
+
+
+def _upgrade(pool: SQLiteConnectionPool) -> None:
+    """Apply the missing migrations, one transaction each, after a backup."""
+    backed_up = False
+    with pool.get_connection() as reader:
+        while True:
+            with pool.get_connection(readonly=False) as writer:
+                version = _our_version(writer, pool.path)
+                if version >= SCHEMA_VERSION:
+                    return
+                if version > 0 and not backed_up:
+                    _backup(reader, pool.path, version)
+                backed_up = True
+                for statement in MIGRATIONS[version]:
+                    writer.execute(statement)
+                writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                writer.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def _backup(source: sqlite3.Connection, path: Path, version: int) -> Path:
+    """Copy the database beside itself; the copy has its name only when complete."""
+    number = 0
+    target = path.with_name(f"{path.name}.v{version}.bak")
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.v{version}.{number}.bak")
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        uri = f"{resolve(partial).as_uri()}?mode=rwc"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as copy:
+            source.backup(copy)
+        os.replace(partial, target)
+    except (OSError, sqlite3.Error) as error:
+        partial.unlink(missing_ok=True)
+        raise translate(error, target) from error
+    return target

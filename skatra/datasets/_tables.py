@@ -1,0 +1,198 @@
+"""What the tables have in common: symbols, named sets, upserts, ranges."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from skatra.datasets._frames import WriteReport, check_symbols
+from skatra.exceptions import DatabaseError, EmptyDataError
+
+_SYMBOLS_SHOWN = 10
+
+
+def symbol_id(connection: sqlite3.Connection, symbol: str) -> int:
+    """Return the number of a symbol, giving it one when it is new."""
+    row = connection.execute(
+        "SELECT sid FROM symbols WHERE symbol = ?", (symbol,)
+    ).fetchone()
+    if row is None:
+        row = connection.execute(
+            "INSERT INTO symbols (symbol) VALUES (?) RETURNING sid", (symbol,)
+        ).fetchone()
+    return int(row[0])
+
+
+def all_symbols(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return every symbol with its number, sorted by symbol."""
+    rows = connection.execute("SELECT symbol, sid FROM symbols ORDER BY symbol")
+    return dict(rows.fetchall())
+
+
+def chosen_symbols(
+    connection: sqlite3.Connection, symbols: str | Sequence[str] | None
+) -> dict[str, int]:
+    """Return the symbols asked for with their numbers, sorted; None is all.
+
+    Raises
+    ------
+    EmptyDataError
+        If the database has no such symbol.
+    """
+    known = all_symbols(connection)
+    if symbols is None:
+        return known
+    wanted = [symbols] if isinstance(symbols, str) else list(symbols)
+    wanted = sorted(set(check_symbols(wanted, "symbols")))
+    unknown = [symbol for symbol in wanted if symbol not in known]
+    if unknown:
+        raise EmptyDataError(
+            f"symbols: the database has no {_some(unknown)}; it has "
+            f"{_some(list(known)) or 'none yet'}."
+        )
+    return {symbol: known[symbol] for symbol in wanted}
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SYMBOLS_SHOWN
+    text = ", ".join(repr(name) for name in names[:_SYMBOLS_SHOWN])
+    return f"{text} and {more} more" if more > 0 else text
+
+
+SetKind = Literal["feature", "label"]
+
+
+def set_names(connection: sqlite3.Connection, kind: SetKind) -> list[str]:
+    """Return the names of the feature or label sets, sorted."""
+    rows = connection.execute(f"SELECT name FROM {kind}_sets ORDER BY name")  # noqa: S608
+    return [row[0] for row in rows.fetchall()]
+
+
+def find_set(connection: sqlite3.Connection, kind: SetKind, name: str) -> int:
+    """Return the number of a set.
+
+    Raises
+    ------
+    EmptyDataError
+        If there is no such set; the message lists those there are.
+    """
+    row = connection.execute(
+        f"SELECT set_id FROM {kind}_sets WHERE name = ?",  # noqa: S608
+        (name,),
+    ).fetchone()
+    if row is None:
+        names = set_names(connection, kind)
+        there = f"it has {names}" if names else f"it has no {kind} set yet"
+        raise EmptyDataError(
+            f"{kind}_set: the database has no {kind} set {name!r}; {there}. Write it "
+            f"with Database.write_{kind}s(frame, {name!r})."
+        )
+    return int(row[0])
+
+
+def ensure_set(
+    connection: sqlite3.Connection,
+    kind: SetKind,
+    name: str,
+    spec: dict[str, Any] | None,
+) -> int:
+    """Return the number of a set, making it when it is new.
+
+    Raises
+    ------
+    DatabaseError
+        If the set was made with another spec.
+    """
+    check_symbols([name], f"{kind}_set")
+    text = None if spec is None else to_json(spec, "spec")
+    row = connection.execute(
+        f"SELECT set_id, spec FROM {kind}_sets WHERE name = ?",  # noqa: S608
+        (name,),
+    ).fetchone()
+    if row is None:
+        row = connection.execute(
+            f"INSERT INTO {kind}_sets (name, spec) VALUES (?, ?) "  # noqa: S608
+            "RETURNING set_id, spec",
+            (name, text),
+        ).fetchone()
+    set_id, known = row
+    if text is not None and known is None:
+        connection.execute(
+            f"UPDATE {kind}_sets SET spec = ? WHERE set_id = ?",  # noqa: S608
+            (text, set_id),
+        )
+    elif text is not None and known != text:
+        raise DatabaseError(
+            f"spec: the {kind} set {name!r} was made with {known}, got {text}. Write "
+            "the other version under a name of its own."
+        )
+    return int(set_id)
+
+
+def to_json(value: Any, name: str) -> str:
+    """Return a dict as JSON text with sorted keys.
+
+    Raises
+    ------
+    ValueError
+        If it is no dict, or holds what JSON cannot say (NaN, arrays, ...).
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be a dict, got {type(value).__name__}.")
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must hold only what JSON can say: {error}. Turn numpy values into "
+            "int, float or list, and NaN into None."
+        ) from error
+
+
+def upsert(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    key: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    existing: tuple[str, Sequence[Any]],
+) -> WriteReport:
+    """Insert rows, or replace the values of those whose key is there.
+
+    Parameters
+    ----------
+    connection : Connection
+        In a write transaction.
+    table : str
+    columns, key : sequence of str
+        All columns given, and those of them that name a row.
+    rows : iterable of sequences
+        No key twice.
+    existing : (str, sequence)
+        A condition with its parameters that holds for every row with a given key.
+    """
+    values = [column for column in columns if column not in key]
+    sets = ", ".join(f"{column} = excluded.{column}" for column in values)
+    differs = " OR ".join(
+        f"{table}.{column} IS NOT excluded.{column}" for column in values
+    )
+    statement = (
+        f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 - own names only
+        f"VALUES ({', '.join('?' * len(columns))}) "
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets} WHERE {differs}"
+    )
+    where, parameters = existing
+    count = f"SELECT count(*) FROM {table} WHERE {where}"  # noqa: S608
+    before = connection.execute(count, parameters).fetchone()[0]
+    changes = connection.total_changes
+    given = 0
+
+    def counted() -> Iterable[Sequence[Any]]:
+        nonlocal given
+        for row in rows:
+            given += 1
+            yield row
+
+    connection.executemany(statement, counted()).close()
+    changed = connection.total_changes - changes
+    inserted = connection.execute(count, parameters).fetchone()[0] - before
+    return WriteReport(inserted, changed - inserted, given - changed)
