@@ -18,7 +18,7 @@ _TOLERANCE = 0.5e-8
 _FIRST_NODES = 33
 _MAX_ROUNDS = 24
 # Elements of one temporary block: it stays in the processor's cache.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class PayoffTable:
         Probability of the positive class, strictly increasing.
     fractions : ndarray of shape (n_nodes,)
         f*(p), monotone: increasing where the positive class pays more. Linear
-        interpolation between nodes is within 1e-8 of the exact f* as a share of
+        interpolation between nodes is within 2e-8 of the exact f* as a share of
         the width of ``fractions``. f = 0 is a node.
     mean_win, mean_loss : float
         Weighted mean return of the positive and of the negative class.
@@ -151,14 +151,20 @@ class _Outcomes:
 
     def slopes(self, fractions: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return E[R / (1 + f R)] and its derivative in f, for every f."""
-        value = np.empty(len(fractions))
-        change = np.empty(len(fractions))
-        step = max(1, _BLOCK // len(self.returns))
-        for start in range(0, len(fractions), step):
-            part = slice(start, start + step)
-            ratio = self.returns / (1.0 + np.outer(fractions[part], self.returns))
-            value[part] = ratio @ self.share
-            change[part] = -(np.square(ratio, out=ratio) @ self.share)
+        value = np.zeros(len(fractions))
+        change = np.zeros(len(fractions))
+        for start in range(0, len(self.returns), _BLOCK):
+            returns = self.returns[start : start + _BLOCK]
+            share = self.share[start : start + _BLOCK]
+            rows = max(1, _BLOCK // len(returns))
+            for top in range(0, len(fractions), rows):
+                part = slice(top, top + rows)
+                ratio = np.outer(fractions[part], returns)
+                ratio += 1.0
+                np.divide(returns, ratio, out=ratio)
+                value[part] += ratio @ share
+                np.square(ratio, out=ratio)
+                change[part] -= ratio @ share
         return value, change
 
     def optimum(self, low: float, high: float) -> float:
@@ -191,12 +197,17 @@ def _table(
         nodes = nodes if first < last else nodes[::-1]
     curve = _Curve.at(nodes, gains, losses)
     tolerance = _TOLERANCE * abs(last - first)
+    unsure = np.arange(len(nodes) - 1)
     for _ in range(_MAX_ROUNDS):
-        middle = _Curve.at((curve.f[1:] + curve.f[:-1]) / 2.0, gains, losses)
-        rough = curve.misses(middle, tolerance)
+        middles = (curve.f[unsure] + curve.f[unsure + 1]) / 2.0
+        middle = _Curve.at(middles, gains, losses)
+        rough = curve.misses(unsure, middle, tolerance)
         if not rough.any():
             break
-        curve = curve.refined(middle, rough)
+        where = unsure[rough]
+        curve = curve.with_points(where + 1, middle, rough)
+        unsure = (where + np.arange(len(where)))[:, None] + np.array([0, 1])
+        unsure = unsure.ravel()
     return curve.polyline(tolerance)
 
 
@@ -216,14 +227,16 @@ class _Curve:
         # dp/df = (A' B - A B') / (B - A)^2, of one sign while A and B differ in sign.
         return cls(nodes, np.clip(b / gap, 0.0, 1.0), gap**2 / (da * b - a * db))
 
-    def misses(self, middle: "_Curve", tolerance: float) -> Any:
+    def misses(self, interval: Any, middle: "_Curve", tolerance: float) -> Any:
         """Return which intervals the cubic interpolates worse than allowed."""
-        width = np.diff(self.p)
+        width = self.p[interval + 1] - self.p[interval]
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = (middle.p - self.p[:-1]) / width
-            secant = np.diff(self.f) / width
-            steep = np.maximum(self.slope[:-1] / secant, self.slope[1:] / secant)
-        error = np.abs(self._cubic(np.arange(len(width)), t) - middle.f)
+            t = (middle.p - self.p[interval]) / width
+            secant = (self.f[interval + 1] - self.f[interval]) / width
+            steep = np.maximum(
+                self.slope[interval] / secant, self.slope[interval + 1] / secant
+            )
+        error = np.abs(self._cubic(interval, t) - middle.f)
         # Slopes above three times the secant may bend the cubic back on itself.
         return (width > 1e-15) & ((error > tolerance) | (steep > 3.0))
 
@@ -239,17 +252,12 @@ class _Curve:
         )
         return cubic
 
-    def refined(self, middle: "_Curve", rough: Any) -> "_Curve":
-        where = np.flatnonzero(rough)
+    def with_points(self, before: Any, other: "_Curve", chosen: Any) -> "_Curve":
+        """Return this curve with the chosen points of another put in."""
         return _Curve(
-            *(
-                np.insert(mine, where + 1, theirs[where])
-                for mine, theirs in (
-                    (self.f, middle.f),
-                    (self.p, middle.p),
-                    (self.slope, middle.slope),
-                )
-            )
+            np.insert(self.f, before, other.f[chosen]),
+            np.insert(self.p, before, other.p[chosen]),
+            np.insert(self.slope, before, other.slope[chosen]),
         )
 
     def polyline(self, tolerance: float) -> tuple[FloatArray, FloatArray]:
