@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import sklearn
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.metrics import accuracy_score
-from sklearn.utils import column_or_1d, get_tags
+from sklearn.utils import assert_all_finite, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -35,7 +36,7 @@ _CALIBRATIONS = ("sigmoid", "isotonic")
 _SIDES = ("long", "short", "both")
 
 
-class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Turn a binary classifier's probabilities into growth-optimal positions.
 
     The inner classifier is fitted on all rows. What it gains when right and loses
@@ -202,10 +203,9 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         """
         self._check_params()
         if y is None:
-            msg = (
-                "KellyClassifier requires y to be passed, but the target y is None."
-            )
+            msg = "KellyClassifier requires y to be passed, but the target y is None."
             raise ValueError(msg)
+        X = _as_table(X)
         check_same_rows(
             X=X, y=y, returns=returns, label_times=label_times,
             sample_weight=sample_weight,
@@ -216,6 +216,9 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         weight = np.ones(len(y))
         if sample_weight is not None:
             weight = as_finite_column(sample_weight, "sample_weight", negative=False)
+        if not np.any(weight > 0):
+            msg = "sample_weight must not be zero in every row."
+            raise ValueError(msg)
         if len(np.unique(y[weight > 0])) < 2:
             msg = (
                 "Classifier can't train when only one class is present "
@@ -291,6 +294,13 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # ty
             Columns in the order of ``classes_``.
         """
         check_is_fitted(self)
+        X = _as_table(X)
+        if len(X.shape) != 2:
+            msg = (
+                f"Expected X of shape (n_samples, n_features), got shape {X.shape}. "
+                "Reshape your data with X.reshape(1, -1) if it is a single sample."
+            )
+            raise ValueError(msg)
         validate_data(self, X, reset=False, skip_check_array=True)
         if self.calibrator_ is None:
             probabilities: FloatArray = self.estimator_.predict_proba(X)
@@ -310,7 +320,8 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         ndarray of shape (n_samples,)
             Labels from ``classes_``.
         """
-        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+        best = np.argmax(self.predict_proba(X), axis=1)
+        return self.classes_[best]
 
     def decision_function(self, X: Any) -> FloatArray:
         """Return the position: kelly_multiplier x f*(p), by side and cap.
@@ -355,7 +366,9 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # ty
         """
         check_same_rows(X=X, y=y, returns=returns, sample_weight=sample_weight)
         if returns is None:
-            return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+            return float(
+                accuracy_score(y, self.predict(X), sample_weight=sample_weight)
+            )
         weight = None
         if sample_weight is not None:
             weight = as_finite_column(sample_weight, "sample_weight", negative=False)
@@ -430,6 +443,8 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # ty
     def _checked_target(self, y: Any) -> Any:
         """Return y as a column of two classes, and learn them."""
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "f":
+            assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         target_type = type_of_target(y, input_name="y")
         if target_type != "binary":
@@ -488,3 +503,11 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # ty
             f"{getattr(self, name)!r} instead."
         )
         raise ValueError(msg)
+
+
+def _as_table(X: Any) -> Any:
+    """Return frames and arrays as they are, all else as an array or CSR matrix."""
+    if sparse.issparse(X):
+        # LightGBM predicts on no other sparse container.
+        return sparse.csr_matrix(X)
+    return X if hasattr(X, "shape") else np.asarray(X)

@@ -3,12 +3,16 @@
 import pytest
 from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold
+from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skatra.sizing import KellyClassifier
 
-SMALL_TREES = {"n_estimators": 20, "n_jobs": 1, "verbose": -1}
+# The checks' data are independent rows, some sorted by class.
+FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
+# LightGBM's leaves count rows, not weights: only a tree too small to split gives the
+# same model for a row of weight 2 and for that row twice.
+SMALL_TREES = {"n_estimators": 20, "min_child_samples": 50, "n_jobs": 1, "verbose": -1}
 
 
 @pytest.mark.filterwarnings("ignore:KellyClassifier was fitted without returns")
@@ -16,13 +20,13 @@ SMALL_TREES = {"n_estimators": 20, "n_jobs": 1, "verbose": -1}
     [
         KellyClassifier(LogisticRegression()),
         KellyClassifier(LogisticRegression(), side="long", kelly_multiplier=1.0),
-        KellyClassifier(LogisticRegression(), calibration="sigmoid", cv=KFold(3)),
-        KellyClassifier(LogisticRegression(), calibration="isotonic", cv=KFold(3)),
+        KellyClassifier(LogisticRegression(), calibration="sigmoid", cv=FOLDS),
+        KellyClassifier(LogisticRegression(), calibration="isotonic", cv=FOLDS),
         KellyClassifier(LGBMClassifier(**SMALL_TREES)),
         KellyClassifier(
             LGBMClassifier(**SMALL_TREES),
             calibration="sigmoid",
-            cv=KFold(3, shuffle=True, random_state=0),
+            cv=FOLDS,
         ),
     ]
 )
