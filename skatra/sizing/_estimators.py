@@ -124,8 +124,8 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     >>> returns = 0.01 * signal[:, 0] + rng.normal(scale=0.02, size=500)
     >>> model = KellyClassifier(LogisticRegression(), max_position=2.0)
     >>> model = model.fit(signal, returns > 0, returns=returns)
-    >>> model.decision_function([[-2.0], [0.0], [2.0]]).round(2)
-    array([-2.  ,  0.15,  2.  ])
+    >>> model.decision_function([[-0.1], [0.2], [2.0]]).round(2)
+    array([-1.21, -0.2 ,  2.  ])
     """
 
     __metadata_request__fit: ClassVar[dict[str, Any]] = {

@@ -35,7 +35,7 @@ def mean_log_growth(
     >>> import numpy as np
     >>> from skatra.utils import mean_log_growth
     >>> round(mean_log_growth(np.array([0.2, 0.2]), np.array([1.0, -0.5])), 6)
-    0.038480
+    0.038481
     """
     factors = positions * returns - cost * np.abs(positions)
     if sample_weight is not None:
