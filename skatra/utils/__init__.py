@@ -8,6 +8,9 @@ from skatra.utils._bars import (
     column_values,
     symbol_blocks,
 )
+from skatra.utils._growth import (
+    mean_log_growth,
+)
 from skatra.utils._label_times import (
     LabelIntervals,
     as_label_intervals,
@@ -15,17 +18,30 @@ from skatra.utils._label_times import (
     event_times,
     times_to_numbers,
 )
+from skatra.utils._rows import (
+    as_finite_column,
+    check_same_rows,
+    take_rows,
+)
+from skatra.utils._sklearn import (
+    safe_indexing,
+)
 
 __all__ = [
     "BAR_COLUMNS",
     "PRICE_COLUMNS",
     "LabelIntervals",
     "SymbolBlocks",
+    "as_finite_column",
     "as_label_intervals",
     "check_bars",
+    "check_same_rows",
     "column_values",
     "common_unit",
     "event_times",
+    "mean_log_growth",
+    "safe_indexing",
     "symbol_blocks",
+    "take_rows",
     "times_to_numbers",
 ]

@@ -1,0 +1,125 @@
+"""Monotone maps from log-odds to probabilities, fitted out of fold."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
+
+from skatra.typing import FloatArray
+
+__all__ = ["Calibrator", "fit_calibrator"]
+
+_MAX_STEPS = 100
+
+
+class Calibrator(Protocol):
+    """A non-decreasing map from log-odds to the probability of class 1."""
+
+    def predict(self, log_odds: FloatArray) -> FloatArray:
+        """Return calibrated probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigmoidCalibrator:
+    """p = 1 / (1 + exp(-(slope x log_odds + intercept))), slope >= 0."""
+
+    slope: float
+    intercept: float
+
+    def predict(self, log_odds: FloatArray) -> FloatArray:
+        """Return calibrated probabilities."""
+        probability: FloatArray = expit(self.slope * log_odds + self.intercept)
+        return probability
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IsotonicCalibrator:
+    """Linear interpolation between non-decreasing points."""
+
+    log_odds: FloatArray
+    probabilities: FloatArray
+
+    def predict(self, log_odds: FloatArray) -> FloatArray:
+        """Return calibrated probabilities."""
+        probability: FloatArray = np.interp(log_odds, self.log_odds, self.probabilities)
+        return probability
+
+
+def fit_calibrator(
+    method: str, log_odds: FloatArray, positive: Any, weight: FloatArray, base: float
+) -> Calibrator:
+    """Fit "sigmoid" or "isotonic" on out-of-fold log-odds.
+
+    ``base`` is the base rate of class 1, the map of scores that do not rank.
+    """
+    held = weight > 0
+    log_odds, weight = log_odds[held], weight[held]
+    target = _smoothed(np.asarray(positive, dtype=np.float64)[held], weight)
+    if method == "isotonic":
+        return _isotonic(log_odds, target, weight)
+    return _sigmoid(log_odds, target, weight, base)
+
+
+def _smoothed(outcome: FloatArray, weight: FloatArray) -> FloatArray:
+    """Shrink 0/1 to their mean, as far as Platt's targets do for balanced classes.
+
+    The mean stays what it was, so a constant map is the base rate exactly.
+    """
+    share = 4.0 / (weight.sum() + 4.0)
+    smoothed: FloatArray = (1.0 - share) * outcome + share * np.average(
+        outcome, weights=weight
+    )
+    return smoothed
+
+
+def _isotonic(
+    log_odds: FloatArray, target: FloatArray, weight: FloatArray
+) -> IsotonicCalibrator:
+    model = IsotonicRegression(increasing=True, out_of_bounds="clip")
+    model.fit(log_odds, target, sample_weight=weight)
+    return IsotonicCalibrator(
+        np.asarray(model.X_thresholds_, dtype=np.float64),
+        np.asarray(model.y_thresholds_, dtype=np.float64),
+    )
+
+
+def _sigmoid(
+    log_odds: FloatArray, target: FloatArray, weight: FloatArray, base: float
+) -> SigmoidCalibrator:
+    """Minimise the log loss over slope >= 0 and intercept, by Newton's steps."""
+    weight = weight / weight.sum()
+    centre = float(weight @ log_odds)
+    spread = float(np.sqrt(weight @ (log_odds - centre) ** 2))
+    flat = SigmoidCalibrator(0.0, float(logit(base)))
+    covariance = float(weight @ ((log_odds - centre) * target))
+    # The loss is convex and its slope at 0 is -covariance: no gain, no ranking.
+    if spread <= 1e-12 * max(1.0, abs(centre)) or covariance <= 0:
+        return flat
+    score = (log_odds - centre) / spread
+    design = np.column_stack([score, np.ones_like(score)])
+    point = np.array([0.0, float(logit(weight @ target))])
+    loss = _log_loss(design @ point, target, weight)
+    for _ in range(_MAX_STEPS):
+        probability = expit(design @ point)
+        gradient = design.T @ (weight * (probability - target))
+        curvature = weight * probability * (1.0 - probability)
+        hessian = design.T @ (curvature[:, None] * design) + 1e-14 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while True:
+            trial = point - size * step
+            trial_loss = _log_loss(design @ trial, target, weight)
+            if trial_loss <= loss or size < 1e-10:
+                break
+            size /= 2.0
+        point, loss = trial, trial_loss
+        if np.max(np.abs(size * step)) <= 1e-12 * max(1.0, np.max(np.abs(point))):
+            break
+    slope = float(point[0]) / spread
+    return SigmoidCalibrator(slope, float(point[1]) - slope * centre)
+
+
+def _log_loss(margin: FloatArray, target: FloatArray, weight: FloatArray) -> float:
+    return float(weight @ (np.logaddexp(0.0, margin) - target * margin))

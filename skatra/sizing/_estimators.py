@@ -1,0 +1,513 @@
+"""Kelly sizing as scikit-learn estimators."""
+
+import copy
+import numbers
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import sklearn
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.metrics import accuracy_score
+from sklearn.utils import assert_all_finite, column_or_1d, get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+
+from skatra.sizing._calibration import fit_calibrator
+from skatra.sizing._cross_fit import (
+    accepts,
+    cross_fitted_log_odds,
+    log_odds,
+    proba_or_decision,
+)
+from skatra.sizing._payoffs import PayoffTable
+from skatra.typing import FloatArray
+from skatra.utils import as_finite_column, check_same_rows, mean_log_growth
+
+__all__ = ["KellyClassifier"]
+
+_CALIBRATIONS = ("sigmoid", "isotonic")
+_SIDES = ("long", "short", "both")
+
+
+class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Turn a binary classifier's probabilities into growth-optimal positions.
+
+    The inner classifier is fitted on all rows. What it gains when right and loses
+    when wrong is learned from the realised ``returns`` of the training rows, class
+    by class, and its probabilities may be calibrated out of fold. The position is
+    ``kelly_multiplier`` x f*(p), where f* maximises the expected log growth under
+    the learned payoffs. Labels and probabilities stay available.
+
+    ``returns`` and ``label_times`` are requested by default: with metadata routing
+    enabled, pass them to ``GridSearchCV.fit`` or ``cross_validate(params=)`` and
+    they arrive here, cut to each fold.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Any scikit-learn compatible binary classifier with ``predict_proba`` (with
+        ``calibration``, ``decision_function`` will do).
+    kelly_multiplier : float in [0, 1], default=0.25
+        Share of full Kelly staked. A quarter keeps 7/16 of the growth of a known
+        edge at a quarter of the volatility, and is robust to an estimated one.
+    calibration : {"sigmoid", "isotonic"}, default=None
+        Map the inner log-odds to probabilities with predictions made out of fold
+        over ``cv``. "sigmoid" fits a logistic curve whose slope is at least 0: a
+        model that ranks backwards out of fold gets the base rate, not an inverted
+        position. "isotonic" fits any non-decreasing map. None trusts the inner
+        probabilities.
+    cv : splitter or iterable of (train, test), default=None
+        Folds of the calibration; required with it, ignored without. An integer is
+        refused: it would mean StratifiedKFold, which leaks on overlapping labels.
+        Rows never tested are left out of the calibration. ``label_times`` given to
+        ``fit`` reach its ``split``.
+    side : {"both", "long", "short"}, default="both"
+        Sides that may be taken.
+    benchmark_return : float or "mean", default=0.0
+        Subtracted from the returns before payoffs are learned: what a unit of
+        capital earns without the model. With "mean", the (weighted) mean of the
+        training returns, a probability equal to the base rate stakes exactly 0, so
+        that the drift of the market is not mistaken for the model's edge.
+    max_position : float > 0, default=1.0
+        Largest absolute position, as a fraction of capital.
+    n_jobs : int, default=None
+        Folds fitted in parallel, as in joblib.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        Fitted on all training rows.
+    classes_ : ndarray of shape (2,)
+        The second is the positive class, whose probability f* depends on.
+    calibrator_ : object or None
+        Has ``predict(log_odds)``; None without calibration.
+    payoff_table_ : PayoffTable
+        f*(p) at full Kelly, before multiplier, side and cap.
+    benchmark_return_ : float
+        What was subtracted.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had string column names.
+
+    Warns
+    -----
+    UserWarning
+        In ``fit``, if no returns are given (payoffs are then +-1 and f* = 2p - 1),
+        or if they hold no gain or no loss (all positions are then 0).
+
+    See Also
+    --------
+    PositionSizer : Sizes single trades from a history.
+    kelly_fraction : The formula for two outcomes.
+
+    References
+    ----------
+    Kelly (1956), Bell System Technical Journal 35, 917-926. Meyer, Barziy and
+    Joubert (2023), "Meta-Labeling: Calibration and Position Sizing", Journal of
+    Financial Data Science 5(2), on why probabilities are calibrated first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skatra.sizing import KellyClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.normal(size=(500, 1))
+    >>> returns = 0.01 * signal[:, 0] + rng.normal(scale=0.02, size=500)
+    >>> model = KellyClassifier(LogisticRegression(), max_position=2.0)
+    >>> model = model.fit(signal, returns > 0, returns=returns)
+    >>> model.decision_function([[-0.1], [0.2], [2.0]]).round(2)
+    array([-1.21, -0.2 ,  2.  ])
+    """
+
+    __metadata_request__fit: ClassVar[dict[str, Any]] = {
+        "returns": True,
+        "label_times": True,
+        "sample_weight": True,
+    }
+    __metadata_request__score: ClassVar[dict[str, Any]] = {
+        "returns": True,
+        "sample_weight": False,
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        kelly_multiplier: float = 0.25,
+        calibration: str | None = None,
+        cv: Any = None,
+        side: str = "both",
+        benchmark_return: float | str = 0.0,
+        max_position: float = 1.0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.kelly_multiplier = kelly_multiplier
+        self.calibration = calibration
+        self.cv = cv
+        self.side = side
+        self.benchmark_return = benchmark_return
+        self.max_position = max_position
+        self.n_jobs = n_jobs
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        returns: Any = None,
+        label_times: Any = None,
+        **fit_params: Any,
+    ) -> "KellyClassifier":
+        """Fit the classifier, its calibration and the payoffs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Handed to the inner classifier as it is.
+        y : array-like of shape (n_samples,)
+            Two classes; the greater one is the positive one.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the inner classifier, the calibration and the payoffs. With
+            metadata routing the inner classifier must have requested them.
+        returns : array-like of float of shape (n_samples,), default=None
+            Simple return that a long unit position realised over each label. None
+            stands for payoffs of +1 and -1.
+        label_times : Series or array-like of shape (n_samples, 2), default=None
+            Handed to ``cv.split``; with metadata routing also to an inner
+            classifier that requests them.
+        **fit_params : dict
+            Handed to the inner classifier; values with one entry per row are cut to
+            the folds of the calibration.
+
+        Returns
+        -------
+        KellyClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, y is not binary, rows do not match by
+            index, values are not finite, calibration lacks a usable ``cv``, or a
+            fold holds one class only.
+        """
+        self._check_params()
+        if y is None:
+            msg = "KellyClassifier requires y to be passed, but the target y is None."
+            raise ValueError(msg)
+        X = _as_table(X)
+        check_same_rows(
+            X=X, y=y, returns=returns, label_times=label_times,
+            sample_weight=sample_weight,
+        )  # fmt: skip
+        y = self._checked_target(y)
+        validate_data(self, X, skip_check_array=True)
+        positive = y == self.classes_[1]
+        weight = np.ones(len(y))
+        if sample_weight is not None:
+            weight = as_finite_column(sample_weight, "sample_weight", negative=False)
+        if not np.any(weight > 0):
+            msg = "sample_weight must not be zero in every row."
+            raise ValueError(msg)
+        if len(np.unique(y[weight > 0])) < 2:
+            msg = (
+                "Classifier can't train when only one class is present "
+                "(with positive sample_weight)."
+            )
+            raise ValueError(msg)
+        inner_params, split_params = self._routed(
+            {**fit_params, "returns": returns, "label_times": label_times,
+             "sample_weight": None if sample_weight is None else weight}
+        )  # fmt: skip
+        base = float(np.average(positive, weights=weight))
+        self.calibrator_ = None
+        if self.calibration is not None:
+            rows, odds = cross_fitted_log_odds(
+                self.estimator, X, y, positive, self.cv,
+                split_params, inner_params, self.n_jobs,
+            )  # fmt: skip
+            times_tested = np.bincount(rows, minlength=len(y))
+            self.calibrator_ = fit_calibrator(
+                self.calibration, odds, positive[rows],
+                weight[rows] / times_tested[rows], base,
+            )  # fmt: skip
+        self.estimator_ = clone(self.estimator).fit(X, y, **inner_params)
+        if self.calibration is None and not hasattr(self.estimator_, "predict_proba"):
+            msg = (
+                "estimator must have predict_proba when calibration is None, got "
+                f"{type(self.estimator).__name__}. Pass calibration='sigmoid' and a cv."
+            )
+            raise ValueError(msg)
+        self._learn_payoffs(returns, positive, weight)
+        return self
+
+    def _learn_payoffs(self, returns: Any, positive: Any, weight: FloatArray) -> None:
+        """Build the table of f*(p) from returns above the benchmark."""
+        if returns is None:
+            warnings.warn(
+                "KellyClassifier was fitted without returns: it takes every win and "
+                "loss to be +-1, so that full Kelly is 2p - 1. Pass fit(..., "
+                "returns=); within a pipeline or search enable metadata routing.",
+                UserWarning,
+                stacklevel=3,
+            )
+            payoffs = np.where(positive, 1.0, -1.0)
+        else:
+            payoffs = as_finite_column(returns, "returns")
+        self.benchmark_return_ = float(
+            np.average(payoffs, weights=weight)
+            if isinstance(self.benchmark_return, str)
+            else self.benchmark_return
+        )
+        self.payoff_table_ = PayoffTable.from_returns(
+            payoffs - self.benchmark_return_, positive, weight
+        )
+        if self.payoff_table_.is_empty:
+            warnings.warn(
+                "Positions are 0: the training returns hold no gain or no loss above "
+                f"benchmark_return={self.benchmark_return_:g}, so nothing bounds a "
+                "stake.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Return the (calibrated) probabilities of the two classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2)
+            Columns in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        X = _as_table(X)
+        if len(X.shape) != 2:
+            msg = (
+                f"Expected X of shape (n_samples, n_features), got shape {X.shape}. "
+                "Reshape your data with X.reshape(1, -1) if it is a single sample."
+            )
+            raise ValueError(msg)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        if self.calibrator_ is None:
+            probabilities: FloatArray = self.estimator_.predict_proba(X)
+            return probabilities
+        positive = self.calibrator_.predict(log_odds(self.estimator_, X))
+        return np.column_stack([1.0 - positive, positive])
+
+    def predict(self, X: Any) -> Any:
+        """Return the more probable class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels from ``classes_``.
+        """
+        best = np.argmax(self.predict_proba(X), axis=1)
+        return self.classes_[best]
+
+    def decision_function(self, X: Any) -> FloatArray:
+        """Return the position: kelly_multiplier x f*(p), by side and cap.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Signed fraction of capital; negative is short.
+        """
+        positive = np.asarray(self.predict_proba(X), dtype=np.float64)[:, 1]
+        low = 0.0 if self.side == "long" else -self.max_position
+        high = 0.0 if self.side == "short" else self.max_position
+        position: FloatArray = np.clip(
+            self.kelly_multiplier * self.payoff_table_.fraction(positive), low, high
+        )
+        return position
+
+    def score(
+        self, X: Any, y: Any, sample_weight: Any = None, returns: Any = None
+    ) -> float:
+        """Return the mean log growth of the positions, or the accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            True labels, used without returns.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the mean.
+        returns : array-like of float of shape (n_samples,), default=None
+            Realised returns of a long unit position, benchmark included.
+
+        Returns
+        -------
+        float
+            With returns the mean of log(1 + position x return), in nats per event,
+            -inf at ruin; without them the accuracy of the labels.
+        """
+        check_same_rows(X=X, y=y, returns=returns, sample_weight=sample_weight)
+        if returns is None:
+            return float(
+                accuracy_score(y, self.predict(X), sample_weight=sample_weight)
+            )
+        weight = None
+        if sample_weight is not None:
+            weight = as_finite_column(sample_weight, "sample_weight", negative=False)
+        return mean_log_growth(
+            self.decision_function(X),
+            as_finite_column(returns, "returns"),
+            sample_weight=weight,
+        )
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return how metadata given to ``fit`` is routed.
+
+        Returns
+        -------
+        MetadataRouter
+            To this object, the inner classifier's ``fit`` and the ``split`` of cv.
+        """
+        router = (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(
+                estimator=self.estimator,
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+            )
+        )
+        if hasattr(self.cv, "split"):
+            router.add(
+                splitter=self.cv,
+                method_mapping=MethodMapping().add(caller="fit", callee="split"),
+            )
+        return router
+
+    def __sklearn_tags__(self) -> Any:
+        """Return the inner classifier's input tags; binary targets only."""
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags = copy.deepcopy(inner.input_tags)
+        tags.non_deterministic = inner.non_deterministic
+        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.poor_score = bool(
+            inner.classifier_tags and inner.classifier_tags.poor_score
+        )
+        return tags
+
+    def _routed(self, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what goes to the inner fit and what goes to cv.split."""
+        if sklearn.get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", **params)
+            split = routed.splitter.split if hasattr(self.cv, "split") else {}
+            return dict(routed.estimator.fit), dict(split)
+        label_times = params.pop("label_times")
+        params.pop("returns")
+        if params["sample_weight"] is None:
+            params.pop("sample_weight")
+        elif not has_fit_parameter(self.estimator, "sample_weight") and not accepts(
+            self.estimator.fit, "sample_weight"
+        ):
+            msg = (
+                "sample_weight needs an estimator whose fit takes it, got "
+                f"{type(self.estimator).__name__}."
+            )
+            raise TypeError(msg)
+        split_params = {}
+        if (
+            label_times is not None
+            and hasattr(self.cv, "split")
+            and accepts(self.cv.split, "label_times")
+        ):
+            split_params["label_times"] = label_times
+        return params, split_params
+
+    def _checked_target(self, y: Any) -> Any:
+        """Return y as a column of two classes, and learn them."""
+        y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "f":
+            assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+        target_type = type_of_target(y, input_name="y")
+        if target_type != "binary":
+            msg = (
+                "Only binary classification is supported. The type of the target is "
+                f"{target_type}."
+            )
+            raise ValueError(msg)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            msg = (
+                "Classifier can't train when only one class is present: "
+                f"{self.classes_.tolist()}."
+            )
+            raise ValueError(msg)
+        return y
+
+    def _check_params(self) -> None:
+        """Refuse parameters out of range, saying what would do."""
+        self._check_number("kelly_multiplier", "in [0, 1]", lambda v: 0 <= v <= 1)
+        self._check_number(
+            "max_position", "positive and finite", lambda v: 0 < v < np.inf
+        )
+        if not (
+            isinstance(self.benchmark_return, str) and self.benchmark_return == "mean"
+        ):
+            self._check_number(
+                "benchmark_return", "finite, or 'mean'", lambda v: abs(v) < np.inf
+            )
+        if self.side not in _SIDES:
+            self._refuse("side", f"one of {_SIDES}")
+        if self.calibration is None:
+            return
+        if self.calibration not in _CALIBRATIONS:
+            self._refuse("calibration", f"one of {_CALIBRATIONS}, or None")
+        proba_or_decision(self.estimator)
+        if isinstance(self.cv, numbers.Number | str) or not (
+            hasattr(self.cv, "split") or hasattr(self.cv, "__iter__")
+        ):
+            self._refuse(
+                "cv",
+                f"a splitter or an iterable of (train, test) when calibration="
+                f"{self.calibration!r}, since shuffled or stratified folds leak on "
+                "overlapping labels; pass a PurgedKFold",
+            )
+
+    def _check_number(self, name: str, requirement: str, allowed: Any) -> None:
+        value = getattr(self, name)
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not (real and allowed(value)):
+            self._refuse(name, f"a number {requirement}")
+
+    def _refuse(self, name: str, requirement: str) -> None:
+        msg = (
+            f"The {name!r} parameter of KellyClassifier must be {requirement}. Got "
+            f"{getattr(self, name)!r} instead."
+        )
+        raise ValueError(msg)
+
+
+def _as_table(X: Any) -> Any:
+    """Return frames and arrays as they are, all else as an array or CSR matrix."""
+    if sparse.issparse(X):
+        # LightGBM predicts on no other sparse container.
+        return sparse.csr_matrix(X)
+    return X if hasattr(X, "shape") else np.asarray(X)

@@ -1,0 +1,170 @@
+"""What a trade history says: win rate, payoffs and how sure they are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from skatra.typing import FloatArray
+from skatra.utils import as_finite_column
+
+__all__ = ["TradeStatistics", "calculate_trade_statistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeStatistics:
+    """Statistics of closed trades, in the unit of the trades given.
+
+    What the history cannot tell is None, never inf or NaN: an average without
+    trades behind it, a ratio with nothing below the line.
+
+    Attributes
+    ----------
+    n_trades, n_wins, n_losses, n_breakeven : int
+        Trades, of which above, below and exactly 0.
+    win_rate : float or None
+        n_wins / (n_wins + n_losses). Break-evens are counted apart: they change no
+        Kelly fraction, which weighs what is won against what is lost.
+    win_rate_interval : tuple of (float, float)
+        Wilson's score interval of the win rate; (0, 1) without decided trades.
+    confidence : float
+        Coverage of the interval.
+    avg_win, avg_loss : float or None
+        Mean of the winners, and of the losers as a positive number.
+    avg_win_loss_ratio : float or None
+        avg_win / avg_loss, the odds b of :func:`kelly_fraction`.
+    largest_loss : float or None
+        The worst trade as a positive number; None without losers.
+    expectancy : float or None
+        Mean of all trades, break-evens included.
+    profit_factor : float or None
+        Sum of the winners / sum of the losers; None without losers.
+    """
+
+    n_trades: int
+    n_wins: int
+    n_losses: int
+    n_breakeven: int
+    win_rate: float | None
+    win_rate_interval: tuple[float, float]
+    confidence: float
+    avg_win: float | None
+    avg_loss: float | None
+    avg_win_loss_ratio: float | None
+    largest_loss: float | None
+    expectancy: float | None
+    profit_factor: float | None
+
+
+def calculate_trade_statistics(
+    trades: Any, *, column: str | None = None, confidence: float = 0.95
+) -> TradeStatistics:
+    """Summarise closed trades for position sizing.
+
+    Parameters
+    ----------
+    trades : array-like of shape (n_trades,), or DataFrame
+        Returns or profits, one per trade; or a frame with a column ``ret`` or
+        ``pnl``, as ``Database.trades()`` gives. Rows of a frame whose ``closed_at``
+        is missing are open trades and do not count. May be empty.
+    column : str, default=None
+        Column of a frame to read. By default ``ret`` if there is one (returns
+        compare across position sizes), else ``pnl``.
+    confidence : float in (0, 1), default=0.95
+        Coverage of the interval of the win rate.
+
+    Returns
+    -------
+    TradeStatistics
+
+    Raises
+    ------
+    ValueError
+        If the column is missing, a closed trade has no finite result, or confidence
+        is out of range.
+
+    See Also
+    --------
+    PositionSizer : Turns the statistics into a position size.
+
+    References
+    ----------
+    Wilson (1927), "Probable Inference, the Law of Succession, and Statistical
+    Inference", Journal of the American Statistical Association 22, 209-212.
+
+    Examples
+    --------
+    >>> from skatra.sizing import calculate_trade_statistics
+    >>> stats = calculate_trade_statistics([0.02, 0.04, -0.01, 0.0, -0.02])
+    >>> stats.win_rate, stats.n_breakeven
+    (0.5, 1)
+    >>> round(stats.avg_win_loss_ratio, 6), round(stats.profit_factor, 6)
+    (2.0, 2.0)
+    """
+    if not 0.0 < confidence < 1.0:
+        msg = f"confidence must be in (0, 1), got {confidence!r}."
+        raise ValueError(msg)
+    results = _results(trades, column)
+    wins, losses = results[results > 0], -results[results < 0]
+    n_decided = len(wins) + len(losses)
+    avg_win, avg_loss = _mean(wins), _mean(losses)
+    known = avg_win is not None and avg_loss is not None
+    return TradeStatistics(
+        n_trades=len(results),
+        n_wins=len(wins),
+        n_losses=len(losses),
+        n_breakeven=len(results) - n_decided,
+        win_rate=len(wins) / n_decided if n_decided else None,
+        win_rate_interval=_wilson(len(wins), n_decided, confidence),
+        confidence=confidence,
+        avg_win=avg_win,
+        avg_loss=avg_loss,
+        avg_win_loss_ratio=avg_win / avg_loss if known else None,  # type: ignore[operator]
+        largest_loss=float(losses.max()) if len(losses) else None,
+        expectancy=_mean(results),
+        profit_factor=float(wins.sum() / losses.sum()) if len(losses) else None,
+    )
+
+
+def _results(trades: Any, column: str | None) -> FloatArray:
+    """Return one finite result per closed trade."""
+    if isinstance(trades, pd.DataFrame):
+        wanted = ["ret", "pnl"] if column is None else [column]
+        found = [name for name in wanted if name in trades.columns]
+        if not found:
+            msg = (
+                f"trades must have a column {' or '.join(map(repr, wanted))}, got "
+                f"columns {list(trades.columns)}. Name another one with column=."
+            )
+            raise ValueError(msg)
+        if "closed_at" in trades.columns:
+            trades = trades[trades["closed_at"].notna()]
+        return as_finite_column(trades[found[0]], f"trades[{found[0]!r}]")
+    if column is not None:
+        msg = (
+            f"column={column!r} needs trades to be a DataFrame, got "
+            f"{type(trades).__name__}."
+        )
+        raise ValueError(msg)
+    return as_finite_column(trades, "trades")
+
+
+def _mean(values: FloatArray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion."""
+    if n == 0:
+        return 0.0, 1.0
+    z = float(ndtri(0.5 + confidence / 2.0))
+    share = successes / n
+    centre = share + z**2 / (2 * n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
+    return (
+        max(0.0, float((centre - half) / scale)),
+        min(1.0, float((centre + half) / scale)),
+    )

@@ -1,0 +1,35 @@
+"""KellyClassifier obeys every law that scikit-learn has for classifiers."""
+
+import pytest
+from lightgbm import LGBMClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skatra.sizing import KellyClassifier
+
+# The checks' data are independent rows, some sorted by class.
+FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
+# LightGBM's leaves count rows, not weights: only a tree too small to split gives the
+# same model for a row of weight 2 and for that row twice.
+SMALL_TREES = {"n_estimators": 20, "min_child_samples": 50, "n_jobs": 1, "verbose": -1}
+
+
+@pytest.mark.filterwarnings("ignore:KellyClassifier was fitted without returns")
+@parametrize_with_checks(
+    [
+        KellyClassifier(LogisticRegression()),
+        KellyClassifier(LogisticRegression(), side="long", kelly_multiplier=1.0),
+        KellyClassifier(LogisticRegression(), calibration="sigmoid", cv=FOLDS),
+        KellyClassifier(LogisticRegression(), calibration="isotonic", cv=FOLDS),
+        KellyClassifier(LGBMClassifier(**SMALL_TREES)),
+        KellyClassifier(
+            LGBMClassifier(**SMALL_TREES),
+            calibration="sigmoid",
+            cv=FOLDS,
+        ),
+    ]
+)
+def test_every_estimator_check_of_scikit_learn_passes(estimator, check):
+    """No check is expected to fail, for any inner model or calibration."""
+    check(estimator)
