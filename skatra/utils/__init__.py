@@ -7,11 +7,13 @@ from skatra.utils._label_times import (
     event_times,
     times_to_numbers,
 )
+from skatra.utils._sklearn import safe_indexing
 
 __all__ = [
     "LabelIntervals",
     "as_label_intervals",
     "common_unit",
     "event_times",
+    "safe_indexing",
     "times_to_numbers",
 ]
