@@ -30,7 +30,6 @@ from skatra.model_selection._spans import Reach
 from skatra.typing import IntArray, Split, TimeArray
 from skatra.utils import LabelIntervals
 
-_CHUNK = 1024
 _INT64 = np.iinfo(np.int64)
 
 Piece: TypeAlias = tuple[int, int, NDArray[np.bool_] | None]
@@ -51,6 +50,8 @@ class Timeline:
         Entry at which each distinct t0 begins; None if all t0 are distinct.
     latest : ndarray
         Running maximum of t1 at the end of each chunk of entries.
+    chunk : int
+        Number of entries in a chunk.
     """
 
     t0: TimeArray
@@ -58,9 +59,12 @@ class Timeline:
     order: IntArray | None
     firsts: IntArray | None
     latest: TimeArray
+    chunk: int
 
     @classmethod
-    def from_intervals(cls, intervals: LabelIntervals) -> "Timeline":
+    def from_intervals(
+        cls, intervals: LabelIntervals, *, chunk: int = 1024
+    ) -> "Timeline":
         """Sort the intervals by t0, unless they are sorted."""
         t0, t1 = intervals.t0, intervals.t1
         order: IntArray | None = None
@@ -73,9 +77,9 @@ class Timeline:
         firsts: IntArray | None = None
         if not rises.all():
             firsts = np.concatenate(([0], np.flatnonzero(rises) + 1))
-        chunk_starts = np.arange(0, len(t1), _CHUNK)
+        chunk_starts = np.arange(0, len(t1), chunk)
         latest = np.maximum.accumulate(np.maximum.reduceat(t1, chunk_starts))
-        return cls(t0, t1, order, firsts, latest)
+        return cls(t0, t1, order, firsts, latest, chunk)
 
     @property
     def n_rows(self) -> int:
@@ -219,8 +223,8 @@ class Purger:
         limit = up if self.closed == "both" else down
         if limit == -inf or (line.t1.dtype.kind == "i" and limit < _INT64.min):
             return []
-        chunk = int(np.searchsorted(line.latest, line.cast(limit)))
-        near = min(max(chunk * _CHUNK, free), start)
+        near = int(np.searchsorted(line.latest, line.cast(limit))) * line.chunk
+        near = min(max(near, free), start)
         t1 = line.t1[near:start]
         keep = t1 < up
         if self.closed == "left":

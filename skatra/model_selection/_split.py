@@ -1,6 +1,7 @@
 """Purged K-fold cross-validation and the purged train/test split."""
 
 from collections.abc import Iterator
+from copy import copy, deepcopy
 from itertools import pairwise
 from math import ceil
 from typing import Any
@@ -231,6 +232,13 @@ class PurgedKFold(BaseCrossValidator):
                     "more rows."
                 )
             yield train, test
+
+    def __sklearn_clone__(self) -> "PurgedKFold":
+        """Return an equal splitter; the label times, never changed, are shared."""
+        twin = copy(self)
+        if "_metadata_request" in vars(self):
+            twin._metadata_request = deepcopy(self._metadata_request)  # noqa: SLF001
+        return twin
 
     def __repr__(self) -> str:
         """Return one line, however long the label times are."""
