@@ -1,5 +1,6 @@
 """Purged K-fold cross-validation and the purged train/test split."""
 
+import warnings
 from collections.abc import Iterator
 from copy import copy, deepcopy
 from itertools import pairwise
@@ -184,7 +185,7 @@ class PurgedKFold(BaseCrossValidator):
             The rows to split: frame, array, sparse matrix or list.
 
         y, groups : array-like of shape (n,), default=None
-            Ignored, apart from their length.
+            Ignored, apart from their length; groups with a warning.
 
         label_times : Series, DataFrame or array-like, default=None
             One label per row, in the row order of X: a Series (index t0, values
@@ -205,6 +206,12 @@ class PurgedKFold(BaseCrossValidator):
             training rows.
         """
         check_consistent_length(X, y, groups)
+        if groups is not None:
+            warnings.warn(
+                f"The groups parameter is ignored by {type(self).__name__}",
+                UserWarning,
+                stacklevel=2,
+            )
         intervals = resolve_label_intervals(
             X,
             label_times,

@@ -477,6 +477,12 @@ def test_train_test_split_refuses(options, error, message):
         purged_train_test_split(X, **{"label_times": LABEL_TIMES, **options})
 
 
+def test_groups_are_ignored_aloud():
+    """As in scikit-learn's KFold, groups that have no effect cause a warning."""
+    with pytest.warns(UserWarning, match="groups parameter is ignored by PurgedKFold"):
+        next(PurgedKFold(3).split(X, None, np.arange(30), label_times=LABEL_TIMES))
+
+
 def test_train_test_split_needs_arrays_and_two_times():
     """Nothing to split, or one moment only, is refused."""
     with pytest.raises(ValueError, match="At least one array"):
