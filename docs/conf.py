@@ -7,7 +7,12 @@ author = "the skatra developers"
 copyright = "2026, the skatra developers"
 version = release = skatra.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+]
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False

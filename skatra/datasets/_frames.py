@@ -213,7 +213,9 @@ def keys_of(
     missing = np.flatnonzero(codes < 0)
     if len(missing):
         raise error(f"{name} has a missing symbol in {show(index, missing)}.")
-    return _sort_keys(index, check_symbols(list(uniques), name), codes, times, name, error)
+    return _sort_keys(
+        index, check_symbols(list(uniques), name), codes, times, name, error
+    )
 
 
 def _sort_keys(

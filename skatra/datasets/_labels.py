@@ -82,7 +82,11 @@ def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:
     if isinstance(index, pd.MultiIndex):
         t0 = to_ns(index.get_level_values(-1), "t0", LabelTimesError)
         _refuse(
-            t1 < t0, index, "t1 must not be before t0", "Drop those labels", LabelTimesError
+            t1 < t0,
+            index,
+            "t1 must not be before t0",
+            "Drop those labels",
+            LabelTimesError,
         )
     touched = frame["touched"].to_numpy(dtype=object)
     text = np.array([isinstance(word, str) and word != "" for word in touched], bool)
@@ -157,7 +161,9 @@ def read_labels(
             names.append(name)
             counts.append(len(part))
             rows += part
-    t0, t1, ret, label, side, touched, weight = zip(*rows, strict=True) if rows else [()] * 7
+    t0, t1, ret, label, side, touched, weight = (
+        zip(*rows, strict=True) if rows else [()] * 7
+    )
     frame = pd.DataFrame(
         {
             "t1": from_ns(np.array(t1, dtype=np.int64)),

@@ -49,7 +49,9 @@ def write_trades(connection: sqlite3.Connection, frame: pd.DataFrame) -> WriteRe
     numbers = {}
     for name in ("side", *_NUMBERS):
         if not pd.api.types.is_numeric_dtype(frame[name].dtype):
-            raise ValueError(f"column {name!r} must be numeric, got {frame[name].dtype}.")
+            raise ValueError(
+                f"column {name!r} must be numeric, got {frame[name].dtype}."
+            )
         numbers[name] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
     problems = {
         "closed_at must not be before opened_at": closed < opened,

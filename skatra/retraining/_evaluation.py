@@ -93,9 +93,12 @@ def backtest_positions(
     close = bars["close"].unstack(level=0)  # noqa: PD010 - one value per cell
     first, last = positions.index.get_level_values(1).min(), label_times.max()
     window = close.loc[first:last, symbols.unique()].sort_index(axis=1)
-    held = average_active_positions(
-        positions.to_numpy(), label_times, window.index, groups=symbols
-    ) / window.shape[1]
+    held = (
+        average_active_positions(
+            positions.to_numpy(), label_times, window.index, groups=symbols
+        )
+        / window.shape[1]
+    )
     returns = window.pct_change(fill_method=None).shift(-1).iloc[:-1].fillna(0.0)
     held = held.iloc[:-1]
     turnover = held.diff().abs().fillna(held.abs()).sum(axis=1)

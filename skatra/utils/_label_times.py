@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skatra.exceptions import LabelTimesError
-from skatra.typing import LabelTimesLike, TimeArray
+from skatra.typing import IntArray, LabelTimesLike, TimeArray
 
 _UNITS = ("s", "ms", "us", "ns")
 _WAY_OUT = "Pass a Series (index t0, values t1), a two-column frame or an (n, 2) array."
@@ -58,12 +58,9 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
         missing = np.flatnonzero(np.asarray(index.isna()))
         unit: str | None = index.unit
         tz = None if index.tz is None else str(index.tz)
-    elif index.dtype.kind in "iu":
-        numbers, unit, tz = index.to_numpy().astype(np.int64, copy=False), None, None
-        missing = np.empty(0, dtype=np.intp)
-    elif index.dtype.kind == "f":
-        numbers, unit, tz = index.to_numpy().astype(np.float64, copy=False), None, None
-        missing = np.flatnonzero(~np.isfinite(numbers))
+    elif index.dtype.kind in "iuf":
+        unit, tz = None, None
+        numbers, missing = _plain_numbers(index, name)
     else:
         msg = (
             f"{name} must hold datetimes, integers or floats, got dtype "
@@ -78,6 +75,21 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
         )
         raise LabelTimesError(msg)
     return numbers, unit, tz
+
+
+def _plain_numbers(index: pd.Index, name: str) -> tuple[TimeArray, IntArray]:
+    """Return integers or floats, and the rows where they are missing."""
+    missing = np.flatnonzero(np.asarray(index.isna()))
+    if len(missing):
+        return np.empty(0, dtype=np.int64), missing
+    values = index.to_numpy()
+    if index.dtype.kind == "f":
+        floats = values.astype(np.float64, copy=False)
+        return floats, np.flatnonzero(~np.isfinite(floats))
+    if index.dtype.kind == "u" and len(values) and values.max() > np.iinfo("i8").max:
+        msg = f"{name} must fit 64-bit signed integers, got {values.max()}."
+        raise LabelTimesError(msg)
+    return values.astype(np.int64, copy=False), missing
 
 
 def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
@@ -127,7 +139,7 @@ def common_unit(
         raise LabelTimesError(msg)
     if unit_a == unit_b:
         if a.dtype != b.dtype:
-            a, b = a.astype(np.float64), b.astype(np.float64)
+            a, b = _to_float(a, names[0]), _to_float(b, names[1])
         return a, b, unit_a
     assert unit_a is not None  # noqa: S101 - both are units here
     assert unit_b is not None  # noqa: S101
@@ -137,6 +149,22 @@ def common_unit(
         _to_unit(b, unit_b, unit, names[1]),
         unit,
     )
+
+
+def _to_float(times: TimeArray, name: str) -> TimeArray:
+    limit = 2**53
+    if (
+        times.dtype.kind == "i"
+        and len(times)
+        and (times.max() > limit or times.min() < -limit)
+    ):
+        msg = (
+            f"{name} holds integers beyond 2**53 that floats cannot represent; "
+            "give t0 and t1 both as integers."
+        )
+        raise LabelTimesError(msg)
+    floats: TimeArray = times.astype(np.float64, copy=False)
+    return floats
 
 
 def _to_unit(times: TimeArray, unit: str, finer: str, name: str) -> TimeArray:

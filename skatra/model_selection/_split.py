@@ -1,0 +1,422 @@
+"""Purged K-fold cross-validation and the purged train/test split."""
+
+import warnings
+from collections.abc import Iterator
+from copy import copy, deepcopy
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils import check_consistent_length, indexable
+
+from skatra.model_selection._label_times import (
+    count_rows,
+    resolve_label_intervals,
+)
+from skatra.model_selection._purge import Purger, Timeline
+from skatra.model_selection._spans import check_span, resolve_span
+from skatra.typing import IntArray, LabelTimesLike, Span, Split
+from skatra.utils import LabelIntervals, safe_indexing
+
+_CLOSED = ("both", "left")
+
+
+class PurgedKFold(BaseCrossValidator):
+    """K-fold cross-validation in time without leaking labels.
+
+    Each fold is one block of time and is the test set once. The training set is
+    every other row, except those that would leak [1]_:
+
+    - *purging* drops a training row whose label interval [t0, t1] overlaps the
+      label interval of any test row, before or after the block;
+    - the *embargo* drops training rows that start within a span after the
+      block's last label end, where features may still remember the test rows.
+
+    Nothing else is dropped. In contrast to
+    :class:`~sklearn.model_selection.TimeSeriesSplit` the model also trains on
+    rows after the test block; in contrast to
+    :class:`~sklearn.model_selection.KFold` no training label knows a price that
+    a test label is made of.
+
+    Rows may come in any order and share a t0 (many assets): folds are cut in
+    time order, between distinct t0, at the cut nearest to an even one.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+
+    label_times : Series, default=None
+        Label end times t1, indexed by unique labels that `X.index` is looked up
+        in; the time level of the index is t0. Only for calls that cannot pass
+        `label_times` to :meth:`split`, which takes precedence.
+
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance required between training and test intervals, on both
+        sides: a time span ("5D"), an int counting distinct t0, or a float in
+        [0, 1) as a share of distinct t0, rounded up. Without any label times, a
+        positive `purge_gap` is the horizon of labels that start and end at t0.
+        Prefer a time span: nested folds have fewer rows to count.
+
+    embargo : str, timedelta, int or float, default=0
+        Span after each test block's last t1 in which no training row may start,
+        both ends included. Same forms as `purge_gap`.
+
+    closed : {"both", "left"}, default="both"
+        "both": intervals [t0, t1] that touch overlap. "left": intervals
+        [t0, t1) that touch do not; a label with t1 = t0 is its point.
+
+    See Also
+    --------
+    purged_train_test_split : One purged split at the end of time.
+    audit_splits : Count the leaks of any splitter.
+
+    Notes
+    -----
+    Label times are requested from scikit-learn's metadata routing by default.
+    With routing on, searches slice them along with X, so nested
+    cross-validation works on frames and on arrays::
+
+        with sklearn.config_context(enable_metadata_routing=True):
+            GridSearchCV(model, grid, cv=PurgedKFold()).fit(
+                X, y, label_times=label_times
+            )
+
+    Where nothing is routed, `list(cv.split(X, label_times=label_times))` is a
+    `cv` that everything in scikit-learn accepts.
+
+    A count g reaches from a time t to the g-th distinct t0 after the last one
+    that is not later than t, and back from a t0 to the g-th one before it.
+
+    Splitting costs one pass over sorted rows, one sort of unsorted ones, and then
+    little more than writing the indices. Results may be read-only views of one
+    array: copy them before you change them.
+
+    References
+    ----------
+    .. [1] M. López de Prado, *Advances in Financial Machine Learning*, Wiley
+       2018, sections 7.4.1 and 7.4.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skatra.model_selection import PurgedKFold
+    >>> days = pd.date_range("2026-01-05", periods=9, freq="D")
+    >>> label_times = pd.Series(days + pd.Timedelta("1D"), index=days)
+    >>> X = np.zeros((9, 1))
+    >>> for train, test in PurgedKFold(n_splits=3).split(X, label_times=label_times):
+    ...     print(train, test)
+    [4 5 6 7 8] [0 1 2]
+    [0 1 7 8] [3 4 5]
+    [0 1 2 3 4] [6 7 8]
+
+    The embargo starts where the last test label ends:
+
+    >>> cv = PurgedKFold(n_splits=3, embargo="1D")
+    >>> for train, test in cv.split(X, label_times=label_times):
+    ...     print(train, test)
+    [5 6 7 8] [0 1 2]
+    [0 1 8] [3 4 5]
+    [0 1 2 3 4] [6 7 8]
+    """
+
+    # Requested by default: users need no set_split_request.
+    __metadata_request__split = {"label_times": True}  # noqa: RUF012
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        label_times: "pd.Series[Any] | None" = None,
+        purge_gap: Span = 0,
+        embargo: Span = 0,
+        closed: str = "both",
+    ) -> None:
+        _check_n_splits(n_splits)
+        if label_times is not None and not isinstance(label_times, pd.Series):
+            raise TypeError(
+                "label_times in the constructor must be a pandas Series, which is "
+                f"aligned to X.index by label, got {type(label_times).__name__}. "
+                "Pass arrays to split(X, label_times=...)."
+            )
+        _check_options(purge_gap, embargo, closed)
+        self.n_splits = n_splits
+        self.label_times = label_times
+        self.purge_gap = purge_gap
+        self.embargo = embargo
+        self.closed = closed
+
+    def get_n_splits(
+        self,
+        X: Any = None,  # noqa: ARG002
+        y: Any = None,  # noqa: ARG002
+        groups: Any = None,  # noqa: ARG002
+        label_times: "LabelTimesLike | None" = None,  # noqa: ARG002
+    ) -> int:
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups, label_times : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return int(self.n_splits)
+
+    def split(
+        self,
+        X: Any,
+        y: Any = None,
+        groups: Any = None,
+        label_times: "LabelTimesLike | None" = None,
+    ) -> Iterator[Split]:
+        """Generate the row positions of training and test rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            The rows to split: frame, array, sparse matrix or list.
+
+        y, groups : array-like of shape (n,), default=None
+            Ignored, apart from their length; groups with a warning.
+
+        label_times : Series, DataFrame or array-like, default=None
+            One label per row, in the row order of X: a Series (index t0, values
+            t1) or two columns (t0, t1). Datetimes, integers or floats.
+
+        Yields
+        ------
+        train, test : ndarray of intp
+            Sorted and disjoint. Every row is tested in exactly one split.
+
+        Raises
+        ------
+        LabelTimesError
+            If there are no label times and no positive `purge_gap`, or if they do
+            not fit the rows of X.
+        ValueError
+            If there are fewer distinct t0 than folds, or a fold is left without
+            training rows.
+        """
+        check_consistent_length(X, y, groups)
+        if groups is not None:
+            warnings.warn(
+                f"The groups parameter is ignored by {type(self).__name__}",
+                UserWarning,
+                stacklevel=2,
+            )
+        intervals = resolve_label_intervals(
+            X,
+            label_times,
+            own=self.label_times,
+            purge_gap=self.purge_gap,
+            who=type(self).__name__,
+        )
+        purger = _purger(intervals, self.purge_gap, self.embargo, self.closed)
+        line = purger.timeline
+        if self.n_splits > line.n_distinct:
+            raise ValueError(
+                f"Cannot have number of splits n_splits={self.n_splits} greater than "
+                f"the number of distinct t0: {line.n_distinct} (of {line.n_rows} rows)."
+            )
+        edges = line.fold_edges(int(self.n_splits))
+        rows = _all_rows(line.n_rows)
+        for fold, block in enumerate(pairwise(edges)):
+            train, test = purger.split([block], rows)
+            if len(train) == 0:
+                raise ValueError(
+                    f"Fold {fold} of n_splits={self.n_splits} is left without training "
+                    f"rows: its {len(test)} test rows purge or embargo all the others "
+                    f"with purge_gap={self.purge_gap!r}, embargo={self.embargo!r}, "
+                    f"closed={self.closed!r}. Shorten these or the labels, or use "
+                    "more rows."
+                )
+            yield train, test
+
+    def __sklearn_clone__(self) -> "PurgedKFold":
+        """Return an equal splitter; the label times, never changed, are shared."""
+        twin = copy(self)
+        if "_metadata_request" in vars(self):
+            twin._metadata_request = deepcopy(self._metadata_request)  # noqa: SLF001
+        return twin
+
+    def __repr__(self) -> str:
+        """Return one line, however long the label times are."""
+        label_times = (
+            None
+            if self.label_times is None
+            else f"<Series of {len(self.label_times)} rows>"
+        )
+        return (
+            f"{type(self).__name__}(n_splits={self.n_splits}, "
+            f"label_times={label_times}, purge_gap={self.purge_gap!r}, "
+            f"embargo={self.embargo!r}, closed={self.closed!r})"
+        )
+
+
+def purged_train_test_split(
+    *arrays: Any,
+    label_times: "LabelTimesLike | None" = None,
+    test_size: float = 0.25,
+    purge_gap: Span = 0,
+    embargo: Span = 0,
+    closed: str = "both",
+) -> list[Any]:
+    """Split arrays into a training set and the purged last share of time.
+
+    Like :func:`~sklearn.model_selection.train_test_split`, but the test set is
+    the last rows in time, cut between distinct t0, and training rows whose labels
+    overlap a test label are dropped [1]_.
+
+    Parameters
+    ----------
+    *arrays : indexables with the same number of rows
+        Frames, Series, arrays, sparse matrices or lists. Pass the label times
+        among them too to have them sliced.
+
+    label_times : Series, DataFrame or array-like, default=None
+        One label per row, in row order: a Series (index t0, values t1) or two
+        columns (t0, t1). None needs a positive `purge_gap`, the horizon of labels
+        that start at the rows' own times (the first array's DatetimeIndex, else
+        row numbers).
+
+    test_size : float or int, default=0.25
+        Share of rows in (0, 1), rounded up, or number of rows to test. Rows with
+        one t0 stay together: the cut between distinct t0 nearest to it is taken.
+
+    purge_gap, embargo, closed
+        As in :class:`PurgedKFold`. No rows follow the test set, so the embargo
+        drops none.
+
+    Returns
+    -------
+    splitting : list of length 2 * len(arrays)
+        Training part and test part of each array, in row order.
+
+    Raises
+    ------
+    LabelTimesError
+        If there are no label times and no positive `purge_gap`, or if they do not
+        fit the rows.
+    ValueError
+        If a part would be empty.
+
+    See Also
+    --------
+    PurgedKFold : Test every row once.
+
+    References
+    ----------
+    .. [1] M. López de Prado, *Advances in Financial Machine Learning*, Wiley
+       2018, section 7.4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skatra.model_selection import purged_train_test_split
+    >>> days = pd.date_range("2026-01-05", periods=8, freq="D")
+    >>> label_times = pd.Series(days + pd.Timedelta("1D"), index=days)
+    >>> X = np.arange(8)
+    >>> train, test = purged_train_test_split(X, label_times=label_times)
+    >>> train, test
+    (array([0, 1, 2, 3, 4]), array([6, 7]))
+    """
+    if not arrays:
+        raise ValueError("At least one array is required as input.")
+    _check_options(purge_gap, embargo, closed)
+    arrays = tuple(indexable(*arrays))
+    n_rows = count_rows(arrays[0])
+    intervals = resolve_label_intervals(
+        arrays[0],
+        label_times,
+        own=None,
+        purge_gap=purge_gap,
+        who="purged_train_test_split",
+    )
+    n_test = _count_test_rows(test_size, n_rows)
+    purger = _purger(intervals, purge_gap, embargo, closed)
+    line = purger.timeline
+    if line.n_distinct < 2:
+        raise ValueError(
+            f"The rows must have at least 2 distinct t0 to be split in time, got "
+            f"{line.n_distinct} in {n_rows} rows."
+        )
+    cut = line.nearest_cut(n_rows - n_test)
+    train, test = purger.split([(cut, n_rows)], _all_rows(n_rows))
+    if len(train) == 0:
+        raise ValueError(
+            f"The training set is empty: the {len(test)} test rows purge all the "
+            f"others with test_size={test_size!r}, purge_gap={purge_gap!r}, "
+            f"closed={closed!r}. Shorten these or the labels, or use more rows."
+        )
+    return [
+        part
+        for array in arrays
+        for part in (safe_indexing(array, train), safe_indexing(array, test))
+    ]
+
+
+def _check_n_splits(n_splits: Any) -> None:
+    if isinstance(n_splits, bool) or not isinstance(n_splits, (int, np.integer)):
+        raise TypeError(
+            f"n_splits must be an int of at least 2, got {n_splits!r} of type "
+            f"{type(n_splits).__name__}."
+        )
+    if n_splits < 2:
+        raise ValueError(
+            "k-fold cross-validation requires at least one train/test split by "
+            f"setting n_splits=2 or more, got n_splits={n_splits}."
+        )
+
+
+def _check_options(purge_gap: Span, embargo: Span, closed: str) -> None:
+    check_span(purge_gap, "purge_gap")
+    check_span(embargo, "embargo")
+    if closed not in _CLOSED:
+        raise ValueError(f"closed must be 'both' or 'left', got {closed!r}.")
+
+
+def _purger(
+    intervals: LabelIntervals, purge_gap: Span, embargo: Span, closed: str
+) -> Purger:
+    line = Timeline.from_intervals(intervals)
+    scale: dict[str, Any] = {"unit": intervals.unit, "n_distinct": line.n_distinct}
+    return Purger(
+        line,
+        resolve_span(purge_gap, "purge_gap", **scale),
+        resolve_span(embargo, "embargo", **scale),
+        closed,
+    )
+
+
+def _all_rows(n_rows: int) -> IntArray:
+    rows = np.arange(n_rows, dtype=np.intp)
+    # Splits are views of it: nobody may change another fold's rows.
+    rows.flags.writeable = False
+    return rows
+
+
+def _count_test_rows(test_size: Any, n_rows: int) -> int:
+    problem = (
+        f"test_size must be a float in (0, 1) or an int in [1, {n_rows - 1}] "
+        f"({n_rows} rows), got {test_size!r}."
+    )
+    if isinstance(test_size, bool) or not isinstance(
+        test_size, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(problem)
+    if isinstance(test_size, (int, np.integer)):
+        if not 0 < test_size < n_rows:
+            raise ValueError(problem)
+        return int(test_size)
+    if not 0 < test_size < 1:
+        raise ValueError(problem)
+    return min(ceil(float(test_size) * n_rows), n_rows - 1)
