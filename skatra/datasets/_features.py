@@ -92,7 +92,9 @@ def _columns_of(frame: pd.DataFrame) -> list[tuple[str, str]]:
     return result
 
 
-def set_columns(connection: sqlite3.Connection, set_id: int) -> dict[str, tuple[int, str]]:
+def set_columns(
+    connection: sqlite3.Connection, set_id: int
+) -> dict[str, tuple[int, str]]:
     """Return number and dtype of each column of a feature set, in order."""
     rows = connection.execute(
         "SELECT name, col, dtype FROM feature_columns WHERE set_id = ? ORDER BY col",
@@ -109,7 +111,7 @@ def write_features(
 ) -> WriteReport:
     """Insert or replace rows of a feature set, chunk by chunk."""
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"frame must be a DataFrame, got {type(frame).__name__}.")
+        raise TypeError(f"frame must be a DataFrame, got {type(frame).__name__}.")
     given = _columns_of(frame)
     keys = keys_of(frame.index, "frame")
     set_id = ensure_set(connection, "feature", feature_set, spec)
@@ -231,7 +233,11 @@ def read_features(
     known = set_columns(connection, set_id)
     names = list(known) if columns is None else _chosen(columns, known, feature_set)
     parts = _time_parts(
-        connection, (set_id, feature_set), chosen_symbols(connection, symbols), low, high
+        connection,
+        (set_id, feature_set),
+        chosen_symbols(connection, symbols),
+        low,
+        high,
     )
     total = sum(len(part.times) for part in parts)
     dtypes = [DTYPES[known[name][1]] for name in names]
@@ -307,9 +313,7 @@ def _time_parts(
                 int(np.searchsorted(times, high, "right")),
             )
             if cut.stop > cut.start:
-                parts.append(
-                    _Part(place, symbol, what, times[cut], cut, len(times))
-                )
+                parts.append(_Part(place, symbol, what, times[cut], cut, len(times)))
     return parts
 
 

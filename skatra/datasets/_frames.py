@@ -213,7 +213,9 @@ def keys_of(
     missing = np.flatnonzero(codes < 0)
     if len(missing):
         raise error(f"{name} has a missing symbol in {show(index, missing)}.")
-    return _sort_keys(index, check_symbols(list(uniques), name), codes, times, name, error)
+    return _sort_keys(
+        index, check_symbols(list(uniques), name), codes, times, name, error
+    )
 
 
 def _sort_keys(
@@ -250,8 +252,10 @@ def key_index(
     """Build the (symbol, time) index of rows sorted by symbol."""
     codes = np.repeat(np.arange(len(symbols)), np.asarray(counts, dtype=np.intp))
     time_codes, uniques = pd.factorize(times, sort=True)
+    levels: Any = [pd.Index(list(symbols), dtype="str"), from_ns(np.asarray(uniques))]
+    code_arrays: Any = [codes, time_codes]
     return pd.MultiIndex(
-        levels=[pd.Index(list(symbols), dtype="str"), from_ns(np.asarray(uniques))],
-        codes=[codes, time_codes],
+        levels=levels,
+        codes=code_arrays,
         names=["symbol", time_name],
     )

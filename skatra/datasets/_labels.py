@@ -69,7 +69,7 @@ def write_labels(
 def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:
     """Return the columns to store, in row order, or refuse them."""
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"labels must be a DataFrame, got {type(frame).__name__}.")
+        raise TypeError(f"labels must be a DataFrame, got {type(frame).__name__}.")
     missing = [column for column in LABEL_COLUMNS if column not in frame.columns]
     extra = [c for c in frame.columns if c not in (*LABEL_COLUMNS, "weight")]
     if missing or extra:
@@ -82,7 +82,11 @@ def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:
     if isinstance(index, pd.MultiIndex):
         t0 = to_ns(index.get_level_values(-1), "t0", LabelTimesError)
         _refuse(
-            t1 < t0, index, "t1 must not be before t0", "Drop those labels", LabelTimesError
+            t1 < t0,
+            index,
+            "t1 must not be before t0",
+            "Drop those labels",
+            LabelTimesError,
         )
     touched = frame["touched"].to_numpy(dtype=object)
     text = np.array([isinstance(word, str) and word != "" for word in touched], bool)
@@ -95,7 +99,9 @@ def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:
         "ret must be finite (NaN only where touched is 'open')",
         "Drop those labels, or mark them open",
     )
-    columns = [t1, np.where(np.isnan(ret), None, ret)]
+    returns = ret.astype(object)
+    returns[np.isnan(ret)] = None
+    columns: list[NDArray[Any]] = [t1, returns]
     for name in ("label", "side"):
         numbers = _floats(frame, name)
         _refuse(
@@ -157,7 +163,9 @@ def read_labels(
             names.append(name)
             counts.append(len(part))
             rows += part
-    t0, t1, ret, label, side, touched, weight = zip(*rows, strict=True) if rows else [()] * 7
+    t0, t1, ret, label, side, touched, weight = (
+        zip(*rows, strict=True) if rows else [()] * 7
+    )
     frame = pd.DataFrame(
         {
             "t1": from_ns(np.array(t1, dtype=np.int64)),
