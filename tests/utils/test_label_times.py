@@ -76,7 +76,7 @@ def test_nullable_and_unsigned_integers_are_integers():
         (np.arange(4), r"shape \(n, 2\), got \(4,\)"),
         (
             pd.Series(
-                pd.DatetimeIndex(["2500-01-01"]).as_unit("s"),
+                pd.DatetimeIndex(np.array(["2500-01-01"], dtype="M8[s]")),
                 index=pd.DatetimeIndex(["2026-01-01"]).as_unit("ns"),
             ),
             "finer unit 'ns' cannot represent",
