@@ -3,6 +3,8 @@
 import sqlite3
 from typing import Any
 
+import numpy as np
+
 from skatra.datasets._errors import translate
 from skatra.datasets._features import check_features, feature_sets
 from skatra.datasets._frames import from_ns
@@ -12,11 +14,16 @@ from skatra.datasets._schema import pragma
 from skatra.exceptions import DatabaseCorruptError
 
 _INVARIANTS = {
-    "labels end before they start (t1 < t0)": "SELECT count(*) FROM labels WHERE t1 < t0",
+    "labels end before they start (t1 < t0)": (
+        "SELECT count(*) FROM labels WHERE t1 < t0"
+    ),
     "labels without return are not open": (
         "SELECT count(*) FROM labels WHERE ret IS NULL AND touched <> 'open'"
     ),
     "bars have high < low": "SELECT count(*) FROM bars WHERE high < low",
+    "runs have a card that is no JSON": (
+        "SELECT count(*) FROM runs WHERE NOT json_valid(card)"
+    ),
     "trades close before they open": (
         "SELECT count(*) FROM trades WHERE closed_at < opened_at"
     ),
@@ -59,7 +66,8 @@ def describe(connection: sqlite3.Connection) -> dict[str, Any]:
         low, high = connection.execute(
             f"SELECT min({column}), max({column}) FROM {table}"  # noqa: S608
         ).fetchone()
-        ranges[table] = None if low is None else tuple(_times([low, high]))
+        ends = np.array([low, high], dtype=np.int64) if low is not None else None
+        ranges[table] = None if ends is None else tuple(from_ns(ends))
     features = feature_sets(connection)
     rows["features"] = sum(item["rows"] for item in features.values())
     return {
@@ -70,9 +78,3 @@ def describe(connection: sqlite3.Connection) -> dict[str, Any]:
         "feature_sets": features,
         "label_sets": label_sets(connection),
     }
-
-
-def _times(numbers: list[int]) -> Any:
-    import numpy as np
-
-    return from_ns(np.array(numbers, dtype=np.int64))

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from skatra.exceptions import DatabaseCorruptError
 
 TIME_COLUMN = 0
-DTYPES = {"f8": np.dtype("<f8"), "f4": np.dtype("<f4"), "i8": np.dtype("<i8")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(f"<{name}") for name in ("f8", "f4", "i8")
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,8 @@ class Database:
         """The file's connection pool."""
         if self._pool is None:
             raise PoolClosedError(
-                f"this Database was closed. Open it again: Database({str(self.path)!r})."
+                f"this Database was closed. Open it again: "
+                f"Database({str(self.path)!r})."
             )
         return self._pool
 

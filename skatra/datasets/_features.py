@@ -111,7 +111,7 @@ def write_features(
 ) -> WriteReport:
     """Insert or replace rows of a feature set, chunk by chunk."""
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"frame must be a DataFrame, got {type(frame).__name__}.")
+        raise TypeError(f"frame must be a DataFrame, got {type(frame).__name__}.")
     given = _columns_of(frame)
     keys = keys_of(frame.index, "frame")
     set_id = ensure_set(connection, "feature", feature_set, spec)

@@ -252,8 +252,10 @@ def key_index(
     """Build the (symbol, time) index of rows sorted by symbol."""
     codes = np.repeat(np.arange(len(symbols)), np.asarray(counts, dtype=np.intp))
     time_codes, uniques = pd.factorize(times, sort=True)
+    levels: Any = [pd.Index(list(symbols), dtype="str"), from_ns(np.asarray(uniques))]
+    code_arrays: Any = [codes, time_codes]
     return pd.MultiIndex(
-        levels=[pd.Index(list(symbols), dtype="str"), from_ns(np.asarray(uniques))],
-        codes=[codes, time_codes],
+        levels=levels,
+        codes=code_arrays,
         names=["symbol", time_name],
     )

@@ -69,7 +69,7 @@ def write_labels(
 def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:
     """Return the columns to store, in row order, or refuse them."""
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"labels must be a DataFrame, got {type(frame).__name__}.")
+        raise TypeError(f"labels must be a DataFrame, got {type(frame).__name__}.")
     missing = [column for column in LABEL_COLUMNS if column not in frame.columns]
     extra = [c for c in frame.columns if c not in (*LABEL_COLUMNS, "weight")]
     if missing or extra:
@@ -99,7 +99,9 @@ def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:
         "ret must be finite (NaN only where touched is 'open')",
         "Drop those labels, or mark them open",
     )
-    columns = [t1, np.where(np.isnan(ret), None, ret)]
+    returns = ret.astype(object)
+    returns[np.isnan(ret)] = None
+    columns: list[NDArray[Any]] = [t1, returns]
     for name in ("label", "side"):
         numbers = _floats(frame, name)
         _refuse(

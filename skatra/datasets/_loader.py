@@ -190,8 +190,8 @@ def _raise_empty(
         )
     elif n_labels == n_open:
         problem = (
-            f"all {n_labels} labels of {label_set!r} are still open. Add later bars and "
-            "label again"
+            f"all {n_labels} labels of {label_set!r} are still open. Add later bars "
+            "and label again"
         )
     else:
         problem = (

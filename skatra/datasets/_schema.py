@@ -1,7 +1,6 @@
 """The tables, and the way from each version of them to the next."""
 
 import contextlib
-import os
 import sqlite3
 from pathlib import Path
 
@@ -107,7 +106,7 @@ _VERSION_2 = (
     CREATE TABLE runs (
         run_id TEXT PRIMARY KEY,
         created_at INTEGER NOT NULL,
-        card TEXT NOT NULL CHECK (json_valid(card))
+        card TEXT NOT NULL
     ) STRICT
     """,
 )
@@ -201,7 +200,7 @@ def _backup(source: sqlite3.Connection, path: Path, version: int) -> Path:
         uri = f"{resolve(partial).as_uri()}?mode=rwc"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as copy:
             source.backup(copy)
-        os.replace(partial, target)
+        partial.replace(target)
     except (OSError, sqlite3.Error) as error:
         partial.unlink(missing_ok=True)
         raise translate(error, target) from error

@@ -134,11 +134,13 @@ def to_json(value: Any, name: str) -> str:
 
     Raises
     ------
+    TypeError
+        If it is no dict.
     ValueError
-        If it is no dict, or holds what JSON cannot say (NaN, arrays, ...).
+        If it holds what JSON cannot say (NaN, arrays, ...).
     """
     if not isinstance(value, dict):
-        raise ValueError(f"{name} must be a dict, got {type(value).__name__}.")
+        raise TypeError(f"{name} must be a dict, got {type(value).__name__}.")
     try:
         return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:

@@ -37,11 +37,12 @@ _KEY = ("sid", "opened_at", "closed_at", "side")
 
 def write_trades(connection: sqlite3.Connection, frame: pd.DataFrame) -> WriteReport:
     """Insert or replace closed trades."""
-    if not isinstance(frame, pd.DataFrame) or set(frame.columns) != set(TRADE_COLUMNS):
-        got = list(frame.columns) if isinstance(frame, pd.DataFrame) else type(frame)
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"trades must be a DataFrame, got {type(frame).__name__}.")
+    if sorted(map(str, frame.columns)) != sorted(TRADE_COLUMNS):
         raise ValueError(
-            f"trades must be a DataFrame with the columns {', '.join(TRADE_COLUMNS)}, "
-            f"got {got}."
+            f"trades must have the columns {', '.join(TRADE_COLUMNS)}, got "
+            f"{list(frame.columns)}."
         )
     symbols = check_symbols(frame["symbol"].tolist(), "trades")
     opened = to_ns(frame["opened_at"], "opened_at")

@@ -69,11 +69,15 @@ def _time_index(X: Any) -> pd.Index | None:
     index = getattr(X, "index", None)
     if isinstance(index, pd.DatetimeIndex):
         return index
-    if isinstance(index, pd.MultiIndex) and any(
-        isinstance(level, pd.DatetimeIndex) for level in index.levels
-    ):
+    if isinstance(index, pd.MultiIndex) and _count_time_levels(index):
         return event_times(index, "X")
     return None
+
+
+def _count_time_levels(index: Any) -> int:
+    if not isinstance(index, pd.MultiIndex):
+        return 0
+    return sum(isinstance(level, pd.DatetimeIndex) for level in index.levels)
 
 
 def _check_length(label_times: LabelTimesLike, n_rows: int) -> None:
@@ -94,8 +98,10 @@ def _check_same_starts(
     ours = getattr(X, "index", None)
     if ours is theirs and isinstance(label_times, pd.Series):
         return
+    if intervals.unit is None or _count_time_levels(ours) > 1:
+        return  # nothing to compare with: no datetimes, or no telling which
     times = _time_index(X)
-    if times is None or intervals.unit is None:
+    if times is None:
         return
     expected, unit, tz = times_to_numbers(times, "X.index")
     if (tz is None) != (_time_zone(label_times) is None):

@@ -124,7 +124,7 @@ class Timeline:
         """Return which distinct t0 a row has."""
         if self.firsts is None:
             return row
-        return int(np.searchsorted(self.firsts, row, side="right")) - 1
+        return int(self.firsts.searchsorted(row, side="right")) - 1
 
     def after(self, time: Any, reach: Reach, *, touching: bool) -> int:
         """Return the first row that starts later than `reach` after a time.
@@ -134,7 +134,7 @@ class Timeline:
         if reach.count is None:
             time += reach.low if touching else reach.high
         elif reach.count:
-            last = int(np.searchsorted(self.t0, self.cast(time), side="right")) - 1
+            last = int(self.t0.searchsorted(self.cast(time), side="right")) - 1
             time = self._distinct(self._rank(last) + reach.count)
         if time == inf or (self.t0.dtype.kind == "i" and time > _INT64.max):
             return self.n_rows
@@ -223,7 +223,7 @@ class Purger:
         limit = up if self.closed == "both" else down
         if limit == -inf or (line.t1.dtype.kind == "i" and limit < _INT64.min):
             return []
-        near = int(np.searchsorted(line.latest, line.cast(limit))) * line.chunk
+        near = int(line.latest.searchsorted(line.cast(limit))) * line.chunk
         near = min(max(near, free), start)
         t1 = line.t1[near:start]
         keep = t1 < up

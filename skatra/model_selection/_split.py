@@ -59,7 +59,8 @@ class PurgedKFold(BaseCrossValidator):
         sides: a time span ("5D"), an int counting distinct t0, or a float in
         [0, 1) as a share of distinct t0, rounded up. Without any label times, a
         positive `purge_gap` is the horizon of labels that start and end at t0.
-        Prefer a time span: nested folds have fewer rows to count.
+        Prefer a time span, which is elapsed time ("1D" is 24 hours in any time
+        zone): nested folds have fewer rows to count.
 
     embargo : str, timedelta, int or float, default=0
         Span after each test block's last t1 in which no training row may start,

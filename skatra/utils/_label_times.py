@@ -134,7 +134,7 @@ def common_unit(
         ]
         msg = (
             f"{names[0]} and {names[1]} must be of one kind, got {kinds[0]} and "
-            f"{kinds[1]}."
+            f"{kinds[1]}. Give both as datetimes, or both as numbers."
         )
         raise LabelTimesError(msg)
     if unit_a == unit_b:
