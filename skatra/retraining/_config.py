@@ -134,7 +134,7 @@ class RetrainConfig:
         return values
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def _at_least(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         msg = f"{name} must be an integer of at least {least}, got {value!r}."
         raise ValueError(msg)

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,6 @@ from skatra.features import PRICE_FEATURES, price_features
 from skatra.labeling import daily_volatility, triple_barrier_labels
 from skatra.retraining._config import RetrainConfig
 from skatra.sample_weight import average_uniqueness
-
-Direction = Literal["target", "label_times", "returns", "sample_weight", "groups"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +116,15 @@ def rows_digest(rows: Rows) -> str:
     digest = hashlib.sha256()
     digest.update("\x1f".join(rows.data.columns).encode())
     digest.update("\x1f".join(rows.groups.astype(str)).encode())
-    for times in (
-        rows.data.index.get_level_values(1),
-        pd.DatetimeIndex(rows.label_times),
-    ):
+    for values in (rows.data.index.get_level_values(1), rows.label_times):
+        times = pd.DatetimeIndex(values)
         digest.update(np.ascontiguousarray(times.as_unit("ns").asi8, "<i8").tobytes())
-    for values in (rows.data, rows.target, rows.returns, rows.sample_weight):
-        digest.update(np.ascontiguousarray(values.to_numpy(), "<f8").tobytes())
+    columns: tuple[Any, ...] = (
+        rows.data,
+        rows.target,
+        rows.returns,
+        rows.sample_weight,
+    )
+    for column in columns:
+        digest.update(np.ascontiguousarray(column.to_numpy(), "<f8").tobytes())
     return digest.hexdigest()

@@ -35,7 +35,8 @@ class Backtest:
     @property
     def equity(self) -> "pd.Series[float]":
         """Capital, starting from 1."""
-        return np.exp(self.log_growth.cumsum())
+        growth = self.log_growth
+        return pd.Series(np.exp(growth.to_numpy().cumsum()), index=growth.index)
 
     @property
     def drawdown(self) -> "pd.Series[float]":

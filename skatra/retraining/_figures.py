@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ def _axes(rows: int = 1, height: float = 2.9, **options: Any) -> Iterator[Any]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
         "font.size": 10,
         "text.color": _SENTINELS["ink"],
@@ -233,6 +233,3 @@ def position_figure(positions: "pd.Series[float]", name: str) -> str:
         ax.set_xlabel("position, fraction of capital (short < 0 < long)")
         ax.set_ylabel("bets")
         return _svg(ax, f"{name}-positions", "Kelly positions on held-out rows")
-
-
-FigureFunction = Callable[..., str]

@@ -92,7 +92,7 @@ class RetrainResult:
         return first + second + third
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every figure, ready for JSON; the same on every run but ``seconds``."""
+        """Return every figure, ready for JSON; only ``seconds`` vary between runs."""
         return {
             "title": self.title,
             "run_id": self.run_id,

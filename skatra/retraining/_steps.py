@@ -351,9 +351,9 @@ class Verdict:
 def gate(leaking_pairs: int, held_out: Holdout, config: RetrainConfig) -> Verdict:
     """Promote only a leak-free model whose held-out growth is surely positive."""
     stake = held_out.scores["mean_absolute_position"]
-    growth = held_out.backtest.log_growth.to_numpy()
+    growth = held_out.backtest.log_growth
     bound = BARS_PER_YEAR * block_bootstrap_bound(
-        growth,
+        np.asarray(growth, dtype=np.float64),
         block=config.max_holding,
         confidence=config.confidence,
         seed=config.seed,

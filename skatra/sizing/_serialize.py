@@ -91,7 +91,8 @@ def kelly_from_dict(state: dict[str, Any], estimator: Any) -> KellyClassifier:
     >>> from skatra.sizing import KellyClassifier, kelly_from_dict, kelly_to_dict
     >>> X = np.linspace(-1, 1, 40).reshape(-1, 1)
     >>> returns = np.where(np.arange(40) % 4, X[:, 0], -X[:, 0]) / 50
-    >>> model = KellyClassifier(LogisticRegression()).fit(X, returns > 0, returns=returns)
+    >>> model = KellyClassifier(LogisticRegression())
+    >>> model = model.fit(X, returns > 0, returns=returns)
     >>> again = kelly_from_dict(kelly_to_dict(model), model.estimator_)
     >>> bool(np.all(again.decision_function(X) == model.decision_function(X)))
     True
