@@ -29,7 +29,7 @@ class StageProgress:
     """Shows which stage runs: a bar on a terminal, a line per stage elsewhere."""
 
     def __init__(self, total: int) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._total = total
         self._started = 0
         self._bar: Progress | None = None
@@ -105,12 +105,12 @@ def print_summary(results: Sequence[RetrainResult]) -> None:
 def _figures(results: Sequence[RetrainResult]) -> Iterator[tuple[str, list[str]]]:
     for index, first in enumerate(results[0].splitters):
         yield (
-            f"AUC, {first.name}",
+            f"AUC, {first.model}, {first.splitter}",
             [f"{result.splitters[index].auc:.3f}" for result in results],
         )
-    for index, first in enumerate(results[0].splitters):
+    for index, first in enumerate(results[0].splitters[:3]):
         yield (
-            f"leaking pairs, {first.name}",
+            f"leaking pairs, {first.splitter}",
             [f"{result.splitters[index].leaking_pairs:,}" for result in results],
         )
     rows = (

@@ -54,7 +54,7 @@ class Backtest:
             "bars": float(len(growth)),
             "log_growth_per_year": yearly,
             "volatility_per_year": float(growth.std() * np.sqrt(BARS_PER_YEAR)),
-            "max_drawdown": float(-np.min(np.minimum(-np.abs(self.drawdown), 0.0))),
+            "max_drawdown": float(self.drawdown.max()),
             "mean_exposure": float(self.exposure.mean()),
             "turnover_per_year": float(self.turnover.mean() * BARS_PER_YEAR),
         }

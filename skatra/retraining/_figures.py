@@ -95,13 +95,13 @@ def leak_figure(results: tuple[OutOfFold, ...], name: str) -> str:
     """Draw the AUC that each splitter reports for one and the same model."""
     with _axes(height=2.1) as ax:
         aucs = [result.auc for result in results]
-        colours = [_colour(_SPLITTER_COLOUR[result.name]) for result in results]
+        colours = [_colour(_SPLITTER_COLOUR[result.splitter]) for result in results]
         places = np.arange(len(results))[::-1]
         ax.barh(places, aucs, color=colours, height=0.6)
         for place, value in zip(places, aucs, strict=True):
             ax.text(value + 0.008, place, f"{value:.3f}", va="center")
         ax.axvline(0.5, color=_colour("ink"), linewidth=1, linestyle="--")
-        ax.set_yticks(places, [result.name for result in results])
+        ax.set_yticks(places, [result.splitter for result in results])
         ax.tick_params(axis="y", length=0)
         ax.set_xlim(0.4, max(0.9, *aucs) + 0.05)
         ax.set_xlabel("out-of-fold ROC AUC (0.5: no information)")

@@ -20,7 +20,7 @@ from skatra.retraining._figures import (
 )
 from skatra.retraining._files import write_file
 from skatra.retraining._result import RetrainResult
-from skatra.retraining._steps import NAIVE, PURGED, purged_kfold
+from skatra.retraining._steps import NAIVE, PURGED, TUNED_MODEL, purged_kfold
 
 FOOTER = (
     "Positions are fractions of capital at quarter Kelly unless configured otherwise; "
@@ -88,12 +88,13 @@ def write_report(
 
 def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
     key = f"run{number}"
-    naive, purged = result.splitter(NAIVE), result.splitter(PURGED)
+    naive, purged = result.out_of_fold(NAIVE), result.out_of_fold(PURGED)
     return {
         "key": key,
         "result": result,
         "naive": naive,
         "purged": purged,
+        "tuned": result.out_of_fold(PURGED, TUNED_MODEL),
         "figures": _figures(result, key),
         "book": _book(result),
         "lineage": _flat(
@@ -150,7 +151,7 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
     equities = {}
     for name in (NAIVE, PURGED):
-        position = pd.Series(result.splitter(name).position, index=rows.data.index)
+        position = pd.Series(result.out_of_fold(name).position, index=rows.data.index)
         equities[name] = backtest_positions(
             position, rows.label_times, result.bars, cost=result.config.cost
         ).equity
@@ -158,8 +159,9 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
     return [
         {
             "title": "How much the splitter lies",
-            "svg": leak_figure(result.splitters, key),
-            "caption": "The same model and data; only the splitter differs.",
+            "svg": leak_figure(result.splitters[:3], key),
+            "caption": "LightGBM with its default settings on the same data; only the "
+            "splitter differs.",
         },
         {
             "title": "What each splitter would have promised",

@@ -135,7 +135,7 @@ def retrain(
             lineage = _lineage(rows, config)
             with routing():
                 model = kelly_classifier(
-                    config, purged_kfold(config), **found.best_params
+                    config, purged_kfold(config), found.best_params
                 )
                 model.set_params(n_jobs=config.n_jobs)
                 fit_rows(model, rows)

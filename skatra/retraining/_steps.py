@@ -1,6 +1,6 @@
 """The steps of a run: compare splitters, search, judge on held-out rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +36,9 @@ NAIVE = "KFold(shuffle=True)"
 FORWARD = "TimeSeriesSplit"
 PURGED = "PurgedKFold"
 
+DEFAULT_MODEL = "LightGBM defaults"
+TUNED_MODEL = "tuned"
+
 
 @contextmanager
 def routing() -> Iterator[None]:
@@ -44,31 +47,31 @@ def routing() -> Iterator[None]:
         yield
 
 
-def lightgbm_classifier(config: RetrainConfig, **params: Any) -> Any:
+def lightgbm_classifier(config: RetrainConfig, params: Mapping[str, Any]) -> Any:
     """Return LightGBM with one deterministic thread per fit."""
-    return LGBMClassifier(
-        n_estimators=config.n_estimators,
-        learning_rate=config.learning_rate,
+    model = LGBMClassifier(
         n_jobs=1,
         random_state=config.seed,
         deterministic=True,
         force_row_wise=True,
         verbose=-1,
         **params,
-    ).set_fit_request(sample_weight=True)
+    )
+    with routing():
+        return model.set_fit_request(sample_weight=True)
 
 
-def kelly_classifier(config: RetrainConfig, cv: Any, **params: Any) -> Any:
+def kelly_classifier(config: RetrainConfig, cv: Any, params: Mapping[str, Any]) -> Any:
     """Return the sized model: LightGBM calibrated out of fold under ``cv``."""
     return KellyClassifier(
-        lightgbm_classifier(config, **params),
+        lightgbm_classifier(config, params),
         kelly_multiplier=config.kelly_multiplier,
         calibration="sigmoid",
         cv=cv,
         side=config.side,
         benchmark_return="mean",
         max_position=config.max_position,
-    ).set_fit_request(sample_weight=True)
+    )
 
 
 def purged_kfold(config: RetrainConfig) -> PurgedKFold:
@@ -93,22 +96,29 @@ class OutOfFold:
 
     Attributes
     ----------
-    name : str
-        The splitter.
+    model : str
+        ``DEFAULT_MODEL`` or ``TUNED_MODEL``.
+    splitter : str
     probability, position : ndarray of shape (n,)
         NaN where the splitter never tests a row.
-    auc, log_loss, growth_per_bet : float
-        Mean over folds of ROC AUC and log loss; mean log growth per bet.
+    auc, log_loss : float
+        Means over the folds.
+    auc_error : float
+        Standard error of the mean AUC over the folds.
+    growth_per_bet : float
+        Mean log growth of the positions, after cost.
     leaking_pairs, leaking_rows : int
         Train-test pairs whose labels overlap, and training rows in such a pair.
     train_rows : int
         Training rows over all folds.
     """
 
-    name: str
+    model: str
+    splitter: str
     probability: FloatArray
     position: FloatArray
     auc: float
+    auc_error: float
     log_loss: float
     growth_per_bet: float
     leaking_pairs: int
@@ -118,8 +128,10 @@ class OutOfFold:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures without the per-row arrays."""
         return {
-            "splitter": self.name,
+            "model": self.model,
+            "splitter": self.splitter,
             "auc": self.auc,
+            "auc_error": self.auc_error,
             "log_loss": self.log_loss,
             "growth_per_bet": self.growth_per_bet,
             "leaking_pairs": self.leaking_pairs,
@@ -139,11 +151,11 @@ def _fit_and_predict(
 
 
 def out_of_fold(
-    name: str, cv: Any, rows: Rows, model: Any, config: RetrainConfig
+    label: str, splitter: str, cv: Any, rows: Rows, model: Any, config: RetrainConfig
 ) -> OutOfFold:
     """Fit the model on every training set of ``cv`` and predict every test set."""
     with routing():
-        keywords = {"label_times": rows.label_times} if name == PURGED else {}
+        keywords = {"label_times": rows.label_times} if splitter == PURGED else {}
         splits = list(cv.split(rows.data, rows.target, **keywords))
         audit = audit_splits(splits, rows.data, label_times=rows.label_times)
         results = Parallel(n_jobs=config.n_jobs)(
@@ -161,10 +173,12 @@ def out_of_fold(
         losses.append(log_loss(positive[test], fold_probability, labels=[False, True]))
     tested = ~np.isnan(position)
     return OutOfFold(
-        name=name,
+        model=label,
+        splitter=splitter,
         probability=probability,
         position=position,
         auc=float(np.mean(aucs)),
+        auc_error=float(np.std(aucs, ddof=1) / np.sqrt(len(aucs))),
         log_loss=float(np.mean(losses)),
         growth_per_bet=float(
             log_growth(
@@ -178,9 +192,9 @@ def out_of_fold(
 
 
 def compare_splitters(
-    rows: Rows, params: dict[str, Any], config: RetrainConfig
+    rows: Rows, tuned: Mapping[str, Any], config: RetrainConfig
 ) -> tuple[OutOfFold, ...]:
-    """Score one model under shuffled KFold, TimeSeriesSplit and PurgedKFold.
+    """Score LightGBM's defaults and the tuned model under three splitters.
 
     Each splitter also cross-fits the model's calibration, as its user would.
     """
@@ -190,9 +204,20 @@ def compare_splitters(
         PURGED: purged_kfold(config),
     }
     return tuple(
-        out_of_fold(name, cv, rows, kelly_classifier(config, cv, **params), config)
-        for name, cv in splitters.items()
+        out_of_fold(
+            label, splitter, cv, rows, kelly_classifier(config, cv, params), config
+        )
+        for label, params in ((DEFAULT_MODEL, {}), (TUNED_MODEL, tuned))
+        for splitter, cv in splitters.items()
     )
+
+
+def _boosting(config: RetrainConfig) -> dict[str, Any]:
+    """Return the parameters that every candidate shares."""
+    return {
+        "n_estimators": config.n_estimators,
+        "learning_rate": config.learning_rate,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +240,7 @@ def search(rows: Rows, config: RetrainConfig) -> SearchResult:
     """Tune LightGBM by log loss under purged cross-validation."""
     with routing():
         found = GridSearchCV(
-            lightgbm_classifier(config),
+            lightgbm_classifier(config, _boosting(config)),
             {name: list(values) for name, values in config.param_grid.items()},
             cv=purged_kfold(config),
             scoring=get_scorer("neg_log_loss").set_score_request(sample_weight=True),
@@ -232,7 +257,9 @@ def search(rows: Rows, config: RetrainConfig) -> SearchResult:
     table = pd.DataFrame(results["params"]).assign(
         log_loss=-results["mean_test_score"], std=results["std_test_score"]
     )
-    return SearchResult(dict(found.best_params_), table.sort_values("log_loss"))
+    return SearchResult(
+        {**_boosting(config), **found.best_params_}, table.sort_values("log_loss")
+    )
 
 
 def split_holdout(rows: Rows, config: RetrainConfig) -> tuple[Rows, Rows]:
@@ -281,7 +308,7 @@ def judge_holdout(
 ) -> Holdout:
     """Fit on the development rows, size the held-out rows and follow the book."""
     with routing():
-        model = kelly_classifier(config, purged_kfold(config), **params)
+        model = kelly_classifier(config, purged_kfold(config), params)
         model.set_params(n_jobs=config.n_jobs)
         fit_rows(model, development)
     index = held_out.data.index
