@@ -54,6 +54,18 @@ class PooledConnection(sqlite3.Connection):
         self._cursors.append(weakref.ref(cursor))
         return cursor
 
+    def execute(self, *args: Any) -> Any:
+        """Execute through a tracked cursor (C would bypass ``cursor``)."""
+        return self.cursor().execute(*args)
+
+    def executemany(self, *args: Any) -> Any:
+        """Execute many through a tracked cursor."""
+        return self.cursor().executemany(*args)
+
+    def executescript(self, *args: Any) -> Any:
+        """Execute a script through a tracked cursor."""
+        return self.cursor().executescript(*args)
+
     def close_cursors(self, keep: Sequence[Any] = ()) -> None:
         """Close every cursor opened since ``keep`` was taken."""
         kept = set(map(id, keep))
