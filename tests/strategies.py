@@ -173,4 +173,137 @@ def grouped_label_times(draw, max_labels=30):
 
 # --- frames for the database ---------------------------------------------------
 
+SYMBOL_NAMES = st.text(
+    st.characters(exclude_categories=("Cs",)), min_size=1, max_size=5
+)
+_NANOSECONDS = st.integers(-(2**62), 2**62)
+_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_ANY_FLOAT = {
+    "float64": st.floats(width=64),
+    "float32": st.floats(width=32),
+}
+
+
+@st.composite
+def time_axes(draw, size=st.integers(0, 8)):
+    """Distinct sorted datetimes of any unit and zone, as aware or naive UTC."""
+    unit = draw(st.sampled_from(sorted(_UNITS)))
+    n = draw(size)
+    far = st.lists(_NANOSECONDS, min_size=n, max_size=n, unique=True)
+    near = st.lists(
+        st.integers(-3 * 10**17, 3 * 10**17), min_size=n, max_size=n, unique=True
+    )
+    ticks = sorted({t // _UNITS[unit] for t in draw(st.one_of(far, near))})
+    naive = pd.DatetimeIndex(np.array(ticks, dtype="i8").view(f"M8[{unit}]"))
+    zone = draw(st.sampled_from([None, "UTC", "America/New_York", "Asia/Kolkata"]))
+    return naive if zone is None else naive.tz_localize("UTC").tz_convert(zone)
+
+
+@st.composite
+def keyed(draw, time_name="time", min_rows=0):
+    """A (symbol, time) index with a random row order."""
+    names = draw(st.lists(SYMBOL_NAMES, min_size=1, max_size=3, unique=True))
+    times = draw(time_axes(st.integers(max(1, min_rows), 8)))
+    rows = [(name, k) for name in names for k in range(len(times))]
+    rows = draw(
+        st.lists(st.sampled_from(rows), unique=True, min_size=min_rows, max_size=12)
+    )
+    return pd.MultiIndex.from_arrays(
+        [
+            pd.Index([name for name, _ in rows], dtype="str"),
+            times[[k for _, k in rows]],
+        ],
+        names=["symbol", time_name],
+    )
+
+
+@st.composite
+def stored_features(draw):
+    """Feature frames: float64 and float32, NaN, infinities and -0.0."""
+    index = draw(keyed())
+    names = draw(st.lists(SYMBOL_NAMES, min_size=1, max_size=3, unique=True))
+    columns = {}
+    for name in names:
+        dtype = draw(st.sampled_from(sorted(_ANY_FLOAT)))
+        values = st.lists(_ANY_FLOAT[dtype], min_size=len(index), max_size=len(index))
+        columns[name] = np.array(draw(values), dtype=dtype)
+    return pd.DataFrame(columns, index=index)
+
+
+@st.composite
+def stored_bars(draw):
+    """Sorted bars that can be trusted."""
+    index = draw(keyed(min_rows=1)).sort_values()
+    n = len(index)
+    price = st.floats(1e-3, 1e6)
+    four = np.array(
+        draw(st.lists(st.tuples(*[price] * 4), min_size=n, max_size=n)), dtype=float
+    )
+    four.sort(axis=1)
+    return pd.DataFrame(
+        {
+            "open": four[:, 1],
+            "high": four[:, 3],
+            "low": four[:, 0],
+            "close": four[:, 2],
+            "volume": draw(st.lists(st.floats(0, 1e12), min_size=n, max_size=n)),
+        },
+        index=index,
+    )
+
+
+@st.composite
+def stored_labels(draw):
+    """Label frames, some rows open, with or without weights."""
+    index = draw(keyed("t0"))
+    n = len(index)
+    level = index.get_level_values(1)
+    span = draw(st.integers(0, 10**6))
+    touched = draw(
+        st.lists(
+            st.sampled_from(["profit", "stop", "time", "open"]), min_size=n, max_size=n
+        )
+    )
+    ret = draw(st.lists(st.floats(-1, 10), min_size=n, max_size=n))
+    side = draw(st.lists(st.sampled_from([-1, 1]), min_size=n, max_size=n))
+    frame = pd.DataFrame(
+        {
+            "t1": level + pd.Timedelta(span, unit="s"),
+            "ret": [
+                np.nan if t == "open" else r for t, r in zip(touched, ret, strict=True)
+            ],
+            "label": np.sign(ret).astype("int8"),
+            "side": np.array(side, dtype="int8"),
+            "touched": pd.array(touched, dtype="str"),
+        },
+        index=index,
+    ).astype({"ret": "float64"})
+    if n and draw(st.booleans()):
+        weights = st.lists(st.floats(0, 10), min_size=n, max_size=n)
+        frame["weight"] = draw(weights)
+    return frame
+
+
+@st.composite
+def stored_trades(draw):
+    """Closed trades."""
+    index = draw(keyed())
+    n = len(index)
+    opened = index.get_level_values(1)
+    number = st.floats(-1e9, 1e9)
+    numbers = {
+        name: np.array(draw(st.lists(number, min_size=n, max_size=n)), dtype=float)
+        for name in ("quantity", "entry_price", "exit_price", "pnl", "ret")
+    }
+    side = draw(st.lists(st.sampled_from([-1, 1]), min_size=n, max_size=n))
+    return pd.DataFrame(
+        {
+            "symbol": index.get_level_values(0),
+            "opened_at": opened,
+            "closed_at": opened + pd.Timedelta(draw(st.integers(0, 10**6)), unit="s"),
+            "side": np.array(side, dtype="int8"),
+            **numbers,
+        }
+    )
+
 # --- returns, probabilities and trades -----------------------------------------

@@ -14,8 +14,8 @@ from skatra.exceptions import DatabaseError, DatabaseNotFoundError, PoolForkedEr
 _PAGE_SIZE = 16384
 _PRUNE_AT = 256
 
-forked_files: set[tuple[int, int]] = set()
-"""Device and inode of files whose locks this process inherited by a fork."""
+forked_files: dict[tuple[int, int], str] = {}
+"""Files (device, inode) in use when this process was forked, and what to say."""
 
 _COMMON = (
     "PRAGMA foreign_keys = ON",
@@ -53,6 +53,18 @@ class PooledConnection(sqlite3.Connection):
             self._cursors = [ref for ref in self._cursors if ref() is not None]
         self._cursors.append(weakref.ref(cursor))
         return cursor
+
+    def execute(self, *args: Any) -> Any:
+        """Execute through a tracked cursor (C would bypass ``cursor``)."""
+        return self.cursor().execute(*args)
+
+    def executemany(self, *args: Any) -> Any:
+        """Execute many through a tracked cursor."""
+        return self.cursor().executemany(*args)
+
+    def executescript(self, *args: Any) -> Any:
+        """Execute a script through a tracked cursor."""
+        return self.cursor().executescript(*args)
 
     def close_cursors(self, keep: Sequence[Any] = ()) -> None:
         """Close every cursor opened since ``keep`` was taken."""
@@ -130,11 +142,7 @@ def open_connection(
     puts the file into write-ahead mode.
     """
     if forked_files and path.exists() and identity(path) in forked_files:
-        raise PoolForkedError(
-            f"the process was forked while a connection to {path} was in use, so this "
-            "child's commits could be lost. Fork when no connection is in use, or "
-            "start the child with multiprocessing's 'spawn' or 'forkserver' method."
-        )
+        raise PoolForkedError(forked_files[identity(path)])
     mode = "ro" if readonly else ("rwc" if create else "rw")
     connection: PooledConnection | None = None
     try:

@@ -128,7 +128,6 @@ class SQLiteConnectionPool:
         self._writers = SlotGroup(1, readonly=False)
         self._file_lock = FileLock(self.path.with_name(f"{self.path.name}-lock"))
         self._closed = self._paused = self._lock_kept = False
-        self._forked: str | None = None
         self._counts = dict.fromkeys(
             ("acquired", "waited", "timeouts", "opened", "discarded"), 0
         )
@@ -136,6 +135,7 @@ class SQLiteConnectionPool:
         if create and not self.path.exists():
             self._create()
         self._identity = identity(self.path)
+        self._forked = forked_files.get(self._identity)
         _forks.guard(self)
         self._finalizer = weakref.finalize(
             self, _close_idle, self._readers, self._writers, self._file_lock
@@ -498,7 +498,7 @@ class SQLiteConnectionPool:
                 "start the child with multiprocessing's 'spawn' or 'forkserver' "
                 "method."
             )
-            forked_files.add(self._identity)
+            forked_files[self._identity] = self._forked
             for slot in self._readers.slots + self._writers.slots:
                 _keep_forever(slot.connection)
         self._readers.reset()

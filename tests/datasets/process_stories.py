@@ -1,0 +1,274 @@
+"""Stories with real processes, each run by test_processes in an interpreter of its own.
+
+A story asserts by itself and exits with 0, so that forks and kills never touch the
+process that runs the tests.
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import numpy as np
+import pandas as pd
+
+from skatra.datasets import Database, SQLiteConnectionPool, get_db_pool
+from skatra.exceptions import PoolForkedError, PoolTimeoutError
+
+CREATE = "CREATE TABLE t (who TEXT, x INTEGER) STRICT"
+
+
+def forked(function, *args):
+    """Run a function in a forked child; its exit status is the result."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        function(*args)
+        status = 0
+    except BaseException:  # noqa: BLE001 - shown by the test that runs the story
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def ended_well(*pids):
+    """Wait for children and see that each came to its end."""
+    for pid in pids:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def insert(pool, who, n, start=0):
+    """Commit n rows one by one."""
+    for x in range(start, start + n):
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (?, ?)", (who, x))
+
+
+def count(path):
+    """Count rows with a pool of its own."""
+    with SQLiteConnectionPool(path) as pool, pool.get_connection() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return connection.execute("SELECT count(*) FROM t").fetchone()[0]
+
+
+def made(path):
+    """Give a pool on a file with one table."""
+    pool = get_db_pool(path, create=True)
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute(CREATE)
+    return pool
+
+
+def idle_fork(path):
+    """Parent idle, child uses the pool, parent closes, child commits 300 rows."""
+    pool = made(path)
+    insert(pool, "parent", 1)
+    with pool.get_connection() as connection:
+        connection.execute("SELECT count(*) FROM t").fetchone()
+    to_child, from_parent = os.pipe()
+    to_parent, from_child = os.pipe()
+
+    def child():
+        insert(pool, "child", 1)
+        os.write(from_child, b"x")
+        os.read(to_child, 1)
+        insert(pool, "child", 300, start=1)
+
+    pid = forked(child)
+    os.read(to_parent, 1)
+    pool.close()
+    os.write(from_parent, b"x")
+    ended_well(pid)
+    assert count(path) == 302
+
+
+def both_go_on(path):
+    """After a fork parent and child write at the same time, grandchildren too."""
+    pool = made(path)
+
+    def child():
+        pid = forked(insert, pool, "grandchild", 50)
+        insert(pool, "child", 50)
+        ended_well(pid)
+
+    pid = forked(child)
+    insert(pool, "parent", 50)
+    ended_well(pid)
+    assert count(path) == 150
+
+
+def fork_inside_a_write(path):
+    """The child refuses by name on every way to the file; the parent's rows stay."""
+    pool = made(path)
+
+    def child(connection):
+        for refused in (
+            lambda: insert(pool, "child", 1),
+            lambda: connection.execute("INSERT INTO t VALUES ('child', 1)"),
+            lambda: insert(SQLiteConnectionPool(path), "child", 1),
+            lambda: insert(get_db_pool(path), "child", 1),
+        ):
+            try:
+                refused()
+            except PoolForkedError:
+                continue
+            raise AssertionError
+
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("INSERT INTO t VALUES ('parent', 0)")
+        ended_well(forked(child, connection))
+        connection.execute("INSERT INTO t VALUES ('parent', 1)")
+    insert(pool, "parent", 10)
+    assert count(path) == 12
+
+
+def leaving_the_block_in_the_child(path):
+    """A child that leaves the parent's block neither commits nor stays silent."""
+    pool = made(path)
+    try:
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES ('parent', 0)")
+            pid = os.fork()
+    except PoolForkedError:
+        os._exit(0)
+    if not pid:
+        os._exit(1)
+    ended_well(pid)
+    assert count(path) == 1
+
+
+def other_thread_holds(path):
+    """A fork waits for other threads; if in vain, the child refuses."""
+    pool = made(path)
+    brief = threading.Thread(target=insert, args=(pool, "thread", 200))
+    brief.start()
+    children = [forked(insert, pool, "child", 5) for _ in range(5)]
+    brief.join()
+    ended_well(*children)
+    assert count(path) == 225
+    release, entered = threading.Event(), threading.Event()
+
+    def hold():
+        with pool.get_connection():
+            entered.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold, name="reader")
+    thread.start()
+    entered.wait()
+
+    def child():
+        try:
+            insert(pool, "child", 1)
+        except PoolForkedError as error:
+            assert "reader holds a reader" in str(error)  # noqa: PT017
+        else:
+            raise AssertionError
+
+    pid = forked(child)
+    release.set()
+    thread.join()
+    ended_well(pid)
+    insert(pool, "parent", 1)
+    assert count(path) == 226
+
+
+def four_writers(path):
+    """Four processes write at once: no lock error, none starves, nothing lost."""
+    made(path).close()
+    done_before = []
+
+    def child(number):
+        with SQLiteConnectionPool(path) as pool:
+            insert(pool, str(number), 100)
+
+    pids = [forked(child, number) for number in range(4)]
+    ended_well(*pids)
+    assert count(path) == 400
+    with SQLiteConnectionPool(path) as pool, pool.get_connection() as connection:
+        rows = connection.execute("SELECT who FROM t ORDER BY rowid").fetchall()
+    done_before = [who for (who,) in rows]
+    assert all(done_before.count(str(k)) == 100 for k in range(4))
+
+
+def waiting_for_another_process(path):
+    """A write that waits too long names the process and thread that hold the lock."""
+    pool = made(path)
+    locked, entered = os.pipe()
+    wait, release = os.pipe()
+
+    def child():
+        with pool.get_connection(readonly=False):
+            os.write(entered, b"x")
+            os.read(wait, 1)
+
+    pid = forked(child)
+    os.read(locked, 1)
+    try:
+        insert_soon = pool.get_connection(readonly=False, timeout=0.05)
+        insert_soon.__enter__()
+    except PoolTimeoutError as error:
+        assert f"process {pid}, MainThread" in str(error)  # noqa: PT017
+    else:
+        raise AssertionError
+    os.write(release, b"x")
+    ended_well(pid)
+    insert(pool, "parent", 20)
+    assert count(path) == 20
+
+
+def day_frame(day):
+    """Return the index of one day of three symbols."""
+    time_ = pd.Timestamp("2019-12-20", tz="UTC") + pd.Timedelta(days=day)
+    return pd.MultiIndex.from_product([["A", "B", "C"], [time_]], names=["symbol", "t"])
+
+
+def write_days(path, out):
+    """Write bars and features day by day, acknowledging each."""
+    db = Database(path, create=True)
+    for day in range(10**6):
+        index = day_frame(day)
+        bars = pd.DataFrame(
+            1.0 + day, index=index, columns=["open", "high", "low", "close", "volume"]
+        )
+        db.write_bars(bars)
+        db.write_features(pd.DataFrame({"x": float(day), "y": -0.0}, index=index), "s")
+        os.write(out, b"x")
+
+
+def killed(path):
+    """Kill -9 at random moments: the file is sound, acknowledged rows are there."""
+    seed = random.Random(7)
+    for number in range(12):
+        target = f"{path}.{number}"
+        read, write = os.pipe()
+        pid = forked(write_days, target, write)
+        os.close(write)
+        if number % 3:
+            os.read(read, 1)
+        time.sleep(seed.random() * 0.15)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        acknowledged = int(bool(number % 3)) + len(os.read(read, 10**6))
+        os.close(read)
+        with Database(target, create=True) as db:
+            assert db.check() == []
+            bars = len(db.bars())
+            rows = db.features("s") if "s" in db.feature_sets() else []
+            assert bars % 3 == 0
+            assert len(rows) >= 3 * acknowledged
+            assert 0 <= bars - len(rows) <= 3
+            if len(rows):
+                assert (
+                    rows["x"].to_numpy()[: len(rows) // 3] == np.arange(len(rows) // 3)
+                ).all()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](sys.argv[2])

@@ -1,0 +1,161 @@
+"""The dataset: features and labels joined exactly, nothing lost in silence."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_validate
+
+from skatra.datasets import Database, load_dataset
+from skatra.exceptions import DatabaseError, EmptyDataError
+from tests.strategies import stored_features, stored_labels
+
+
+def keys(symbols, days):
+    """Return a (symbol, t0) index."""
+    return pd.MultiIndex.from_product([symbols, days], names=["symbol", "t0"])
+
+
+DAYS = pd.date_range("2020-12-25", periods=12, tz="UTC")
+
+
+def features(symbols="BA", days=DAYS):
+    """Return two features that name their row."""
+    index = keys(list(symbols), days)
+    code = index.get_level_values(0).map(ord).to_numpy(dtype=float)
+    return pd.DataFrame(
+        {"code": code, "day": index.get_level_values(1).day * 1.0}, index
+    )
+
+
+def labels(symbols="AB", days=DAYS[:-1], **columns):
+    """Return labels of one day each."""
+    index = keys(list(symbols), days)
+    sign = np.where(np.arange(len(index)) % 2, 1, -1)
+    row = {"t1": index.get_level_values(1) + pd.Timedelta("1D"), "ret": 0.01 * sign}
+    row |= {"label": sign, "side": 1, "touched": "time"} | columns
+    return pd.DataFrame(row, index=index)
+
+
+@pytest.fixture
+def db(tmp_path):
+    """Give a database with one feature and one label set."""
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(features(), "base")
+        db.write_labels(labels(), "triple_barrier")
+        yield db
+
+
+def test_the_bunch_goes_into_scikit_learn_as_it_is(db):
+    """One row order, sorted by (t0, symbol), in every part."""
+    ds = load_dataset(db)
+
+    assert list(ds.data.index) == [(s, t) for t in DAYS[:-1] for s in "AB"]
+    for part in (ds.target, ds.label_times, ds.returns, ds.sample_weight, ds.groups):
+        assert part.index.equals(ds.data.index)
+    assert ds.data["code"].tolist() == [65.0, 66.0] * 11
+    assert ds.groups.tolist() == ["A", "B"] * 11
+    assert ds.target.dtype == np.int8
+    assert (ds.label_times.to_numpy() > ds.data.index.get_level_values(1)).all()
+    assert ds.feature_names == ["code", "day"]
+    assert (ds.unmatched, ds.n_open) == (0, 0)
+    assert (ds.sample_weight == 1.0).all()
+    scores = cross_validate(LogisticRegression(), ds.data, ds.target, cv=2)
+    assert len(scores["test_score"]) == 2
+
+
+@settings(max_examples=50)
+@given(features=stored_features(), labels=stored_labels(), data=st.data())
+def test_the_join_is_pandas_join(features, labels, data):
+    """Rows, values and counts agree with a join by keys."""
+    if len(features) and data.draw(st.booleans()):
+        labels = labels.iloc[: len(features)]
+        index = features.index[: len(labels)].set_names(["symbol", "t0"])
+        labels = labels.iloc[: len(index)].set_axis(index)
+        labels["t1"] = index.get_level_values(1)
+    with tempfile.TemporaryDirectory() as folder:
+        with Database(Path(folder, "x.db"), create=True) as db:
+            db.write_features(features, "f")
+            db.write_labels(labels, "l")
+            left, right = db.features("f"), db.labels("l")
+            closed = right[right["touched"] != "open"]
+            expected = closed.join(
+                left.rename_axis(["symbol", "t0"]), how="inner", rsuffix="!"
+            )
+            assume(not set(left.columns) & set(closed.columns))
+            if expected.empty:
+                with pytest.raises(EmptyDataError, match=r"\['f'\].*\['l'\]"):
+                    load_dataset(db, "f", "l")
+                return
+            ds = load_dataset(db, "f", "l")
+        expected = expected.sort_index(level=["t0", "symbol"])
+
+        assert list(ds.data.index) == list(expected.index)
+        for name in left.columns:
+            assert (
+                ds.data[name].to_numpy().tobytes()
+                == expected[name].to_numpy().tobytes()
+            )
+        assert ds.returns.tolist() == expected["ret"].tolist()
+        assert ds.unmatched == len(closed) - len(expected)
+        assert ds.n_open == len(right) - len(closed)
+
+
+def test_labels_without_features_are_counted(db):
+    """What is left out is said: unmatched and open labels."""
+    db.write_labels(labels("C"), "triple_barrier")
+    db.write_labels(
+        labels("A", DAYS[-1:], touched="open", ret=np.nan), "triple_barrier"
+    )
+    ds = load_dataset(db)
+
+    assert (len(ds.data), ds.unmatched, ds.n_open) == (22, 11, 1)
+
+
+def test_any_part_can_be_loaded(db):
+    """Columns keep the order asked for; the range is one of t0."""
+    ds = load_dataset(
+        db, columns=["day", "code"], symbols="B", start=DAYS[2], end=DAYS[3]
+    )
+
+    assert ds.data.columns.tolist() == ["day", "code"]
+    assert list(ds.data.index) == [("B", DAYS[2]), ("B", DAYS[3])]
+
+
+def test_weights_are_all_or_none(db):
+    """Stored weights are used; a mixture is refused."""
+    weight = np.linspace(0.1, 1, 22)
+    db.write_labels(labels(weight=weight), "weighted")
+    ds = load_dataset(db, label_set="weighted")
+    db.write_labels(labels("A"), "weighted")
+
+    assert sorted(ds.sample_weight) == sorted(weight)
+    with pytest.raises(DatabaseError, match="11 of 22 labels.*no weight"):
+        load_dataset(db, label_set="weighted")
+
+
+def test_nothing_left_says_why_and_what_there_is(db):
+    """Each way to get no rows has its sentence and the existing sets."""
+    db.write_features(features(days=DAYS + pd.Timedelta("1h")), "shifted")
+    db.write_labels(labels(touched="open", ret=np.nan), "open")
+    db.write_labels(labels().iloc[:0], "none")
+
+    with pytest.raises(
+        EmptyDataError, match=r"none of the 22 labels.*\['base', 'shift"
+    ):
+        load_dataset(db, "shifted")
+    with pytest.raises(EmptyDataError, match="all 22 labels of 'open' are still open"):
+        load_dataset(db, label_set="open")
+    with pytest.raises(EmptyDataError, match="'none' has no rows.*write_labels"):
+        load_dataset(db, label_set="none")
+    with pytest.raises(EmptyDataError, match="'base' has no rows in the chosen range"):
+        load_dataset(db, start="2030")
+    with pytest.raises(EmptyDataError, match=r"no label set 'x'.*triple_barrier"):
+        load_dataset(db, label_set="x")
+    with pytest.raises(TypeError, match="must be a Database, got str"):
+        load_dataset("x.db")

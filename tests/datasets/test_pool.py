@@ -1,0 +1,391 @@
+"""The pool: bounded, fair, clean on return, and clear when it cannot serve."""
+
+import gc
+import os
+import pickle
+import sqlite3
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skatra.datasets import SQLiteConnectionPool, get_db_pool
+from skatra.exceptions import (
+    DatabaseError,
+    DatabaseNotFoundError,
+    PoolClosedError,
+    PoolTimeoutError,
+)
+
+ENOUGH = 20.0
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Give a pool of two readers on a file with one table."""
+    with SQLiteConnectionPool(
+        tmp_path / "x.db", create=True, max_readers=2, timeout=ENOUGH
+    ) as pool:
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("CREATE TABLE t (x INTEGER) STRICT")
+        yield pool
+
+
+def rows(pool):
+    """Return all rows of the table."""
+    with pool.get_connection() as connection:
+        return [x for (x,) in connection.execute("SELECT x FROM t ORDER BY rowid")]
+
+
+def in_threads(*functions):
+    """Run functions in threads of their own and raise what they raised."""
+    errors = []
+
+    def guarded(function):
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(f,)) for f in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(ENOUGH)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def wait_until(condition):
+    """Wait for another thread to get somewhere."""
+    deadline = time.monotonic() + ENOUGH
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def open_files():
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_write_is_kept_or_undone_as_a_whole(pool):
+    """Commit when the block ends, roll back when it raises."""
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+
+    def fail():
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (2)")
+            raise KeyError
+
+    pytest.raises(KeyError, fail)
+    assert rows(pool) == [1]
+
+
+def test_readers_cannot_write(pool):
+    """A read-only connection refuses, and cannot be talked out of it."""
+
+    def write():
+        with pool.get_connection() as connection:
+            connection.execute("PRAGMA query_only = OFF")
+            connection.execute("INSERT INTO t VALUES (1)")
+
+    with pytest.raises(DatabaseError):
+        write()
+    assert rows(pool) == []
+
+
+def test_connections_come_back_clean(pool):
+    """Cursors are closed, transactions ended, factories reset."""
+    with pool.get_connection() as connection:
+        connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        cursor = connection.execute("SELECT x FROM t")
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        cursor.fetchone()
+    with pytest.raises(DatabaseError, match="given back"):
+        connection.execute("SELECT 1")
+    with pool.get_connection() as again:
+        assert again is connection
+        assert not again.in_transaction
+        assert again.row_factory is None
+
+
+def test_a_transaction_that_ended_early_is_no_success(pool):
+    """Who commits by hand inside the block is told that the block could not."""
+
+    def commit_by_hand():
+        with pool.get_connection(readonly=False) as connection:
+            connection.commit()
+
+    with pytest.raises(DatabaseError, match="ended before its block"):
+        commit_by_hand()
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    assert rows(pool) == [1]
+
+
+def test_one_thread_never_waits_for_itself(pool):
+    """Nested reads share a connection; reads in a write see it; writes refuse."""
+    with pool.get_connection() as outer:
+        with pool.get_connection() as inner, pool.get_connection(timeout=0) as third:
+            assert outer is inner is third
+            leftover = inner.execute("SELECT 1")
+        assert outer.execute("SELECT 2").fetchone() == (2,)
+        with pytest.raises(sqlite3.ProgrammingError):
+            leftover.fetchone()
+        with pool.get_connection(readonly=False) as writer:
+            writer.execute("INSERT INTO t VALUES (7)")
+            assert rows(pool) == [7]
+            with pytest.raises(DatabaseError, match=r"inside a write.*test_pool\.py"):
+                pool.get_connection(readonly=False).__enter__()
+    assert pool.stats()["readers_in_use"] == 0
+
+
+def test_a_timeout_names_the_holders(pool):
+    """Thread, file, line and age of every holder stand in the message."""
+    release = threading.Event()
+
+    def hold():
+        with pool.get_connection(readonly=False):
+            release.wait(ENOUGH)
+
+    thread = threading.Thread(target=hold, name="slow writer")
+    thread.start()
+    try:
+        wait_until(lambda: pool.stats()["writer_in_use"])
+        pattern = (
+            r"no writer .*slow writer holds the writer since .* s \(.*test_pool\.py:\d+"
+        )
+        with pytest.raises(PoolTimeoutError, match=pattern):
+            pool.get_connection(readonly=False, timeout=0.01).__enter__()
+    finally:
+        release.set()
+        thread.join()
+    assert pool.stats()["timeouts"] == 1
+    assert pool.stats()["waiting_writers"] == 0
+    with pool.get_connection(readonly=False, timeout=0.5):
+        pass
+
+
+def test_first_come_first_served(pool):
+    """Waiting writers get the connection in the order in which they came."""
+    order = []
+
+    def write(number):
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (?)", (number,))
+            order.append(number)
+
+    threads = []
+    with pool.get_connection(readonly=False):
+        for number in range(8):
+            threads.append(threading.Thread(target=write, args=(number,)))
+            threads[-1].start()
+            wait_until(lambda n=number: pool.stats()["waiting_writers"] == n + 1)
+    for thread in threads:
+        thread.join(ENOUGH)
+
+    assert order == list(range(8))
+    assert rows(pool) == order
+
+
+@settings(max_examples=20)
+@given(
+    readers=st.integers(1, 3),
+    plans=st.lists(
+        st.lists(
+            st.sampled_from(["read", "write", "fail", "nest", "brief"]),
+            min_size=1,
+            max_size=8,
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_threads_keep_the_bound_and_every_acknowledged_write(
+    tmp_path_factory, readers, plans
+):
+    """Never more connections than allowed; what was committed is there, once."""
+    path = tmp_path_factory.mktemp("pool") / "x.db"
+    before = open_files()
+    pool = SQLiteConnectionPool(path, create=True, max_readers=readers, timeout=ENOUGH)
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("CREATE TABLE t (x INTEGER) STRICT")
+    in_use, most, lock, committed = [0], [0], threading.Lock(), []
+
+    def use(step, value):
+        if step in ("read", "brief", "nest"):
+            with pool.get_connection(timeout=1e-4 if step == "brief" else None) as c:
+                with lock:
+                    in_use[0] += 1
+                    most[0] = max(most[0], in_use[0])
+                c.execute("SELECT count(*) FROM t").fetchone()
+                if step == "nest":
+                    use("write", value)
+                with lock:
+                    in_use[0] -= 1
+        else:
+            with pool.get_connection(readonly=False) as connection:
+                connection.execute("INSERT INTO t VALUES (?)", (value,))
+                if step == "fail":
+                    raise KeyError
+            committed.append(value)
+
+    def run(number, plan):
+        for k, step in enumerate(plan):
+            try:
+                use(step, 100 * number + k)
+            except (KeyError, PoolTimeoutError):
+                assert step in ("fail", "brief")
+
+    in_threads(*(lambda n=n, p=p: run(n, p) for n, p in enumerate(plans)))
+    stats = pool.stats()
+
+    assert most[0] <= readers
+    assert stats["readers_open"] <= readers
+    assert (stats["readers_in_use"], stats["writer_in_use"]) == (0, False)
+    assert sorted(rows(pool)) == sorted(committed)
+    pool.close()
+    assert open_files() <= before
+
+
+def test_readers_do_not_wait_for_the_writer(pool):
+    """A reader works while a write is open, and sees the state before it."""
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+        seen = []
+        in_threads(lambda: seen.extend(rows(pool)))
+    assert seen == []
+    assert rows(pool) == [1]
+
+
+def test_close_waits_then_names_who_still_holds(pool):
+    """New uses are refused at once; the holder may finish."""
+    release, entered = threading.Event(), threading.Event()
+
+    def hold():
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            entered.set()
+            release.wait(ENOUGH)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(ENOUGH)
+    with pytest.raises(PoolTimeoutError, match=r"holds the writer"):
+        pool.close(timeout=0.01)
+    with pytest.raises(PoolClosedError, match="closed"):
+        pool.get_connection().__enter__()
+    release.set()
+    thread.join()
+    pool.close()
+    assert pool.stats()["writer_open"] is False
+    with SQLiteConnectionPool(pool.path) as again:
+        assert rows(again) == [1]
+
+
+def test_who_uses_a_pool_cannot_close_it(pool):
+    """Waiting for oneself would last for ever."""
+    with pool.get_connection(), pytest.raises(DatabaseError, match="still uses it"):
+        pool.close()
+
+
+def test_one_pool_for_each_file(tmp_path, monkeypatch):
+    """Links and relative paths are one file; other options are refused."""
+    pool = get_db_pool(tmp_path / "x.db", create=True, max_readers=3)
+    (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
+    os.link(tmp_path / "x.db", tmp_path / "hard.db")
+    monkeypatch.chdir(tmp_path)
+
+    assert get_db_pool("x.db") is pool
+    assert get_db_pool("link.db", max_readers=3) is pool
+    assert get_db_pool(b"./hard.db".decode()) is pool
+    with pytest.raises(DatabaseError, match="max_readers=3, got max_readers=4"):
+        get_db_pool("x.db", max_readers=4)
+    with pytest.raises(TypeError, match="unknown option 'size'"):
+        get_db_pool("x.db", size=4)
+    pool.close()
+    assert get_db_pool("x.db") is not pool
+
+
+def test_a_forgotten_pool_closes_its_connections(tmp_path):
+    """Nothing is left open when nobody refers to a pool any more."""
+    gc.collect()
+    before = open_files()
+    pool = get_db_pool(tmp_path / "x.db", create=True)
+    with pool.get_connection(), pool.get_connection(readonly=False):
+        pass
+    assert open_files() > before
+    del pool
+    gc.collect()
+
+    assert open_files() == before
+
+
+def test_a_file_replaced_under_the_pool_is_noticed(pool):
+    """Writes into a deleted file would vanish; they are refused."""
+    pool.path.unlink()
+
+    with pytest.raises(DatabaseError, match="moved, deleted or replaced"):
+        pool.get_connection(readonly=False).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_readers": 0}, ValueError, "max_readers must be an integer >= 1, got 0"),
+        ({"timeout": -1}, ValueError, "timeout must be seconds >= 0, got -1"),
+        ({"busy_timeout": "5"}, ValueError, "busy_timeout must be seconds"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path, options, error, message):
+    """Parameter, requirement and value stand in the message."""
+    with pytest.raises(error, match=message):
+        SQLiteConnectionPool(tmp_path / "x.db", create=True, **options)
+
+
+def test_paths_that_hold_no_database_are_named(tmp_path, pool):
+    """Missing files, directories, memory and pickling: each has its way out."""
+    with pytest.raises(DatabaseNotFoundError, match="create=True"):
+        SQLiteConnectionPool(tmp_path / "no.db")
+    with pytest.raises(DatabaseError, match="is a directory"):
+        SQLiteConnectionPool(tmp_path)
+    with pytest.raises(DatabaseError, match="TemporaryDirectory"):
+        SQLiteConnectionPool(":memory:")
+    with pytest.raises(TypeError, match="get_db_pool"):
+        pickle.dumps(pool)
+
+
+def test_another_program_holding_the_lock_is_named(tmp_path):
+    """SQLite's own "database is locked" becomes a timeout with a way out."""
+    with SQLiteConnectionPool(
+        tmp_path / "x.db", create=True, busy_timeout=0.01
+    ) as pool:
+        script = "\n".join(
+            [
+                "import sqlite3, sys",
+                f"c = sqlite3.connect({str(pool.path)!r}, isolation_level=None)",
+                "c.execute('BEGIN IMMEDIATE')",
+                "print('locked', flush=True)",
+                "sys.stdin.read()",
+            ]
+        )
+        import subprocess
+        import sys
+
+        with subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as other:
+            other.stdout.readline()
+            with pytest.raises(PoolTimeoutError, match="does not use skatra"):
+                pool.get_connection(readonly=False).__enter__()
+            other.stdin.close()
+        with pool.get_connection(readonly=False):
+            pass

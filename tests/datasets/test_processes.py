@@ -1,0 +1,55 @@
+"""Forks, kills and several processes on one file: nothing acknowledged is lost."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "idle_fork",
+        "both_go_on",
+        "fork_inside_a_write",
+        "leaving_the_block_in_the_child",
+        "other_thread_holds",
+        "four_writers",
+        "waiting_for_another_process",
+        "killed",
+    ],
+)
+def test_story(tmp_path, story):
+    """See process_stories for the law that each story tells."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.datasets.process_stories",
+            story,
+            str(tmp_path / "x.db"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_skatra_does_not_load_sqlite():
+    """The package itself stays light."""
+    code = "import sys, skatra; sys.exit('sqlite3' in sys.modules)"
+
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode
+        == 0
+    )
