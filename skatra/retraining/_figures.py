@@ -155,6 +155,7 @@ def equity_figure(book: Backtest, name: str) -> str:
             alpha=0.6,
             linewidth=0,
         )
+        bottom.set_ylim(-1.05 * max(1.0, 100 * float(drawdown.max())), 0.0)
         bottom.set_ylabel("drawdown, %")
         return _svg((top, bottom), f"{name}-equity", "Held-out equity and drawdown")
 

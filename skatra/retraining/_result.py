@@ -85,20 +85,22 @@ class RetrainResult:
         naive, purged = self.out_of_fold(NAIVE), self.out_of_fold(PURGED)
         tuned = self.out_of_fold(PURGED, TUNED_MODEL)
         scores = self.holdout.scores
-        sentences = [
-            f"With its default settings LightGBM reports an AUC of {naive.auc:.3f} under "
-            f"shuffled KFold, where {naive.leaking_pairs:,} pairs of training and test "
-            f"labels overlap; with those training rows purged it scores {purged.auc:.3f}.",
-            f"Tuned under purged folds it scores {tuned.auc:.3f}: "
-            + ("an edge." if self.has_edge else "no edge."),
-            f"On held-out rows Kelly stakes {scores['mean_absolute_position']:.1%} of "
-            f"capital on average and earns {scores['log_growth_per_year']:+.1%} log "
-            "growth a year after cost.",
+        edge = "an edge" if self.has_edge else "no edge"
+        verdict = (
             "The gate promotes the model."
             if self.verdict.promoted
-            else f"The gate refuses the model: {self.verdict.reason}",
-        ]
-        return " ".join(sentences)
+            else f"The gate refuses the model. {self.verdict.reason}"
+        )
+        return (
+            f"With its default settings LightGBM reports an AUC of {naive.auc:.3f} "
+            f"under shuffled KFold, where {naive.leaking_pairs:,} pairs of training "
+            "and test labels overlap; with those training rows purged it scores "
+            f"{purged.auc:.3f}. Tuned under purged folds it scores {tuned.auc:.3f}: "
+            f"{edge}. On held-out rows Kelly stakes "
+            f"{scores['mean_absolute_position']:.1%} of capital on average and earns "
+            f"{scores['log_growth_per_year']:+.1%} log growth a year after cost. "
+            f"{verdict}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return every figure, ready for JSON; only ``seconds`` vary between runs."""

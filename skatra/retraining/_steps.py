@@ -100,9 +100,11 @@ class OutOfFold:
         ``DEFAULT_MODEL`` or ``TUNED_MODEL``.
     splitter : str
     probability, position : ndarray of shape (n,)
-        NaN where the splitter never tests a row.
-    auc, log_loss : float
-        Means over the folds.
+        Calibrated, sized; NaN where the splitter never tests a row.
+    auc : float
+        Mean over the folds of LightGBM's own ranking, before calibration.
+    log_loss : float
+        Mean over the folds of the calibrated probabilities.
     auc_error : float
         Standard error of the mean AUC over the folds.
     growth_per_bet : float
@@ -142,12 +144,17 @@ class OutOfFold:
 
 def _fit_and_predict(
     model: Any, rows: Rows, split: Split
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return raw and calibrated probability and position of the test rows."""
     train, test = split
     with routing():
         fitted = fit_rows(clone(model), rows.take(train))
     X = rows.data.iloc[test]
-    return fitted.predict_proba(X)[:, 1], fitted.decision_function(X)
+    return (
+        fitted.estimator_.predict_proba(X)[:, 1],
+        fitted.predict_proba(X)[:, 1],
+        fitted.decision_function(X),
+    )
 
 
 def out_of_fold(
@@ -165,12 +172,10 @@ def out_of_fold(
     position = np.full(len(rows), np.nan)
     positive = rows.target.to_numpy() > 0
     aucs, losses = [], []
-    for (_, test), (fold_probability, fold_position) in zip(
-        splits, results, strict=True
-    ):
-        probability[test], position[test] = fold_probability, fold_position
-        aucs.append(roc_auc_score(positive[test], fold_probability))
-        losses.append(log_loss(positive[test], fold_probability, labels=[False, True]))
+    for (_, test), (raw, calibrated, staked) in zip(splits, results, strict=True):
+        probability[test], position[test] = calibrated, staked
+        aucs.append(roc_auc_score(positive[test], raw))
+        losses.append(log_loss(positive[test], calibrated, labels=[False, True]))
     tested = ~np.isnan(position)
     return OutOfFold(
         model=label,
@@ -257,9 +262,8 @@ def search(rows: Rows, config: RetrainConfig) -> SearchResult:
     table = pd.DataFrame(results["params"]).assign(
         log_loss=-results["mean_test_score"], std=results["std_test_score"]
     )
-    return SearchResult(
-        {**_boosting(config), **found.best_params_}, table.sort_values("log_loss")
-    )
+    best = {**_boosting(config), **found.best_params_}
+    return SearchResult(best, table.sort_values("log_loss"))
 
 
 def split_holdout(rows: Rows, config: RetrainConfig) -> tuple[Rows, Rows]:
@@ -314,13 +318,14 @@ def judge_holdout(
     index = held_out.data.index
     probability = pd.Series(model.predict_proba(held_out.data)[:, 1], index=index)
     positions = pd.Series(model.decision_function(held_out.data), index=index)
+    ranking = model.estimator_.predict_proba(held_out.data)[:, 1]
     book = backtest_positions(positions, held_out.label_times, bars, cost=config.cost)
     positive = held_out.target.to_numpy() > 0
     observed, predicted = calibration_curve(
         positive, probability, n_bins=10, strategy="quantile"
     )
     scores = {
-        "auc": float(roc_auc_score(positive, probability)),
+        "auc": float(roc_auc_score(positive, ranking)),
         "log_loss": float(log_loss(positive, probability, labels=[False, True])),
         "brier": float(brier_score_loss(positive, probability)),
         "base_rate": float(positive.mean()),

@@ -93,13 +93,12 @@ def average_active_positions(
         msg = f"groups must not be missing; the first missing positions are {first}."
         raise ValueError(msg)
     order = np.argsort(codes, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(codes, minlength=len(keys)))[:-1])
-    columns = [_average(position[row], t0[row], t1[row], at) for row in rows]
-    return pd.DataFrame(
-        np.column_stack(columns) if columns else np.empty((len(at), 0)),
-        index=index,
-        columns=pd.Index(keys),
-    )
+    ends = np.cumsum(np.bincount(codes, minlength=len(keys)))
+    rows = [order[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=False)]
+    table = np.empty((len(at), len(keys)))
+    for column, row in enumerate(rows):
+        table[:, column] = _average(position[row], t0[row], t1[row], at)
+    return pd.DataFrame(table, index=index, columns=pd.Index(keys))
 
 
 def _is_zoned(label_times: Any) -> bool | None:

@@ -193,7 +193,9 @@ def _table(
     nodes = first + (last - first) * (1.0 - np.cos(angle)) / 2.0
     nodes[0], nodes[-1] = first, last
     if min(first, last) < 0 < max(first, last):
-        nodes = np.union1d(nodes, [0.0])
+        apart = np.abs(nodes) > 1e-6 * abs(last - first)
+        apart[[0, -1]] = True
+        nodes = np.union1d(nodes[apart], [0.0])
         nodes = nodes if first < last else nodes[::-1]
     curve = _Curve.at(nodes, gains, losses)
     tolerance = _TOLERANCE * abs(last - first)

@@ -1,0 +1,197 @@
+"""Position sizes of single trades: plain, Kelly, capped, and zero with a reason."""
+
+import math
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skatra.sizing import PositionSizer, calculate_trade_statistics, kelly_fraction
+from tests.strategies import trade_returns
+
+HISTORY = [0.02, 0.03, -0.01, 0.02, -0.02, 0.01, 0.02, -0.01]
+
+
+def test_default_is_fixed_fractional():
+    """Risk 1 % of 10 000 with 2 lost per unit: 50 units, as ever."""
+    size = PositionSizer().calculate_position_size(10_000, 50.0, 48.0)
+
+    assert (size.size, size.notional, size.risk_fraction) == (50.0, 2500.0, 0.01)
+    assert (size.side, size.full_kelly, size.capped_by, size.reason) == (1,) + (
+        None,
+    ) * 3
+
+
+def test_without_a_stop_the_whole_price_is_at_risk():
+    """The notional is the risk."""
+    size = PositionSizer().calculate_position_size(10_000, 50.0)
+
+    assert size.notional == pytest.approx(100.0)
+
+
+def test_a_stop_above_the_entry_is_a_short():
+    """Sizes are positive; the side tells the direction."""
+    size = PositionSizer().calculate_position_size(10_000, 50.0, 52.0)
+
+    assert (size.size, size.side) == (50.0, -1)
+
+
+def test_kelly_is_off_unless_asked_for():
+    """Kelly inputs without use_kelly are an error, not ignored."""
+    with pytest.raises(ValueError, match="win_rate need use_kelly=True"):
+        PositionSizer().calculate_position_size(1000, 10.0, 9.0, win_rate=0.6)
+
+
+def test_use_kelly_calls_the_kelly_method():
+    """The switch changes the rule and nothing else."""
+    sizer = PositionSizer()
+    inputs = {"win_rate": 0.6, "avg_win_loss_ratio": 2.0}
+
+    one = sizer.calculate_position_size(1000, 10.0, 8.0, use_kelly=True, **inputs)
+    two = sizer.calculate_kelly_position_size(1000, 10.0, 8.0, **inputs)
+
+    assert one == two
+    assert one.full_kelly == pytest.approx(0.4)
+    assert one.risk_fraction == pytest.approx(0.1)
+    assert one.size == pytest.approx(0.1 * 1000 / 2.0)
+
+
+def test_trades_give_win_rate_and_odds():
+    """A history sizes like its own statistics."""
+    sizer = PositionSizer(max_position=100.0)
+    stats = calculate_trade_statistics(HISTORY)
+
+    size = sizer.calculate_kelly_position_size(1000, 10.0, 9.0, trades=HISTORY)
+
+    full = kelly_fraction(stats.win_rate, stats.avg_win_loss_ratio)
+    assert size.full_kelly == pytest.approx(full)
+    assert size.risk_fraction == pytest.approx(0.25 * full)
+    assert size == sizer.calculate_kelly_position_size(1000, 10.0, 9.0, trades=stats)
+
+
+@pytest.mark.parametrize(
+    ("trades", "reason"),
+    [
+        ([], "no win and no loss"),
+        ([0.0, 0.0], "no win and no loss"),
+        ([0.1, 0.2], "no losing trade among 2"),
+        ([-0.1, -0.2], "no winning trade among 2"),
+        ([0.1, 0.1, -0.1], "3 decided trades, fewer than min_trades=10"),
+    ],
+)
+def test_a_history_that_defines_no_kelly_gives_nothing_and_says_so(trades, reason):
+    """0, a reason and a warning; never inf or NaN."""
+    sizer = PositionSizer(min_trades=10)
+    with pytest.warns(UserWarning, match=reason):
+        size = sizer.calculate_position_size(
+            1000, 10.0, 9.0, use_kelly=True, trades=trades
+        )
+
+    assert (size.size, size.notional, size.risk_fraction) == (0.0, 0.0, 0.0)
+    assert reason in size.reason
+
+
+def test_no_edge_is_zero_with_a_reason_and_no_warning():
+    """A known lack of edge is an answer, not a doubt."""
+    size = PositionSizer().calculate_kelly_position_size(
+        1000, 10.0, win_rate=0.4, avg_win_loss_ratio=1.0
+    )
+
+    assert (size.size, size.full_kelly) == (0.0, 0.0)
+    assert "no edge" in size.reason
+
+
+def test_the_worst_loss_of_the_history_caps_the_stake():
+    """A fat tail in the history keeps full Kelly below its ruin."""
+    trades = [0.02] * 90 + [-0.001] * 9 + [-0.9]
+    sizer = PositionSizer(kelly_multiplier=1.0, max_position=1e6)
+    stats = calculate_trade_statistics(trades)
+
+    size = sizer.calculate_kelly_position_size(1000, 10.0, 9.99, trades=trades)
+
+    assert size.capped_by == "ruin"
+    assert size.risk_fraction * stats.largest_loss / stats.avg_loss < 1.0
+
+
+@given(
+    trades=trade_returns(),
+    capital=st.floats(1.0, 1e7),
+    entry=st.floats(0.01, 1e4),
+    stop=st.none() | st.floats(0.0, 1e4),
+    max_position=st.floats(0.01, 5.0),
+    max_risk=st.floats(0.001, 1.0),
+    lot=st.none() | st.floats(0.01, 10.0),
+    use_kelly=st.booleans(),
+)
+def test_sizes_keep_every_cap(
+    trades, capital, entry, stop, max_position, max_risk, lot, use_kelly
+):
+    """Finite, not negative, below both caps, in whole lots; 0 only with a reason."""
+    if stop == entry:
+        return
+    sizer = PositionSizer(max_position=max_position, max_risk=max_risk, lot_size=lot)
+    history = {"trades": trades, "use_kelly": True} if use_kelly else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        size = sizer.calculate_position_size(capital, entry, stop, **history)
+
+    assert math.isfinite(size.size)
+    assert size.notional <= max_position * capital * (1 + 1e-9)
+    assert size.risk_fraction <= max_risk * (1 + 1e-9)
+    assert (size.size == 0) == (size.reason is not None)
+    if lot is not None:
+        assert size.size / lot == pytest.approx(round(size.size / lot), abs=1e-6)
+
+
+def test_the_binding_cap_is_named():
+    """The result says which cap bound."""
+    sizer = PositionSizer(risk_per_trade=0.05, max_risk=0.02, max_position=0.5)
+
+    assert sizer.calculate_position_size(1000, 10, 5).capped_by == "max_risk"
+    assert sizer.calculate_position_size(1000, 10, 9.9).capped_by == "max_position"
+
+
+def test_lots_round_down():
+    """A whole number of lots stays; a part of one is 0 with a reason."""
+    sizer = PositionSizer(risk_per_trade=0.03, lot_size=0.1)
+
+    assert sizer.calculate_position_size(1000, 10, 9).size == pytest.approx(30.0)
+    small = PositionSizer(lot_size=100.0).calculate_position_size(1000, 10, 9)
+    assert "less than one lot" in small.reason
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.calculate_position_size(0, 10), r"capital must be .* \(0, inf\)"),
+        (lambda s: s.calculate_position_size(1, float("nan")), "entry_price must be"),
+        (lambda s: s.calculate_position_size(1, 10, -1), "stop_loss_price must be"),
+        (lambda s: s.calculate_position_size(1, 10, 10), "must differ from entry"),
+        (lambda s: s.calculate_position_size(1, 10, use_kelly=True), "needs either"),
+        (
+            lambda s: s.calculate_kelly_position_size(1, 10, win_rate=0.5),
+            "needs either trades, or win_rate and",
+        ),
+        (
+            lambda s: s.calculate_kelly_position_size(
+                1, 10, win_rate=0.5, avg_win_loss_ratio=1, trades=HISTORY
+            ),
+            "a trade history",
+        ),
+        (
+            lambda s: s.calculate_kelly_position_size(
+                1, 10, trades=HISTORY, kelly_multiplier=2
+            ),
+            r"kelly_multiplier must be a number in \[0, 1\], got 2",
+        ),
+        (lambda _: PositionSizer(risk_per_trade=1.0), r"risk_per_trade .* \(0, 1\)"),
+        (lambda _: PositionSizer(max_risk=0), r"max_risk .* \(0, 1\], got 0"),
+        (lambda _: PositionSizer(lot_size=-1), "lot_size must be"),
+        (lambda _: PositionSizer(kelly_multiplier="x"), "kelly_multiplier must be"),
+    ],
+)
+def test_impossible_inputs_are_named(call, message):
+    """The message names the parameter, its range and the value."""
+    with pytest.raises(ValueError, match=message):
+        call(PositionSizer())
