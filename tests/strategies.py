@@ -187,10 +187,10 @@ _ANY_FLOAT = {
 
 
 @st.composite
-def time_axes(draw, size=st.integers(0, 8)):
+def time_axes(draw, min_size=1):
     """Distinct sorted datetimes of any unit and zone, as aware or naive UTC."""
     unit = draw(st.sampled_from(sorted(_UNITS)))
-    n = draw(size)
+    n = draw(st.integers(min_size, 8))
     far = st.lists(_NANOSECONDS, min_size=n, max_size=n, unique=True)
     near = st.lists(
         st.integers(-3 * 10**17, 3 * 10**17), min_size=n, max_size=n, unique=True
@@ -205,7 +205,7 @@ def time_axes(draw, size=st.integers(0, 8)):
 def keyed(draw, time_name="time", min_rows=0):
     """A (symbol, time) index with a random row order."""
     names = draw(st.lists(SYMBOL_NAMES, min_size=1, max_size=3, unique=True))
-    times = draw(time_axes(st.integers(max(1, min_rows), 8)))
+    times = draw(time_axes(max(1, min_rows)))
     rows = [(name, k) for name in names for k in range(len(times))]
     rows = draw(
         st.lists(st.sampled_from(rows), unique=True, min_size=min_rows, max_size=12)
@@ -307,6 +307,7 @@ def stored_trades(draw):
             **numbers,
         }
     )
+
 
 # --- returns, probabilities and trades -----------------------------------------
 

@@ -63,8 +63,9 @@ class Database:
 
     Notes
     -----
-    Beside the file stand SQLite's ``-wal`` and ``-shm`` while it is in use, and
-    ``-lock``, the queue of writing processes, for good.
+    Beside the file stand SQLite's ``-wal`` and ``-shm`` while it is in use (empty ones
+    may stay when it was only read), and ``-lock``, the queue of writing processes,
+    for good. Do not copy or move a file that is in use.
 
     Examples
     --------

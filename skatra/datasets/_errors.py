@@ -52,6 +52,11 @@ def _has_no_space(path: Path) -> bool:
         return False
 
 
+def _may_write(path: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(path, os.W_OK, effective_ids=effective)
+
+
 def _cannot_open(path: Path, _: BaseException) -> DatabaseError:
     if not path.exists():
         return DatabaseNotFoundError(
@@ -71,7 +76,7 @@ def _read_only(path: Path, error: BaseException) -> DatabaseError:
             f"{path} was moved, deleted or replaced while it was open. Open the "
             "database again."
         )
-    if not os.access(path.parent, os.W_OK):
+    if name == "SQLITE_READONLY_DIRECTORY" or not _may_write(path.parent):
         return DatabaseError(
             f"the directory of {path} is read-only for this user, and SQLite keeps its "
             "write-ahead log beside the file. Make the directory writable, or copy "

@@ -32,7 +32,8 @@ def frame(n=400, value=1.0):
     """Return features of two symbols over two years."""
     days = pd.date_range("2020-06-01", periods=n, tz="UTC")
     index = pd.MultiIndex.from_product([["A", "B"], days], names=["symbol", "time"])
-    return pd.DataFrame({"x": value, "y": -value}, index=index)
+    x = value + np.arange(len(index))
+    return pd.DataFrame({"x": x, "y": -x}, index=index)
 
 
 def bars(n=400):
@@ -79,7 +80,9 @@ def test_a_name_means_the_file_of_that_name(tmp_path, monkeypatch, name):
     with Database(tmp_path / name) as db:
         assert len(db.runs()) == 1
 
-    assert {entry.name for entry in tmp_path.iterdir()} == {name, f"{name}-lock"}
+    names = {entry.name for entry in tmp_path.iterdir()}
+    assert {name, f"{name}-lock"} <= names
+    assert names <= {name, *(f"{name}-{kind}" for kind in ("lock", "shm", "wal"))}
 
 
 def test_what_is_no_database_is_named(tmp_path, path):
@@ -197,14 +200,13 @@ def test_a_flipped_bit_in_a_chunk_is_found(path):
         )
     whole = path.read_bytes()
     position = whole.index(bytes(data[:200])) + 100
-    assert whole.count(bytes(data)) in (0, 1, 2)
     damaged = bytearray(whole)
     damaged[position] ^= 1
     path.write_bytes(damaged)
     db = Database(path)
 
     with pytest.raises(
-        DatabaseCorruptError, match=r"set 'base', symbol '.', year 202\d, column 'y'"
+        DatabaseCorruptError, match=r"set 'base', symbol 'B', year 2021, column 'y'"
     ):
         db.features("base")
     assert db.features("base", columns=["x"]).shape == (800, 1)
@@ -278,7 +280,7 @@ def test_a_full_disk_keeps_nothing_of_the_write(path, what):
 
 
 def test_a_newer_file_is_refused(path):
-    """This code cannot know what a newer one meant."""
+    """Nobody can know what a later version meant."""
     with sqlite(path) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = path.read_bytes()

@@ -4,8 +4,11 @@ import gc
 import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -69,7 +72,7 @@ def wait_until(condition):
 
 def open_files():
     """Return how many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_write_is_kept_or_undone_as_a_whole(pool):
@@ -82,7 +85,8 @@ def test_a_write_is_kept_or_undone_as_a_whole(pool):
             connection.execute("INSERT INTO t VALUES (2)")
             raise KeyError
 
-    pytest.raises(KeyError, fail)
+    with pytest.raises(KeyError):
+        fail()
     assert rows(pool) == [1]
 
 
@@ -375,9 +379,6 @@ def test_another_program_holding_the_lock_is_named(tmp_path):
                 "sys.stdin.read()",
             ]
         )
-        import subprocess
-        import sys
-
         with subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.PIPE,

@@ -1,10 +1,5 @@
 """What goes into the database comes out, whatever units, zones and values it has."""
 
-import contextlib
-import os
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,24 +13,13 @@ from skatra.exceptions import (
     EmptyDataError,
     LabelTimesError,
 )
+from tests.datasets.scratch import fresh
 from tests.strategies import (
     stored_bars,
     stored_features,
     stored_labels,
     stored_trades,
 )
-
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-
-
-@contextlib.contextmanager
-def fresh():
-    """Give an empty database in a directory of its own."""
-    with (
-        tempfile.TemporaryDirectory(dir=MEMORY) as folder,
-        Database(Path(folder, "x.db"), create=True) as db,
-    ):
-        yield db
 
 
 def utc(times):
@@ -268,7 +252,7 @@ def test_features_that_do_not_fit_are_refused(tmp_path, frame, error, message):
 def test_what_is_not_there_is_named_with_what_is(tmp_path):
     """Unknown sets, columns and symbols list the known ones."""
     db = Database(tmp_path / "x.db", create=True)
-    with pytest.raises(EmptyDataError, match="no feature set yet.*write_features"):
+    with pytest.raises(EmptyDataError, match=r"no feature set yet.*write_features"):
         db.features("base")
     db.write_features(features_of(), "mine")
 
@@ -287,8 +271,8 @@ def test_what_is_not_there_is_named_with_what_is(tmp_path):
 def test_bars_with_columns_of_their_own_are_refused(tmp_path):
     """No column is dropped in silence."""
     db = Database(tmp_path / "x.db", create=True)
-    columns = dict.fromkeys(["open", "high", "low", "close", "volume", "vwap"], [1.0])
-    bars = pd.DataFrame(columns, index=pd.to_datetime(["2020-01-01"]))
+    names = ["open", "high", "low", "close", "volume", "vwap"]
+    bars = pd.DataFrame(1.0, index=pd.to_datetime(["2020-01-01"]), columns=names)
 
     with pytest.raises(BarsError, match=r"cannot keep: \['vwap'\]"):
         db.write_bars(bars, "A")
