@@ -68,15 +68,8 @@ def log_growth(
     weight = None
     if sample_weight is not None:
         weight = as_finite_column(sample_weight, "sample_weight", negative=False)
-        if not np.any(weight > 0):
-            msg = "sample_weight must not be zero in every row."
-            raise ValueError(msg)
-    position = as_finite_column(positions, "positions")
-    if not len(position):
-        msg = "positions must hold at least one row, got none."
-        raise ValueError(msg)
     return mean_log_growth(
-        position,
+        as_finite_column(positions, "positions"),
         as_finite_column(returns, "returns"),
         cost=cost,
         sample_weight=weight,
@@ -244,7 +237,8 @@ def growth_scorer(
     ``GridSearchCV(..., scoring=growth_scorer()).fit(X, y, returns=returns)`` or
     ``cross_validate(..., params={"returns": returns})``, and each test fold is
     scored on its own. Weights are requested by
-    ``growth_scorer().set_score_request(sample_weight=True)``.
+    ``growth_scorer().set_score_request(sample_weight=True)``. Searches turn an error
+    of a scorer into a warning and NaN unless ``error_score="raise"`` is set.
 
     Parameters
     ----------

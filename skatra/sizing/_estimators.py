@@ -450,7 +450,8 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if target_type != "binary":
             msg = (
                 "Only binary classification is supported. The type of the target is "
-                f"{target_type}."
+                f"{target_type}. Drop the rows of a third class (a label of 0 is a "
+                "return of 0), or merge it into another."
             )
             raise ValueError(msg)
         self.classes_ = np.unique(y)

@@ -30,6 +30,11 @@ def mean_log_growth(
     float
         In nats per event.
 
+    Raises
+    ------
+    ValueError
+        If there are no rows, or all weights are 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -37,9 +42,15 @@ def mean_log_growth(
     >>> round(mean_log_growth(np.array([0.2, 0.2]), np.array([1.0, -0.5])), 6)
     0.038481
     """
+    if not len(positions):
+        msg = "positions must hold at least one row, got none."
+        raise ValueError(msg)
     factors = positions * returns - cost * np.abs(positions)
     if sample_weight is not None:
         held = sample_weight > 0
+        if not held.any():
+            msg = "sample_weight must not be zero in every row."
+            raise ValueError(msg)
         factors, sample_weight = factors[held], sample_weight[held]
     if np.any(factors <= -1.0):
         return -np.inf

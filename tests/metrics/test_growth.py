@@ -273,3 +273,14 @@ def test_drawdown_keeps_the_index_and_refuses_no_wealth():
     for bad in ([], [0.0, 1.0], [1.0, -1.0], [1.0, np.nan]):
         with pytest.raises(ValueError, match="equity must"):
             drawdown(bad)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_a_default_search_without_returns_does_not_go_unnoticed(market):
+    """Scikit-learn scores NaN by default; the warning carries the way out."""
+    X, y, _ = market
+    search = GridSearchCV(
+        FixedStake(), {"stake": [0.1, 0.2]}, cv=KFold(2), scoring=growth_scorer()
+    )
+    with pytest.warns(UserWarning, match="needs the returns of the scored rows"):
+        search.fit(X, y)
