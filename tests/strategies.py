@@ -29,6 +29,8 @@ def label_rows(draw, *, min_rows=4, max_rows=40):
     lengths = np.array(
         draw(st.lists(st.integers(0, longest), min_size=n_rows, max_size=n_rows))
     )
+    for row in draw(st.lists(st.integers(0, n_rows - 1), max_size=2)):
+        lengths[row] += spread // 2
     order = draw(st.sampled_from(["sorted", "drawn", "reversed", "stacked"]))
     if order != "drawn":
         starts.sort()
@@ -40,7 +42,7 @@ def label_rows(draw, *, min_rows=4, max_rows=40):
 
 
 @st.composite
-def label_times(draw, *, kinds=("int", "float", *UNITS), min_rows=4, max_rows=40):
+def label_times(draw, *, kinds=("int", "float", "s", *UNITS), min_rows=4, max_rows=40):
     """A Series (index t0, values t1): numbers, or datetimes of mixed units.
 
     Time zones include changes to and from daylight saving time.
@@ -52,14 +54,16 @@ def label_times(draw, *, kinds=("int", "float", *UNITS), min_rows=4, max_rows=40
     if kind == "float":
         step = draw(st.sampled_from([0.1, 1.0, 1e-3]))
         return pd.Series(ends * step, index=starts * step)
-    step = pd.Timedelta(draw(st.sampled_from(["1s", "1h", "1D"]))).to_timedelta64()
+    step = pd.Timedelta(
+        draw(st.sampled_from(["1s", "1s", "1h", "1D"]))
+    ).to_timedelta64()
     zone = draw(st.sampled_from([None, "UTC", "America/New_York", "Europe/Berlin"]))
     origin = pd.Timestamp(
         draw(st.sampled_from(["2026-03-07", "2026-10-24", "1969-12-31"]))
     )
     t0 = (origin + pd.TimedeltaIndex(starts * step)).as_unit(kind)
     t1 = origin + pd.TimedeltaIndex(ends * step)
-    t1 = t1.as_unit(draw(st.sampled_from(UNITS)))
+    t1 = t1.as_unit(draw(st.sampled_from([kind, *UNITS])))
     if zone is not None:
         t0 = t0.tz_localize("UTC").tz_convert(zone)
         t1 = t1.tz_localize("UTC").tz_convert(draw(st.sampled_from([zone, "UTC"])))

@@ -220,10 +220,9 @@ class Purger:
             return []
         line = self.timeline
         down, up = line.before(start, self.purge_gap)
-        limit = up if self.closed == "both" else down
-        if limit == -inf or (line.t1.dtype.kind == "i" and limit < _INT64.min):
+        if down == -inf or (line.t1.dtype.kind == "i" and down < _INT64.min):
             return []
-        near = int(line.latest.searchsorted(line.cast(limit))) * line.chunk
+        near = int(line.latest.searchsorted(line.cast(up))) * line.chunk
         near = min(max(near, free), start)
         t1 = line.t1[near:start]
         keep = t1 < up

@@ -91,6 +91,17 @@ def test_five_thousand_rows_agree_with_all_pairs(order):
         assert brute_force_train(t0, t1, test).tolist() == train.tolist()
 
 
+def test_a_long_label_reaches_past_a_later_block():
+    """Rows after the second block stay purged by a long label of the first."""
+    ends = np.arange(40)
+    ends[5] = 30
+    purger = purger_for(pd.Series(ends, index=np.arange(40)))
+
+    train, _ = purger.split([(4, 8), (20, 22)], np.arange(40))
+
+    assert [*range(4), *range(31, 40)] == train.tolist()
+
+
 def test_rows_between_two_blocks_stay():
     """The purge is never the hull of disjoint test blocks."""
     series = pd.Series(np.arange(100) + 2, index=np.arange(100))
@@ -128,11 +139,13 @@ def test_one_block_of_training_rows_is_a_view():
 def test_int64_extremes_do_not_overflow(n_test):
     """Times at the ends of int64 compare as the integers they are."""
     info = np.iinfo(np.int64)
-    times = np.array([info.min, info.min + 1, -1, 0, 1, info.max - 1, info.max])
-    series = pd.Series(pd.DatetimeIndex(times[1:]), index=pd.DatetimeIndex(times[1:]))
-    purger = purger_for(series, purge_gap="2ns", embargo="3ns", closed="left")
+    # int64's minimum itself is NaT.
+    times = np.array([info.min + 1, info.min + 2, 0, 1, info.max - 1, info.max])
+    series = pd.Series(pd.DatetimeIndex(times), index=pd.DatetimeIndex(times))
+    purger = purger_for(series, purge_gap="4ns", embargo="3ns", closed="left")
 
+    assert purger.timeline.t0.tolist() == times.tolist()
     for blocks in combinations([(k, k + 1) for k in range(6)], n_test):
         train, test = purger.split(blocks, np.arange(6))
-        expected = Oracle(series, "2ns", "3ns", "left").train(test.tolist())
+        expected = Oracle(series, "4ns", "3ns", "left").train(test.tolist())
         assert expected == train.tolist()

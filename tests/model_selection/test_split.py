@@ -163,7 +163,7 @@ def test_sorted_distinct_rows_get_the_folds_of_kfold():
 def test_embargo_finer_than_the_unit_is_exact():
     """One millisecond after a label end is later than the end, in whole seconds too."""
     seconds = pd.date_range("2026-01-01", periods=8, freq="s", unit="s")
-    series = pd.Series(seconds + pd.Timedelta("1s"), index=seconds)
+    series = pd.Series((seconds + pd.Timedelta("1s")).as_unit("s"), index=seconds)
 
     def first_train(**options):
         cv = PurgedKFold(2, closed="left", **options)
@@ -174,6 +174,10 @@ def test_embargo_finer_than_the_unit_is_exact():
     assert first_train(purge_gap="1ms") == [5, 6, 7]
     assert first_train(embargo="999ms") == [5, 6, 7]
     assert first_train(embargo="1s") == [6, 7]
+    *_, (last_train, _) = PurgedKFold(2, closed="left", purge_gap="1ms").split(
+        np.zeros(8), label_times=series
+    )
+    assert last_train.tolist() == [0, 1, 2]
 
 
 def test_share_means_what_is_written():
