@@ -4,7 +4,6 @@ import datetime as dt
 
 import numpy as np
 import pandas as pd
-import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 

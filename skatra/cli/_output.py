@@ -5,10 +5,10 @@ import math
 import os
 import sys
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -22,14 +22,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from skatra.retraining import STAGES, RetrainResult
+if TYPE_CHECKING:
+    from skatra.retraining import RetrainResult
 
 
 class StageProgress:
     """Shows which stage runs: a bar on a terminal, a line per stage elsewhere."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, stages: Mapping[str, str], total: int) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._stages = stages
         self._total = total
         self._started = 0
         self._bar: Progress | None = None
@@ -56,7 +58,7 @@ class StageProgress:
     def stage(self, title: str, name: str) -> None:
         """Announce a stage."""
         self._started += 1
-        text = STAGES.get(name, "Drawing the report")
+        text = self._stages.get(name, "Drawing the report")
         if self._bar is None:
             self._console.print(f"[{self._started}/{self._total}] {title}: {text}")
         else:
@@ -79,7 +81,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def print_summary(results: Sequence[RetrainResult]) -> None:
+def print_summary(results: "Sequence[RetrainResult]") -> None:
     """Print one table of figures and one conclusion per run."""
     console = Console(highlight=False)
     table = Table(title="Out of sample", title_justify="left", header_style="bold")
@@ -102,7 +104,9 @@ def print_summary(results: Sequence[RetrainResult]) -> None:
         console.print(result.conclusion)
 
 
-def _figures(results: Sequence[RetrainResult]) -> Iterator[tuple[str, list[str]]]:
+def _figures(
+    results: "Sequence[RetrainResult]",
+) -> Iterator[tuple[str, list[str]]]:
     for index, first in enumerate(results[0].splitters):
         yield (
             f"AUC, {first.model}, {first.splitter}",

@@ -12,7 +12,6 @@ from skatra.cli._output import (
     print_paths,
     print_summary,
 )
-from skatra.retraining import STAGES, run_demo
 
 
 def demo(
@@ -45,7 +44,9 @@ def demo(
     on twenty years of real index bars, then on a series with a planted edge.
     """
     del debug
-    with StageProgress(2 * len(STAGES) + report).show() as progress:
+    from skatra.retraining import STAGES, run_demo
+
+    with StageProgress(STAGES, 2 * len(STAGES) + report).show() as progress:
         result = run_demo(output, n_jobs=n_jobs, report=report, progress=progress.stage)
     if as_json:
         print_json(result.to_dict())

@@ -12,13 +12,6 @@ from skatra.cli._output import (
     print_paths,
     print_summary,
 )
-from skatra.retraining import (
-    STAGES,
-    RetrainConfig,
-    require_report_libraries,
-    retrain,
-    write_report,
-)
 
 EXIT_NOT_PROMOTED = 10
 
@@ -83,6 +76,14 @@ def retrain_command(
     the gate refused it; the refused model is kept, and the served one stays.
     """
     del debug
+    from skatra.retraining import (
+        STAGES,
+        RetrainConfig,
+        require_report_libraries,
+        retrain,
+        write_report,
+    )
+
     if report:
         require_report_libraries()
     config = RetrainConfig(
@@ -103,7 +104,7 @@ def retrain_command(
         n_jobs=n_jobs,
     )
     paths = {"database": database, "model": models}
-    with StageProgress(len(STAGES) + report).show() as progress:
+    with StageProgress(STAGES, len(STAGES) + report).show() as progress:
         result = retrain(
             config, progress=lambda stage: progress.stage("retrain", stage)
         )

@@ -2,6 +2,7 @@
 
 from skatra.datasets._database import Database
 from skatra.datasets._frames import WriteReport
+from skatra.datasets._ingest import ingest_bars
 from skatra.datasets._loader import load_dataset
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
@@ -12,6 +13,7 @@ __all__ = [
     "SQLiteConnectionPool",
     "WriteReport",
     "get_db_pool",
+    "ingest_bars",
     "load_dataset",
     "load_index_bars",
     "make_edge_bars",

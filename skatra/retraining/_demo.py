@@ -76,7 +76,7 @@ def run_demo(
     folder.mkdir(parents=True, exist_ok=True)
     database = folder / "market.db"
     with Database(database, create=True) as db:
-        real_bars, planted_bars = load_index_bars(), make_edge_bars()
+        real_bars, planted_bars = load_index_bars(), make_edge_bars(5000, edge=0.25)
         db.write_bars(real_bars)
         db.write_bars(planted_bars)
     runs = []

@@ -1,0 +1,113 @@
+"""Bars from CSV and Parquet files into the database."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from skatra.datasets._database import Database
+from skatra.datasets._frames import WriteReport
+from skatra.exceptions import BarsError
+from skatra.utils import check_bars
+
+__all__ = ["ingest_bars"]
+
+_TIME_NAMES = ("time", "date", "datetime", "timestamp")
+_REQUIRED = ("open", "high", "low", "close")
+
+
+def ingest_bars(
+    path: str | os.PathLike[str],
+    database: str | os.PathLike[str],
+    *,
+    symbol: str | None = None,
+) -> WriteReport:
+    r"""Read bars from a CSV or Parquet file and upsert them into a database.
+
+    Columns are matched without regard to case: ``time`` (or ``date``, ``datetime``,
+    ``timestamp``), ``open``, ``high``, ``low``, ``close``, and where present
+    ``volume`` and ``symbol``. The bars must be sorted by time within each symbol,
+    without duplicates, and consistent; nothing is written otherwise.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.csv`` (also compressed, e.g. ``.csv.gz``) or ``.parquet``.
+    database : path-like
+        The database; created when it is missing.
+    symbol : str, optional
+        The bars' symbol, when the file has no ``symbol`` column.
+
+    Returns
+    -------
+    WriteReport
+        Bars inserted, updated and unchanged.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file at ``path``.
+    BarsError
+        If columns are missing, times cannot be read, or the bars are unsorted,
+        duplicated or inconsistent; the message lists every problem.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import ingest_bars
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "bars.csv")
+    ...     lines = ["date,open,high,low,close,volume", "2024-01-02,1,2,0.5,1.5,10"]
+    ...     _ = file.write_text("\n".join(lines))
+    ...     ingest_bars(file, Path(folder, "market.db"), symbol="SP500")
+    WriteReport(inserted=1, updated=0, unchanged=0)
+    """
+    bars = _read_bars(Path(path), symbol)
+    check_bars(bars)  # before the database is created
+    with Database(database, create=True) as db:
+        return db.write_bars(bars)
+
+
+def _read_bars(path: Path, symbol: str | None) -> pd.DataFrame:
+    """Return the file's bars with index (symbol, time)."""
+    if not path.is_file():
+        msg = f"there is no file at {path}. Check the path."
+        raise FileNotFoundError(msg)
+    frame = (
+        pd.read_parquet(path).reset_index()
+        if path.suffix == ".parquet"
+        else pd.read_csv(path)
+    )
+    frame.columns = [str(name).strip().lower() for name in frame.columns]
+    time = next((name for name in _TIME_NAMES if name in frame), None)
+    missing = [name for name in _REQUIRED if name not in frame]
+    if time is None or missing:
+        wanted = ([] if time else ["time"]) + missing
+        msg = (
+            f"{path} must have the columns {wanted}, got {list(frame.columns)}. Rename "
+            "them in the file."
+        )
+        raise BarsError(msg)
+    if ("symbol" in frame) == (symbol is not None):
+        msg = (
+            f"{path} has a symbol column; leave symbol out."
+            if symbol is not None
+            else f"{path} has no symbol column; name the symbol of its bars."
+        )
+        raise BarsError(msg)
+    try:
+        times = pd.DatetimeIndex(pd.to_datetime(frame[time], utc=True))
+    except (ValueError, TypeError) as error:
+        msg = f"the column {time!r} of {path} must hold times: {error}."
+        raise BarsError(msg) from error
+    symbols = frame["symbol"].astype(str) if symbol is None else [symbol] * len(frame)
+    columns = [*_REQUIRED, *(["volume"] if "volume" in frame else [])]
+    bars = frame[columns].set_index(
+        pd.MultiIndex.from_arrays([symbols, times], names=["symbol", "time"])
+    )
+    try:
+        return bars.astype("float64")
+    except ValueError as error:
+        msg = f"the prices in {path} must be numbers: {error}."
+        raise BarsError(msg) from error
