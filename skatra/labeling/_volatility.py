@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skatra.exceptions import BarsError
 from skatra.utils import check_bars, column_values, symbol_blocks
 
 
-def daily_volatility(close: "pd.Series[Any]", span: int = 100) -> "pd.Series[float]":
+def daily_volatility(
+    close: "pd.Series[Any] | Any", span: int = 100
+) -> "pd.Series[float]":
     """Return the exponentially weighted standard deviation of one-bar log returns.
 
     The value at a bar is known at that bar's close. On daily bars it is a daily
@@ -59,6 +62,12 @@ def daily_volatility(close: "pd.Series[Any]", span: int = 100) -> "pd.Series[flo
     if span < 1:
         msg = f"span must be at least 1, got {span!r}."
         raise ValueError(msg)
+    if not isinstance(close, pd.Series):
+        msg = (
+            f"close must be a Series of prices, got {type(close).__name__}. Pass "
+            'bars["close"].'
+        )
+        raise BarsError(msg)
     frame = close.to_frame("close")
     check_bars(frame, "close", columns=("close",))
     blocks = symbol_blocks(close.index)

@@ -55,5 +55,7 @@ def test_parameters_and_prices_are_checked():
     close = pd.Series([1.0, -1.0], index=pd.date_range("2024-01-01", periods=2))
     with pytest.raises(BarsError, match="close is not positive in 1 of 2 rows"):
         daily_volatility(close)
+    with pytest.raises(BarsError, match="close must be a Series of prices, got Data"):
+        daily_volatility(close.to_frame())
     with pytest.raises(ValueError, match="span must be at least 1, got 0"):
         daily_volatility(close.abs(), span=0)
