@@ -37,6 +37,15 @@ def breaks_connection(error: BaseException | None) -> bool:
     return error is not None and primary_code(error) in _BROKEN
 
 
+def needs_recovery(error: BaseException | None) -> bool:
+    """Tell whether a reader met what a killed process left for a writer to undo."""
+    return getattr(error, "sqlite_errorname", "") in {
+        "SQLITE_READONLY_CANTINIT",
+        "SQLITE_READONLY_RECOVERY",
+        "SQLITE_READONLY_ROLLBACK",
+    }
+
+
 def disk_full(path: Path, cause: object) -> DiskFullError:
     """Return the error for a full disk."""
     return DiskFullError(

@@ -18,7 +18,7 @@ from skatra.datasets._connections import (
     open_connection,
     resolve,
 )
-from skatra.datasets._errors import breaks_connection, translate
+from skatra.datasets._errors import breaks_connection, needs_recovery, translate
 from skatra.datasets._file_lock import FileLock
 from skatra.datasets._slots import Slot, SlotGroup
 from skatra.exceptions import (
@@ -364,15 +364,30 @@ class SQLiteConnectionPool:
                 )
             slot.checked = now
         if slot.connection is None:
-            slot.connection = open_connection(
-                self.path,
-                readonly=slot.readonly,
-                busy_timeout=float(self.options["busy_timeout"]),
-            )
+            try:
+                slot.connection = self._connect(readonly=slot.readonly)
+            except DatabaseError as error:
+                if not (slot.readonly and needs_recovery(error.__cause__)):
+                    raise
+                self._recover()
+                slot.connection = self._connect(readonly=True)
             with self._lock:
                 self._counts["opened"] += 1
         slot.connection.in_use = True
         return slot.connection
+
+    def _connect(self, *, readonly: bool) -> PooledConnection:
+        busy_timeout = float(self.options["busy_timeout"])
+        return open_connection(self.path, readonly=readonly, busy_timeout=busy_timeout)
+
+    def _recover(self) -> None:
+        """Undo what a killed process left half-written; only a writer can."""
+        lock = FileLock(self._file_lock.path)
+        try:
+            if lock.acquire(float(self.options["timeout"]), "recovering"):
+                self._connect(readonly=False).close()
+        finally:
+            lock.close()
 
     def _lock_file(self, timeout: float) -> None:
         try:

@@ -171,6 +171,22 @@ def test_missing_permissions_are_named(path, file_mode, folder_mode, case, expec
         assert part in output
 
 
+def test_a_reader_recovers_what_a_killed_writer_left(tmp_path):
+    """A hot rollback journal is undone, although readers cannot write."""
+    made, path = tmp_path / "made.db", tmp_path / "x.db"
+    with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 3000,)] * 300)
+        shutil.copy(made, path)
+        shutil.copy(f"{made}-journal", f"{path}-journal")
+
+    with get_db_pool(path) as pool, pool.get_connection() as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 def test_a_damaged_header_is_named(path):
     """The first bytes gone: no database any more."""
     with path.open("r+b") as file:
