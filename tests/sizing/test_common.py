@@ -1,10 +1,12 @@
 """KellyClassifier obeys every law that scikit-learn has for classifiers."""
 
 import pytest
+import sklearn
 from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.fixes import parse_version
 
 from skatra.sizing import KellyClassifier
 
@@ -13,6 +15,24 @@ FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 # LightGBM's leaves count rows, not weights: only a tree too small to split gives the
 # same model for a row of weight 2 and for that row twice.
 SMALL_TREES = {"n_estimators": 20, "min_child_samples": 50, "n_jobs": 1, "verbose": -1}
+
+
+def broken_checks(estimator):  # noqa: ARG001 - scikit-learn's signature
+    """Return the checks of scikit-learn 1.6 that are wrong; none from 1.7 on.
+
+    Its helper makes three classes two by whichever label comes first, and shuffles
+    one of the two data sets that are then compared.
+    """
+    if parse_version(sklearn.__version__) >= parse_version("1.7"):
+        return {}
+    reason = "the check compares differently labelled data for binary classifiers"
+    return dict.fromkeys(
+        [
+            "check_sample_weight_equivalence_on_dense_data",
+            "check_sample_weight_equivalence_on_sparse_data",
+        ],
+        reason,
+    )
 
 
 @pytest.mark.filterwarnings("ignore:KellyClassifier was fitted without returns")
@@ -28,7 +48,8 @@ SMALL_TREES = {"n_estimators": 20, "min_child_samples": 50, "n_jobs": 1, "verbos
             calibration="sigmoid",
             cv=FOLDS,
         ),
-    ]
+    ],
+    expected_failed_checks=broken_checks,
 )
 def test_every_estimator_check_of_scikit_learn_passes(estimator, check):
     """No check is expected to fail, for any inner model or calibration."""

@@ -114,8 +114,8 @@ def test_a_search_over_a_pipeline_routes_everything():
     )
 
 
-def test_nested_cross_validation_and_default_scoring():
-    """A search inside cross_validate, scored by the classifier's own score."""
+def test_nested_cross_validation():
+    """A search by the classifier's own score, inside cross_validate, both purged."""
     X, y, returns, label_times = simulated(300)
     search = GridSearchCV(
         KellyClassifier(LogisticRegression()),
@@ -128,8 +128,8 @@ def test_nested_cross_validation_and_default_scoring():
             X,
             y,
             cv=HullPurgedKFold(3),
+            scoring=growth_scorer(),
             params={"label_times": label_times, "returns": returns},
-            return_estimator=True,
             error_score="raise",
         )
         positions = cross_val_predict(
@@ -142,6 +142,10 @@ def test_nested_cross_validation_and_default_scoring():
         )
 
     tests = [test for _, test in KFold(3).split(X)]
+    with sklearn.config_context(**ROUTING):
+        search.fit(X, y, label_times=label_times, returns=returns)
+        score = search.score(X, y, returns=returns)
+    assert score == pytest.approx(log_growth(search.decision_function(X), returns))
     np.testing.assert_allclose(
         [log_growth(positions[test], returns.iloc[test]) for test in tests],
         result["test_score"],
