@@ -8,6 +8,8 @@ limit
     training rows and one ``np.arange`` for the test rows.
 floor
     The same arrays as one copy each out of an existing ``arange``.
+one argsort of t0
+    What unsorted rows cost at least, on top.
 
 Labels span 1 to 99 rows, the embargo is 1 % of the time. Ours gets label_times as a
 fresh datetime Series in the order of X, so nothing is cached from the last turn, and
@@ -101,9 +103,14 @@ def contenders(rows: Rows) -> dict[str, Callable[[], Callable[[], list]]]:
         cv = PurgedKFold(N_FOLDS, embargo=rows.embargo)
         return lambda: [audit_splits(cv, rows.X, label_times=label_times)]
 
+    def argsort():
+        t0 = rows.t0.astype(np.int64)
+        return lambda: [np.argsort(t0)]
+
     return {
         "limit": limit,
         "floor": floor,
+        "one argsort of t0": argsort,
         "skatra PurgedKFold": ours,
         "scikit-learn KFold": kfold,
         "skatra audit_splits": audit,
@@ -159,7 +166,7 @@ def main() -> None:
     """Run everything, print a table of ratios, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, nargs="+", default=[10**4, 10**5, 10**6])
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--peer-max-n", type=int, default=10**5, help="0 for no peers")
     parser.add_argument("--budget", type=float, default=10, help="s per contender, n")
     options = parser.parse_args()
