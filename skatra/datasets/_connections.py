@@ -94,8 +94,8 @@ def identity(path: Path) -> tuple[int, int]:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise DatabaseNotFoundError(
-            f"there is no database at {path}. Check the path, or create it with "
-            "create=True."
+            f"there is no database at {path}. Check the path, or create it: "
+            "Database(path, create=True), or skatra ingest."
         ) from None
     except OSError as error:
         raise DatabaseError(

@@ -207,7 +207,12 @@ class Database:
             return _bars.read_bars(connection, symbols, start, end)
 
     def write_features(
-        self, frame: pd.DataFrame, feature_set: str, spec: dict[str, Any] | None = None
+        self,
+        frame: pd.DataFrame,
+        feature_set: str,
+        spec: dict[str, Any] | None = None,
+        *,
+        replace: bool = False,
     ) -> WriteReport:
         """Insert feature rows, replacing those of the same symbol and time.
 
@@ -220,6 +225,9 @@ class Database:
             The set's name. Its first write fixes its columns and dtypes.
         spec : dict, default=None
             How the features were made, as JSON; a set keeps one spec.
+        replace : bool, default=False
+            Drop the frame's symbols from the set first, or the whole set if it was
+            made with another spec; in the same transaction.
 
         Returns
         -------
@@ -233,7 +241,9 @@ class Database:
             If the set has other columns, dtypes or another spec.
         """
         with self._writing() as connection:
-            return _features.write_features(connection, frame, feature_set, spec)
+            return _features.write_features(
+                connection, frame, feature_set, spec, replace=replace
+            )
 
     def features(
         self,
@@ -286,7 +296,12 @@ class Database:
             return _features.feature_sets(connection)
 
     def write_labels(
-        self, frame: pd.DataFrame, label_set: str, spec: dict[str, Any] | None = None
+        self,
+        frame: pd.DataFrame,
+        label_set: str,
+        spec: dict[str, Any] | None = None,
+        *,
+        replace: bool = False,
     ) -> WriteReport:
         """Insert labels, replacing those of the same symbol and t0.
 
@@ -299,6 +314,9 @@ class Database:
             The set's name.
         spec : dict, default=None
             How the labels were made, as JSON; a set keeps one spec.
+        replace : bool, default=False
+            Drop the frame's symbols from the set first, or the whole set if it was
+            made with another spec; in the same transaction.
 
         Returns
         -------
@@ -312,7 +330,9 @@ class Database:
             If other values cannot be kept.
         """
         with self._writing() as connection:
-            return _labels.write_labels(connection, frame, label_set, spec)
+            return _labels.write_labels(
+                connection, frame, label_set, spec, replace=replace
+            )
 
     def labels(
         self,

@@ -69,8 +69,8 @@ def _may_write(path: Path) -> bool:
 def _cannot_open(path: Path, _: BaseException) -> DatabaseError:
     if not path.exists():
         return DatabaseNotFoundError(
-            f"there is no database at {path}. Check the path, or create it with "
-            "create=True."
+            f"there is no database at {path}. Check the path, or create it: "
+            "Database(path, create=True), or skatra ingest."
         )
     return DatabaseError(
         f"{path} cannot be opened. Check that it is a file which this user may read "

@@ -30,6 +30,7 @@ from skatra.datasets._frames import (
 )
 from skatra.datasets._tables import (
     chosen_symbols,
+    clear_set,
     ensure_set,
     find_set,
     set_names,
@@ -108,12 +109,17 @@ def write_features(
     frame: pd.DataFrame,
     feature_set: str,
     spec: dict[str, Any] | None,
+    *,
+    replace: bool = False,
 ) -> WriteReport:
     """Insert or replace rows of a feature set, chunk by chunk."""
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"frame must be a DataFrame, got {type(frame).__name__}.")
     given = _columns_of(frame)
     keys = keys_of(frame.index, "frame")
+    if replace:
+        symbols = [symbol for symbol, _ in keys.blocks()]
+        clear_set(connection, "feature", feature_set, spec, symbols)
     set_id = ensure_set(connection, "feature", feature_set, spec)
     known = set_columns(connection, set_id)
     if not known:

@@ -20,6 +20,7 @@ from skatra.datasets._frames import (
 )
 from skatra.datasets._tables import (
     chosen_symbols,
+    clear_set,
     ensure_set,
     find_set,
     set_names,
@@ -37,10 +38,15 @@ def write_labels(
     frame: pd.DataFrame,
     label_set: str,
     spec: dict[str, Any] | None,
+    *,
+    replace: bool = False,
 ) -> WriteReport:
     """Insert or replace labels."""
     values = _checked(frame)
     keys = keys_of(frame.index, "labels", error=LabelTimesError)
+    if replace:
+        symbols = [symbol for symbol, _ in keys.blocks()]
+        clear_set(connection, "label", label_set, spec, symbols)
     set_id = ensure_set(connection, "label", label_set, spec)
     lists = [column[keys.order].tolist() for column in values]
     report = WriteReport(0, 0, 0)

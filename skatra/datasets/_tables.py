@@ -129,6 +129,37 @@ def ensure_set(
     return int(set_id)
 
 
+_SET_TABLES: dict[SetKind, tuple[str, ...]] = {
+    "feature": ("feature_chunks", "feature_columns"),
+    "label": ("labels",),
+}
+
+
+def clear_set(
+    connection: sqlite3.Connection,
+    kind: SetKind,
+    name: str,
+    spec: dict[str, Any] | None,
+    symbols: Sequence[str],
+) -> None:
+    """Make room in a set: drop these symbols' rows, or all if the spec is another."""
+    row = connection.execute(
+        f"SELECT set_id, spec FROM {kind}_sets WHERE name = ?",  # noqa: S608
+        (name,),
+    ).fetchone()
+    if row is None:
+        return
+    set_id, known = row
+    if known != (None if spec is None else to_json(spec, "spec")):
+        for table in (*_SET_TABLES[kind], f"{kind}_sets"):
+            connection.execute(f"DELETE FROM {table} WHERE set_id = ?", (set_id,))  # noqa: S608
+        return
+    connection.executemany(
+        f"DELETE FROM {_SET_TABLES[kind][0]} WHERE set_id = ? AND sid = ?",  # noqa: S608
+        [(set_id, symbol_id(connection, symbol)) for symbol in symbols],
+    )
+
+
 def to_json(value: Any, name: str) -> str:
     """Return a dict as JSON text with sorted keys.
 

@@ -58,7 +58,10 @@ def store_built_in_sets(db: Database, config: RetrainConfig) -> None:
     bars = db.bars(symbols=config.symbols)
     if config.feature_set == "base":
         db.write_features(
-            price_features(bars), "base", spec={"features": dict(PRICE_FEATURES)}
+            price_features(bars),
+            "base",
+            spec={"features": dict(PRICE_FEATURES)},
+            replace=True,
         )
     if config.label_set == "triple_barrier":
         width = daily_volatility(bars["close"]) * np.sqrt(config.max_holding)
@@ -79,7 +82,7 @@ def store_built_in_sets(db: Database, config: RetrainConfig) -> None:
             "max_holding": config.max_holding,
             "target": "daily_volatility * sqrt(max_holding)",
         }
-        db.write_labels(labels, "triple_barrier", spec=spec)
+        db.write_labels(labels, "triple_barrier", spec=spec, replace=True)
 
 
 def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, int]:
