@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,8 +26,9 @@ def ingest_bars(
     r"""Read bars from a CSV or Parquet file and upsert them into a database.
 
     Columns are matched without regard to case: ``time`` (or ``date``, ``datetime``,
-    ``timestamp``), ``open``, ``high``, ``low``, ``close``, and where present
-    ``volume`` and ``symbol``. The bars must be sorted by time within each symbol,
+    ``timestamp``; ISO 8601 text or datetimes, UTC where no zone is given), ``open``,
+    ``high``, ``low``, ``close``, and where present ``volume`` (0 where absent) and
+    ``symbol``. The bars must be sorted by time within each symbol,
     without duplicates, and consistent; nothing is written otherwise.
 
     Parameters
@@ -69,6 +71,21 @@ def ingest_bars(
         return db.write_bars(bars)
 
 
+def _times(column: "pd.Series[Any]", name: str) -> pd.DatetimeIndex:
+    """Return a column as UTC times; formats are never guessed."""
+    way_out = "Write them as ISO 8601, e.g. 2024-01-31 or 2024-01-31T15:30:00Z."
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        msg = f"{name} must hold times, got {column.dtype}. {way_out}"
+        raise BarsError(msg)
+    try:
+        if not isinstance(column.dtype, pd.DatetimeTZDtype):
+            column = pd.to_datetime(column, format="ISO8601", utc=True)
+        return pd.DatetimeIndex(column)
+    except (ValueError, TypeError) as error:
+        msg = f"{name} must hold times: {str(error).splitlines()[0]}. {way_out}"
+        raise BarsError(msg) from error
+
+
 def _read_bars(path: Path, symbol: str | None) -> pd.DataFrame:
     """Return the file's bars with index (symbol, time)."""
     if not path.is_file():
@@ -96,14 +113,11 @@ def _read_bars(path: Path, symbol: str | None) -> pd.DataFrame:
             else f"{path} has no symbol column; name the symbol of its bars."
         )
         raise BarsError(msg)
-    try:
-        times = pd.DatetimeIndex(pd.to_datetime(frame[time], utc=True))
-    except (ValueError, TypeError) as error:
-        msg = f"the column {time!r} of {path} must hold times: {error}."
-        raise BarsError(msg) from error
+    times = _times(frame[time], f"the column {time!r} of {path}")
     symbols = frame["symbol"].astype(str) if symbol is None else [symbol] * len(frame)
-    columns = [*_REQUIRED, *(["volume"] if "volume" in frame else [])]
-    bars = frame[columns].set_index(
+    if "volume" not in frame:
+        frame["volume"] = 0.0
+    bars = frame[[*_REQUIRED, "volume"]].set_index(
         pd.MultiIndex.from_arrays([symbols, times], names=["symbol", "time"])
     )
     try:

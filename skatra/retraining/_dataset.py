@@ -56,6 +56,12 @@ class Rows:
 def store_built_in_sets(db: Database, config: RetrainConfig) -> None:
     """Compute the built-in feature and label sets from the bars and store them."""
     bars = db.bars(symbols=config.symbols)
+    if len(bars) == 0:
+        msg = (
+            f"{db.path} holds no bars. Load some with skatra ingest, or with "
+            "Database.write_bars."
+        )
+        raise EmptyDataError(msg)
     if config.feature_set == "base":
         db.write_features(
             price_features(bars),

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from skatra.exceptions import SkatraError
 from skatra.retraining._files import write_file, write_folder
@@ -18,23 +19,36 @@ CARD_FILE = "card.json"
 POINTER_FILE = "CURRENT"
 
 
-class BoosterClassifier:
-    """A LightGBM booster as the inner classifier of a published model.
+class BoosterClassifier(ClassifierMixin, BaseEstimator):
+    """A LightGBM booster read from text, as the inner classifier of a model.
 
-    Attributes
+    Parameters
     ----------
-    booster_ : lightgbm.Booster
-    classes_ : ndarray of shape (2,)
+    booster : lightgbm.Booster
+    classes : array-like of shape (2,)
     """
 
-    def __init__(self, booster: lgb.Booster, classes: Any) -> None:
-        self.booster_ = booster
-        self.classes_ = np.asarray(classes)
+    def __init__(self, booster: Any, classes: Any) -> None:
+        self.booster = booster
+        self.classes = classes
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return True: a booster is read from disk fitted."""
+        return True
+
+    @property
+    def classes_(self) -> Any:
+        """Class labels, shape (2,)."""
+        return np.asarray(self.classes)
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the booster's probabilities, shape (n, 2)."""
-        positive = np.asarray(self.booster_.predict(np.asarray(X, dtype=np.float64)))
+        positive = np.asarray(self.booster.predict(np.asarray(X, dtype=np.float64)))
         return np.column_stack([1.0 - positive, positive])
+
+    def predict(self, X: Any) -> Any:
+        """Return the more probable class of each row, shape (n,)."""
+        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
 
 
 def _digest(content: bytes) -> str:
