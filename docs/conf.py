@@ -22,6 +22,7 @@ numpydoc_xref_param_type = False
 exclude_patterns = ["_build", "_static", "_templates", "data"]
 templates_path = ["_templates"]
 nitpicky = False
+toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skatra"
