@@ -129,11 +129,12 @@ def promise_figure(equities: Mapping[str, "pd.Series[float]"], name: str) -> str
 
 def _sparse_dates(ax: Any) -> None:
     """Leave room between the dates of the time axis."""
-    from matplotlib.dates import AutoDateFormatter, AutoDateLocator
+    from matplotlib import dates
 
-    locator = AutoDateLocator(minticks=3, maxticks=7)
+    untyped: Any = dates
+    locator = untyped.AutoDateLocator(minticks=3, maxticks=7)
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(AutoDateFormatter(locator))
+    ax.xaxis.set_major_formatter(untyped.AutoDateFormatter(locator))
 
 
 def _plain_log_ticks(ax: Any) -> None:
