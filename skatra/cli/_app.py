@@ -57,7 +57,7 @@ def run(arguments: list[str] | None = None) -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except KeyboardInterrupt:
-        _say("interrupted; nothing half-written was kept.")
+        _say("interrupted; what was written is whole.")
         return EXIT_INTERRUPTED
     except (SkatraError, OSError, ValueError) as error:
         if "--debug" in arguments:
@@ -69,11 +69,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    """Return an error as one line with the way out."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and not isinstance(error, SkatraError):
-        text = text.rstrip(".") + ". Nothing half-written was kept. Run again."
-    return text
+    """Return an error as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _say(message: str) -> None:

@@ -14,6 +14,7 @@ from skatra.cli._output import (
     print_paths,
     print_summary,
 )
+from skatra.exceptions import SkatraError
 
 EXIT_NOT_PROMOTED = 10
 
@@ -130,7 +131,9 @@ def retrain_command(
     config = RetrainConfig(
         database=database,
         models=models,
-        symbols=None if symbols is None else tuple(symbols.split(",")),
+        symbols=None
+        if symbols is None
+        else tuple(dict.fromkeys(name.strip() for name in symbols.split(","))),
         feature_set=feature_set,
         label_set=label_set,
         max_holding=max_holding,
@@ -158,7 +161,15 @@ def retrain_command(
         if report:
             progress.stage("retrain", "report")
             page = models / f"{result.run_id}.html"
-            paths["report"] = write_report(result, page)
+            try:
+                paths["report"] = write_report(result, page)
+            except OSError as error:
+                done = "promoted" if result.verdict.promoted else "refused"
+                msg = (
+                    f"the report could not be written: {error}. The run itself is "
+                    f"done: the model in {result.model_path} was {done}."
+                )
+                raise SkatraError(msg) from error
     if as_json:
         print_json(result.to_dict() | {k: str(v) for k, v in paths.items()})
     else:

@@ -8,12 +8,13 @@ import pandas as pd
 
 from skatra.datasets._database import Database
 from skatra.datasets._frames import WriteReport
-from skatra.exceptions import BarsError
+from skatra.exceptions import BarsError, MissingDependencyError
 from skatra.utils import check_bars
 
 __all__ = ["ingest_bars"]
 
 _TIME_NAMES = ("time", "date", "datetime", "timestamp")
+_MISSING = ("", "N/A", "NA", "NULL", "NaN", "None", "nan", "null")
 _REQUIRED = ("open", "high", "low", "close")
 
 
@@ -49,6 +50,8 @@ def ingest_bars(
     ------
     FileNotFoundError
         If there is no file at ``path``.
+    MissingDependencyError
+        If the file is Parquet and pyarrow is not installed.
     BarsError
         If columns are missing, times cannot be read, or the bars are unsorted,
         duplicated or inconsistent; the message lists every problem.
@@ -71,6 +74,30 @@ def ingest_bars(
         return db.write_bars(bars)
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path).reset_index()
+    except ImportError as error:
+        msg = f"{path} is Parquet, which needs pyarrow: pip install pyarrow."
+        raise MissingDependencyError(msg) from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Return the file's cells; symbols stay the text they are (007, NA)."""
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+        symbol = [name for name in header if str(name).strip().lower() == "symbol"]
+        missing: Any = {name: _MISSING for name in header if name not in symbol}
+        text: Any = dict.fromkeys(symbol, "str")
+        return pd.read_csv(
+            path, dtype=text, na_values=missing, keep_default_na=False, index_col=False
+        )
+    except (ValueError, UnicodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        msg = f"{path} cannot be read as CSV in UTF-8: {reason}. Mend the file."
+        raise BarsError(msg) from error
+
+
 def _times(column: "pd.Series[Any]", name: str) -> pd.DatetimeIndex:
     """Return a column as UTC times; formats are never guessed."""
     way_out = "Write them as ISO 8601, e.g. 2024-01-31 or 2024-01-31T15:30:00Z."
@@ -91,13 +118,13 @@ def _read_bars(path: Path, symbol: str | None) -> pd.DataFrame:
     if not path.is_file():
         msg = f"there is no file at {path}. Check the path."
         raise FileNotFoundError(msg)
-    frame = (
-        pd.read_parquet(path).reset_index()
-        if path.suffix == ".parquet"
-        else pd.read_csv(path)
-    )
+    frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     frame.columns = [str(name).strip().lower() for name in frame.columns]
-    time = next((name for name in _TIME_NAMES if name in frame), None)
+    named = [name for name in _TIME_NAMES if name in frame]
+    if len(named) > 1:
+        msg = f"{path} must have one column of times, got {named}. Join or drop some."
+        raise BarsError(msg)
+    time = named[0] if named else None
     missing = [name for name in _REQUIRED if name not in frame]
     if time is None or missing:
         wanted = ([] if time else ["time"]) + missing
@@ -114,7 +141,11 @@ def _read_bars(path: Path, symbol: str | None) -> pd.DataFrame:
         )
         raise BarsError(msg)
     times = _times(frame[time], f"the column {time!r} of {path}")
-    symbols = frame["symbol"].astype(str) if symbol is None else [symbol] * len(frame)
+    symbols = (
+        frame["symbol"].astype(str).str.strip()
+        if symbol is None
+        else [symbol] * len(frame)
+    )
     if "volume" not in frame:
         frame["volume"] = 0.0
     bars = frame[[*_REQUIRED, "volume"]].set_index(

@@ -51,7 +51,8 @@ def load_dataset(
         - ``data``: DataFrame of shape (n_samples, n_features);
         - ``target``: Series of int8, the labels as stored;
         - ``label_times``: Series of datetimes, t1;
-        - ``returns``: Series of float64;
+        - ``returns``: Series of float64, of a unit staked on the side;
+        - ``side``: Series of int8, -1, 0 or 1;
         - ``sample_weight``: Series of float64; 1 where the set has no weights;
         - ``groups``: Series of str, the symbol;
 
@@ -118,6 +119,7 @@ def load_dataset(
         target=closed["label"].rename("target"),
         label_times=closed["t1"].rename("label_times"),
         returns=closed["ret"].rename("returns"),
+        side=closed["side"],
         sample_weight=_weights(closed, label_set),
         groups=pd.Series(index.get_level_values(0), index=index, name="groups"),
         feature_names=list(features.columns),

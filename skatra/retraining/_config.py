@@ -1,7 +1,8 @@
 """What a retraining run does, as one frozen object."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,20 +109,32 @@ class RetrainConfig:
         _between("barrier_width", self.barrier_width, 0.0, float("inf"))
         _between("holdout", self.holdout, 0.0, 1.0)
         _between("learning_rate", self.learning_rate, 0.0, float("inf"))
-        if not 0.0 < self.kelly_multiplier <= 1.0:
-            msg = f"kelly_multiplier must be in (0, 1], got {self.kelly_multiplier!r}."
-            raise ValueError(msg)
+        _within(
+            "kelly_multiplier",
+            self.kelly_multiplier,
+            lambda v: 0.0 < v <= 1.0,
+            "in (0, 1]",
+        )
         _check_embargo(self.embargo)
         _between("max_position", self.max_position, 0.0, float("inf"))
         _between("confidence", self.confidence, 0.5, 1.0)
-        if not 0.0 <= self.cost < 1.0:
-            msg = f"cost must be in [0, 1), got {self.cost!r}."
-            raise ValueError(msg)
+        _within("cost", self.cost, lambda v: 0.0 <= v < 1.0, "in [0, 1)")
         if self.side not in ("both", "long", "short"):
             msg = f"side must be 'both', 'long' or 'short', got {self.side!r}."
             raise ValueError(msg)
+        _at_least("seed", self.seed, 0)
+        _at_least("n_jobs", self.n_jobs, -(2**31))
         if self.n_jobs == 0:
             msg = "n_jobs must not be 0; use -1 for every core."
+            raise ValueError(msg)
+        _check_names("symbols", self.symbols)
+        _check_grid(self.param_grid)
+        built_in = self.label_set == "triple_barrier"
+        if not built_in and (self.max_holding, self.barrier_width) != (20, 1.0):
+            msg = (
+                "max_holding and barrier_width make the label set 'triple_barrier' and "
+                f"change nothing in {self.label_set!r}; leave them out."
+            )
             raise ValueError(msg)
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,13 +168,45 @@ def _check_embargo(embargo: Any) -> None:
         raise ValueError(msg)
 
 
+def _check_names(name: str, values: Any) -> None:
+    if values is None:
+        return
+    if isinstance(values, str) or not all(isinstance(v, str) and v for v in values):
+        msg = f"{name} must be a sequence of names such as ('SPX',), got {values!r}."
+        raise ValueError(msg)
+    if len(values) == 0:
+        msg = f"{name} must name at least one symbol, got none; None means all."
+        raise ValueError(msg)
+
+
+def _check_grid(grid: Any) -> None:
+    good = isinstance(grid, Mapping) and all(
+        isinstance(values, list | tuple) and values for values in grid.values()
+    )
+    if not good or not grid:
+        msg = (
+            "param_grid must map LightGBM parameters to lists of values, as "
+            f"{{'num_leaves': [7, 15]}}, got {grid!r}."
+        )
+        raise ValueError(msg)
+
+
 def _at_least(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    integral = isinstance(value, Integral) and not isinstance(value, bool)
+    if not integral or value < least:
         msg = f"{name} must be an integer of at least {least}, got {value!r}."
         raise ValueError(msg)
 
 
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low < value < high:
-        msg = f"{name} must lie strictly between {low:g} and {high:g}, got {value!r}."
+def _between(name: str, value: Any, low: float, high: float) -> None:
+    _within(
+        name, value, lambda v: low < v < high, f"strictly between {low:g} and {high:g}"
+    )
+
+
+def _within(
+    name: str, value: Any, good: Callable[[float], bool], requirement: str
+) -> None:
+    if not isinstance(value, Real) or not good(float(value)):
+        msg = f"{name} must be a number {requirement}, got {value!r}."
         raise ValueError(msg)

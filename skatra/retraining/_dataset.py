@@ -1,18 +1,21 @@
 """From bars in the database to the rows that a run learns from."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skatra.datasets import Database, load_dataset
-from skatra.exceptions import EmptyDataError
+from skatra.exceptions import DatabaseError, EmptyDataError
 from skatra.features import PRICE_FEATURES, price_features
 from skatra.labeling import daily_volatility, triple_barrier_labels
 from skatra.retraining._config import RetrainConfig
 from skatra.sample_weight import average_uniqueness
+
+BUILT_IN = "skatra"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,36 +28,43 @@ class Rows:
         Features known at t0; index (symbol, t0), as of every other attribute.
     target : Series of int
         -1 or +1, the sign of the return.
-    label_times, returns, sample_weight, groups : Series
-        t1, simple return of a long unit, uniqueness, symbol.
+    label_times, returns, side, sample_weight, groups : Series
+        t1; simple return of a unit staked on the side; the side, -1 or 1;
+        uniqueness; symbol.
     """
 
     data: pd.DataFrame
     target: "pd.Series[int]"
     label_times: "pd.Series[Any]"
     returns: "pd.Series[float]"
+    side: "pd.Series[int]"
     sample_weight: "pd.Series[float]"
     groups: "pd.Series[str]"
 
     def take(self, mask: Any) -> "Rows":
         """Return the rows of a boolean mask or of positions."""
         rows = np.flatnonzero(mask) if np.asarray(mask).dtype == bool else mask
-        return Rows(
-            self.data.iloc[rows],
-            self.target.iloc[rows],
-            self.label_times.iloc[rows],
-            self.returns.iloc[rows],
-            self.sample_weight.iloc[rows],
-            self.groups.iloc[rows],
-        )
+        return Rows(*(getattr(self, f.name).iloc[rows] for f in fields(self)))
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.data)
 
 
+def label_set_name(config: RetrainConfig) -> str:
+    """Return the stored name of the run's labels: other barriers, another set."""
+    built_in = config.label_set == "triple_barrier"
+    if not built_in or (config.max_holding, config.barrier_width) == (20, 1.0):
+        return config.label_set
+    return f"triple_barrier-{config.max_holding}-{config.barrier_width:g}"
+
+
 def store_built_in_sets(db: Database, config: RetrainConfig) -> None:
-    """Compute the built-in feature and label sets from the bars and store them."""
+    """Compute the built-in feature and label sets from the bars and store them.
+
+    Both are computed before either is written, and neither replaces a set of that
+    name that somebody else made.
+    """
     bars = db.bars(symbols=config.symbols)
     if len(bars) == 0:
         msg = (
@@ -62,62 +72,117 @@ def store_built_in_sets(db: Database, config: RetrainConfig) -> None:
             "Database.write_bars."
         )
         raise EmptyDataError(msg)
+    features = labels = None
     if config.feature_set == "base":
-        db.write_features(
-            price_features(bars),
-            "base",
-            spec={"features": dict(PRICE_FEATURES)},
-            replace=True,
-        )
+        _refuse_to_replace("feature", "base", db.feature_sets())
+        features = price_features(bars)
+    name = label_set_name(config)
     if config.label_set == "triple_barrier":
-        width = daily_volatility(bars["close"]) * np.sqrt(config.max_holding)
-        labels = triple_barrier_labels(
-            bars,
-            target=width,
-            profit_taking=config.barrier_width,
-            stop_loss=config.barrier_width,
-            max_holding=config.max_holding,
-        )
-        labels["weight"] = np.asarray(
-            average_uniqueness(
-                labels["t1"], groups=labels.index.get_level_values("symbol")
-            )
-        )
+        _refuse_to_replace("label", name, db.label_sets())
+        labels = _triple_barrier(bars, config)
+    if features is not None:
+        spec: dict[str, Any] = {
+            "made_by": BUILT_IN,
+            "features": dict(PRICE_FEATURES),
+        }
+        db.write_features(features, "base", spec=spec, replace=True)
+    if labels is not None:
         spec = {
+            "made_by": BUILT_IN,
             "barriers": config.barrier_width,
             "max_holding": config.max_holding,
             "target": "daily_volatility * sqrt(max_holding)",
         }
-        db.write_labels(labels, "triple_barrier", spec=spec, replace=True)
+        db.write_labels(labels, name, spec=spec, replace=True)
 
 
-def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, int]:
-    """Load the run's rows; return them with the count of rows without direction.
+def _refuse_to_replace(kind: str, name: str, sets: Mapping[str, Any]) -> None:
+    """Keep a set that a user wrote under a built-in name."""
+    if name in sets and (sets[name]["spec"] or {}).get("made_by") != BUILT_IN:
+        msg = (
+            f"{kind}_set {name!r} in the database was not made by skatra retrain, "
+            "which would replace it. Store yours under another name and pass "
+            f"{kind}_set=that name (--{kind}-set)."
+        )
+        raise DatabaseError(msg)
+
+
+def _triple_barrier(bars: pd.DataFrame, config: RetrainConfig) -> pd.DataFrame:
+    """Return labels with uniqueness weights; bars that do not move get none."""
+    width = daily_volatility(bars["close"]) * np.sqrt(config.max_holding)
+    labels = triple_barrier_labels(
+        bars,
+        target=width.where(width > 0),
+        profit_taking=config.barrier_width,
+        stop_loss=config.barrier_width,
+        max_holding=config.max_holding,
+    )
+    labels["weight"] = np.asarray(
+        average_uniqueness(labels["t1"], groups=labels.index.get_level_values("symbol"))
+    )
+    return labels
+
+
+def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, dict[str, Any]]:
+    """Load the run's rows; return them with what was left out, by cause.
 
     A label of exactly 0 (price unchanged) has no direction to learn and is left
-    out.
+    out, as are open labels and labels without features.
     """
-    bunch = load_dataset(
-        db, config.feature_set, config.label_set, symbols=config.symbols
-    )
+    name = label_set_name(config)
+    bunch = load_dataset(db, config.feature_set, name, symbols=config.symbols)
     rows = Rows(
         bunch.data,
         bunch.target,
         bunch.label_times,
         bunch.returns,
+        bunch.side,
         bunch.sample_weight,
         bunch.groups,
     )
-    directed = np.asarray(bunch.target) != 0
+    directed = np.asarray((bunch.target != 0) & (bunch.side != 0))
     kept = rows.take(directed)
+    learned = set(kept.groups.unique())
+    wanted = set(db.symbols() if config.symbols is None else config.symbols)
+    if config.symbols is not None and wanted - learned:
+        msg = (
+            f"symbols must have at least one labelled row with features each; "
+            f"{sorted(wanted - learned)} have none. Load more bars, or leave them out."
+        )
+        raise EmptyDataError(msg)
     if kept.target.nunique() < 2:
         msg = (
-            f"the label set {config.label_set!r} must hold labels of both signs, got "
+            f"the label set {name!r} must hold labels of both signs, got "
             f"{sorted(kept.target.unique().tolist())} in {len(kept)} rows. Load more "
             "bars, or narrow the barriers with barrier_width."
         )
         raise EmptyDataError(msg)
-    return kept, int((~directed).sum())
+    return kept, {
+        "rows_without_direction": int((~directed).sum()),
+        "labels_without_features": int(bunch.unmatched),
+        "open_labels": int(bunch.n_open),
+        "symbols_without_rows": sorted(wanted - learned),
+    }
+
+
+def load_bars(db: Database, rows: Rows) -> pd.DataFrame:
+    """Return the bars behind the rows.
+
+    Raises
+    ------
+    EmptyDataError
+        If a symbol has labels and no bars.
+    """
+    symbols = sorted(rows.groups.unique())
+    bars = db.bars(symbols=symbols)
+    missing = sorted(set(symbols) - set(bars.index.get_level_values("symbol")))
+    if missing:
+        msg = (
+            f"{missing} have labels and no bars, so that nothing can be followed bar "
+            "by bar. Load their bars with skatra ingest, or leave them out of symbols."
+        )
+        raise EmptyDataError(msg)
+    return bars
 
 
 def rows_digest(rows: Rows) -> str:
@@ -132,6 +197,7 @@ def rows_digest(rows: Rows) -> str:
         rows.data,
         rows.target,
         rows.returns,
+        rows.side,
         rows.sample_weight,
     )
     for column in columns:

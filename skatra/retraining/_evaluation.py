@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skatra.exceptions import EmptyDataError
 from skatra.metrics import drawdown
 from skatra.sizing import average_active_positions
 from skatra.typing import FloatArray
@@ -26,11 +27,14 @@ class Backtest:
         Sum over symbols of the absolute position held over that bar.
     turnover : Series of shape (n_bars,)
         Capital traded at the bar's start; the last bar also closes the book.
+    longest : int
+        Bars that the longest bet is held.
     """
 
     log_growth: "pd.Series[float]"
     exposure: "pd.Series[float]"
     turnover: "pd.Series[float]"
+    longest: int
 
     @property
     def equity(self) -> "pd.Series[float]":
@@ -77,7 +81,7 @@ def backtest_positions(
     Parameters
     ----------
     positions : Series of shape (n,), index (symbol, t0)
-        Signed positions as fractions of capital.
+        Signed exposures to the price, as fractions of capital (position x side).
     label_times : Series of shape (n,), same index
         Label end times t1.
     bars : DataFrame, index (symbol, time)
@@ -90,11 +94,22 @@ def backtest_positions(
     -------
     Backtest
         From the first t0 to the last t1.
+
+    Raises
+    ------
+    EmptyDataError
+        If the labels span fewer than two bars.
     """
     symbols = positions.index.get_level_values(0)
     close = bars["close"].unstack(level=0)  # noqa: PD010 - one value per cell
     first, last = positions.index.get_level_values(1).min(), label_times.max()
     window = close.loc[first:last, symbols.unique()].sort_index(axis=1)
+    if len(window) < 2:
+        msg = (
+            f"label_times must span at least two bars, got {len(window)} from {first} "
+            f"to {last}. Hold out more rows, or load more bars."
+        )
+        raise EmptyDataError(msg)
     held = (
         average_active_positions(
             positions.to_numpy(), label_times, window.index, groups=symbols
@@ -113,6 +128,12 @@ def backtest_positions(
         log_growth=pd.Series(growth.to_numpy(), index=ends, name="log_growth"),
         exposure=pd.Series(held.abs().sum(axis=1).to_numpy(), index=ends),
         turnover=pd.Series(turnover.to_numpy(), index=ends),
+        longest=int(
+            np.max(
+                window.index.get_indexer(pd.DatetimeIndex(label_times), "ffill")
+                - window.index.get_indexer(positions.index.get_level_values(1), "ffill")
+            )
+        ),
     )
 
 

@@ -99,11 +99,13 @@ def leak_figure(results: tuple[OutOfFold, ...], name: str) -> str:
         places = np.arange(len(results))[::-1]
         ax.barh(places, aucs, color=colours, height=0.6)
         for place, value in zip(places, aucs, strict=True):
-            ax.text(value + 0.008, place, f"{value:.3f}", va="center")
+            known = np.isfinite(value)
+            text = f"{value:.3f}" if known else "not possible on these rows"
+            ax.text((value if known else 0.4) + 0.008, place, text, va="center")
         ax.axvline(0.5, color=_colour("ink"), linewidth=1, linestyle="--")
         ax.set_yticks(places, [result.splitter for result in results])
         ax.tick_params(axis="y", length=0)
-        ax.set_xlim(0.4, max(0.9, *aucs) + 0.05)
+        ax.set_xlim(0.4, max(0.9, np.nanmax(aucs)) + 0.05)
         ax.set_xlabel("out-of-fold ROC AUC (0.5: no information)")
         ax.grid(visible=False, axis="y")
         return _svg(ax, f"{name}-leak", "ROC AUC by splitter")

@@ -4,8 +4,24 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+_PREFIX = ".skatra-tmp-"
+_STALE_AFTER = 3600.0
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written an hour ago or earlier."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime < _STALE_AFTER:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -28,7 +44,8 @@ def _write_synced(path: Path, content: bytes) -> None:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    _sweep(path.parent)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -56,7 +73,8 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         msg = f"{path} exists with other content; move it away and run again."
         raise FileExistsError(msg)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    _sweep(path.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=path.parent))
     try:
         for name, content in files.items():
             _write_synced(temporary / name, content)

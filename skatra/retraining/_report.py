@@ -105,6 +105,7 @@ def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
                 "held out": f"{result.data['held_out_rows']:,} rows from "
                 f"{result.data['held_out_from'][:10]}; "
                 f"{result.data['purged_at_holdout']} rows purged or embargoed before",
+                "rows left out": _left_out(result),
                 "mean uniqueness": f"{result.data['mean_uniqueness']:.3f}",
                 **result.lineage,
                 "settings": ", ".join(
@@ -114,6 +115,19 @@ def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
             }
         ),
     }
+
+
+def _left_out(result: RetrainResult) -> str:
+    """Say what was not learned from, by cause."""
+    data = result.data
+    parts = [
+        f"{data['labels_without_features']:,} labels without features",
+        f"{data['open_labels']:,} open labels",
+        f"{data['rows_without_direction']:,} rows without direction",
+    ]
+    if data["symbols_without_rows"]:
+        parts.append(f"no rows of {', '.join(data['symbols_without_rows'])}")
+    return "; ".join(parts)
 
 
 def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -151,11 +165,14 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
     equities = {}
     for name in (NAIVE, PURGED):
+        if result.out_of_fold(name).problem is not None:
+            continue
         position = pd.Series(result.out_of_fold(name).position, index=rows.data.index)
         equities[name] = backtest_positions(
-            position, rows.label_times, result.bars, cost=result.config.cost
+            position * rows.side, rows.label_times, result.bars, cost=result.config.cost
         ).equity
-    promised = np.log(equities[NAIVE].iloc[-1]) / len(equities[NAIVE]) * BARS_PER_YEAR
+    best = equities.get(NAIVE, equities[PURGED])
+    promised = np.log(best.iloc[-1]) / len(best) * BARS_PER_YEAR
     return [
         {
             "title": "How much the splitter lies",

@@ -11,18 +11,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from lightgbm.basic import LightGBMError
 
 import skatra
 from skatra.datasets import Database
+from skatra.exceptions import SkatraError
 from skatra.model_selection import audit_splits
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import (
     Rows,
+    load_bars,
     load_rows,
     rows_digest,
     store_built_in_sets,
 )
-from skatra.retraining._registry import publish_model
+from skatra.retraining._registry import (
+    nonfinite_features,
+    promote_model,
+    write_model,
+)
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._steps import (
     compare_splitters,
@@ -113,13 +120,24 @@ def retrain(
         ...
     skatra.exceptions.DatabaseNotFoundError: ...
     """
-    clock = _Clock(progress)
+    try:
+        return _run(config, title, _Clock(progress))
+    except LightGBMError as error:
+        msg = (
+            f"LightGBM refused the run: {error}. Mend the parameter in param_grid, or "
+            "the feature, that it names."
+        )
+        raise SkatraError(msg) from error
+
+
+def _run(config: RetrainConfig, title: str | None, clock: _Clock) -> RetrainResult:
+    """Run every stage."""
     with Database(config.database) as db:
         with clock.stage("prepare"):
             store_built_in_sets(db, config)
         with clock.stage("load"):
-            rows, undirected = load_rows(db, config)
-            bars = db.bars(symbols=sorted(rows.groups.unique()))
+            rows, left_out = load_rows(db, config)
+            bars = load_bars(db, rows)
         development, held_out = split_holdout(rows, config)
         with clock.stage("search"):
             found = search(development, config)
@@ -130,7 +148,7 @@ def retrain(
                 development, held_out, bars, found.best_params, config
             )
             verdict = gate(
-                _leaking_pairs(rows, development, held_out, config), judged, config
+                _leaking_pairs(development, held_out, config), judged, config
             )
         with clock.stage("publish"):
             lineage = _lineage(rows, config)
@@ -140,7 +158,7 @@ def retrain(
                 )
                 model.set_params(n_jobs=config.n_jobs)
                 fit_rows(model, rows)
-            card = {
+            card: dict[str, Any] = {
                 "config": config.to_dict(),
                 "best_params": found.best_params,
                 "holdout": judged.scores,
@@ -148,11 +166,12 @@ def retrain(
                 "reason": verdict.reason,
                 "lineage": lineage,
             }
-            run_id, path = publish_model(
-                model, card, Path(config.models), promote=verdict.promoted
-            )
+            card["nonfinite_features"] = nonfinite_features(rows.data)
+            run_id, path = write_model(model, card, Path(config.models))
             db.write_run(run_id, json_ready(card))
-    data = _describe(rows, undirected, development, held_out)
+            if verdict.promoted:
+                promote_model(Path(config.models), run_id)
+    data = _describe(rows, left_out, development, held_out)
     return RetrainResult(
         title=title or ", ".join(data["symbols"]),
         config=config,
@@ -170,9 +189,7 @@ def retrain(
     )
 
 
-def _leaking_pairs(
-    rows: Rows, development: Rows, held_out: Rows, config: RetrainConfig
-) -> int:
+def _leaking_pairs(development: Rows, held_out: Rows, config: RetrainConfig) -> int:
     """Count leaks over every split that the decision rests on."""
     folds = audit_splits(
         purged_kfold(config), development.data, label_times=development.label_times
@@ -185,19 +202,18 @@ def _leaking_pairs(
     judged = audit_splits(
         [border], pd.concat([development.data, held_out.data]), label_times=both
     )
-    del rows
     return int(folds.n_leaking_pairs + judged.n_leaking_pairs)
 
 
 def _describe(
-    rows: Rows, undirected: int, development: Rows, held_out: Rows
+    rows: Rows, left_out: dict[str, Any], development: Rows, held_out: Rows
 ) -> dict[str, Any]:
     """Return counts and dates of the rows."""
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
     return {
         "symbols": sorted(rows.groups.unique().tolist()),
         "rows": len(rows),
-        "rows_without_direction": undirected,
+        **left_out,
         "development_rows": len(development),
         "held_out_rows": len(held_out),
         "purged_at_holdout": len(rows) - len(development) - len(held_out),

@@ -15,6 +15,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, get_scorer, log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, KFold, TimeSeriesSplit
 
+from skatra.exceptions import EmptyDataError
 from skatra.metrics import log_growth
 from skatra.model_selection import (
     PurgedKFold,
@@ -35,6 +36,13 @@ from skatra.typing import FloatArray, Split
 NAIVE = "KFold(shuffle=True)"
 FORWARD = "TimeSeriesSplit"
 PURGED = "PurgedKFold"
+
+# With fewer blocks the bootstrap's lower bound is too high: at 3 blocks it promotes
+# 15 % of models without an edge where it promises 5 %, at 30 it keeps 6 to 7 %.
+MIN_BLOCKS = 30
+
+FIXED = {"class_weight", "n_jobs", "objective", "random_state"}
+"""LightGBM parameters that every fit shares: one thread, seeded, binary log loss."""
 
 DEFAULT_MODEL = "LightGBM defaults"
 TUNED_MODEL = "tuned"
@@ -105,6 +113,8 @@ class OutOfFold:
         Mean over the folds of LightGBM's own ranking, before calibration.
     log_loss : float
         Mean over the folds of the calibrated probabilities.
+    problem : str or None
+        Why the splitter could not be used; its figures are then NaN.
     auc_error : float
         Standard error of the mean AUC over the folds.
     growth_per_bet : float
@@ -126,6 +136,7 @@ class OutOfFold:
     leaking_pairs: int
     leaking_rows: int
     train_rows: int
+    problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures without the per-row arrays."""
@@ -139,6 +150,7 @@ class OutOfFold:
             "leaking_pairs": self.leaking_pairs,
             "leaking_rows": self.leaking_rows,
             "train_rows": self.train_rows,
+            "problem": self.problem,
         }
 
 
@@ -208,12 +220,24 @@ def compare_splitters(
         FORWARD: TimeSeriesSplit(config.n_splits),
         PURGED: purged_kfold(config),
     }
-    return tuple(
-        out_of_fold(
-            label, splitter, cv, rows, kelly_classifier(config, cv, params), config
-        )
-        for label, params in ((DEFAULT_MODEL, {}), (TUNED_MODEL, tuned))
-        for splitter, cv in splitters.items()
+    found = []
+    for label, params in ((DEFAULT_MODEL, {}), (TUNED_MODEL, tuned)):
+        for splitter, cv in splitters.items():
+            model = kelly_classifier(config, cv, params)
+            try:
+                found.append(out_of_fold(label, splitter, cv, rows, model, config))
+            except ValueError as error:
+                if splitter == PURGED:
+                    raise
+                found.append(_impossible(label, splitter, len(rows), error))
+    return tuple(found)
+
+
+def _impossible(label: str, splitter: str, n: int, error: ValueError) -> OutOfFold:
+    """Return the entry of a splitter whose folds cannot be fitted."""
+    nan, rows = float("nan"), np.full(n, np.nan)
+    return OutOfFold(
+        label, splitter, rows, rows, nan, nan, nan, nan, 0, 0, 0, problem=str(error)
     )
 
 
@@ -243,11 +267,11 @@ class SearchResult:
 
 def search(rows: Rows, config: RetrainConfig) -> SearchResult:
     """Tune LightGBM by log loss under purged cross-validation."""
-    known = LGBMClassifier().get_params()
-    if unknown := sorted(set(config.param_grid) - set(known)):
+    known = set(LGBMClassifier().get_params()) - FIXED
+    if unknown := sorted(set(config.param_grid) - known):
         msg = (
-            f"param_grid must name parameters of LGBMClassifier, got {unknown}. It has "
-            f"{', '.join(sorted(known))}."
+            "param_grid must name parameters of LGBMClassifier that a search may "
+            f"change, got {unknown}. It may change {', '.join(sorted(known))}."
         )
         raise ValueError(msg)
     with routing():
@@ -292,7 +316,7 @@ class Holdout:
     Attributes
     ----------
     positions : Series, index (symbol, t0)
-        Signed positions, fractions of capital.
+        Signed positions, fractions of capital staked on each label's side.
     probability : Series, same index
         Calibrated probability of the positive label.
     backtest : Backtest
@@ -318,6 +342,12 @@ def judge_holdout(
     config: RetrainConfig,
 ) -> Holdout:
     """Fit on the development rows, size the held-out rows and follow the book."""
+    if held_out.target.nunique() < 2:
+        msg = (
+            f"holdout={config.holdout} leaves {len(held_out)} held-out rows of one "
+            "sign only, which judges nothing. Hold out more, or load more bars."
+        )
+        raise EmptyDataError(msg)
     with routing():
         model = kelly_classifier(config, purged_kfold(config), params)
         model.set_params(n_jobs=config.n_jobs)
@@ -326,7 +356,8 @@ def judge_holdout(
     probability = pd.Series(model.predict_proba(held_out.data)[:, 1], index=index)
     positions = pd.Series(model.decision_function(held_out.data), index=index)
     ranking = model.estimator_.predict_proba(held_out.data)[:, 1]
-    book = backtest_positions(positions, held_out.label_times, bars, cost=config.cost)
+    exposures = positions * held_out.side
+    book = backtest_positions(exposures, held_out.label_times, bars, cost=config.cost)
     positive = held_out.target.to_numpy() > 0
     observed, predicted = calibration_curve(
         positive, probability, n_bins=10, strategy="quantile"
@@ -391,9 +422,11 @@ def gate(leaking_pairs: int, held_out: Holdout, config: RetrainConfig) -> Verdic
     """Promote only a leak-free model whose held-out growth is surely positive."""
     stake = held_out.scores["mean_absolute_position"]
     growth = held_out.backtest.log_growth
+    block = max(1, held_out.backtest.longest)
+    blocks = len(growth) // block
     bound = BARS_PER_YEAR * block_bootstrap_bound(
         np.asarray(growth, dtype=np.float64),
-        block=config.max_holding,
+        block=block,
         confidence=config.confidence,
         seed=config.seed,
     )
@@ -416,6 +449,14 @@ def gate(leaking_pairs: int, held_out: Holdout, config: RetrainConfig) -> Verdic
             "move away from the base rate."
             if stake < 0.001
             else f"Kelly stakes {stake:.1%} of capital on average.",
+        ),
+        Check(
+            "independent blocks",
+            float(blocks),
+            float(MIN_BLOCKS),
+            blocks >= MIN_BLOCKS,
+            f"The held-out bars hold {blocks} blocks as long as the longest label"
+            + ("." if blocks >= MIN_BLOCKS else ": not enough evidence."),
         ),
         Check(
             "growth, lower bound",

@@ -11,7 +11,7 @@ import pytest
 
 from skatra.datasets import Database, load_index_bars, make_edge_bars
 
-SMALL = ["--n-splits", "2", "--no-report", "-j", "1"]
+SMALL = ["--n-splits", "2", "--no-report", "-j", "1", "--max-holding", "10"]
 
 
 def skatra(*arguments, cwd, before=()):
@@ -143,10 +143,35 @@ def test_bad_setting(tmp_path, market):
         ("--embargo", "soon"),
         ("--grid", "num_leaves"),
         ("--grid", '{"num_leaves": 7}'),
+        ("--grid", '{"n_jobs": [2]}'),
     ):
         message = refused(skatra("retrain", market, option, value, cwd=tmp_path))
 
         assert option.strip("-") in message
+
+
+def test_a_value_that_lightgbm_refuses(tmp_path, market):
+    """LightGBM's own refusal is one line, too."""
+    done = skatra(
+        "retrain", market, *SMALL, "--grid", '{"num_leaves": [-1]}', cwd=tmp_path
+    )
+
+    assert "num_leaves" in refused(done)
+    assert not (tmp_path / "models").exists()
+
+
+def test_report_that_cannot_be_written_says_the_run_is_done(tmp_path, market):
+    """The model stands, and the message says where and whether it was promoted."""
+    arguments = ["retrain", market, "-j", "1", "--n-splits", "2", "--no-open"]
+    first = skatra(*arguments, "--json", cwd=tmp_path)
+    figures = json.loads(first.stdout)
+    page = tmp_path / "models" / f"{figures['run_id']}.html"
+    page.unlink()
+    page.mkdir()
+    message = refused(skatra(*arguments, cwd=tmp_path))
+
+    assert "report" in message
+    assert figures["run_id"] in message
 
 
 def test_retrain_promotes_and_says_so(tmp_path, market):

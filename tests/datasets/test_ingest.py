@@ -63,6 +63,34 @@ def test_bad_bars_are_refused_and_no_database_is_made(tmp_path, bars, change, me
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_symbols_stay_text(tmp_path, bars):
+    """Symbols that look like numbers or missing values stay what they are."""
+    frame = bars.reset_index()
+    frame["symbol"] = frame["symbol"].map({"SP500": "007", "NASDAQ": "NA"})
+    frame.to_csv(tmp_path / "bars.csv", index=False)
+    ingest_bars(tmp_path / "bars.csv", tmp_path / "market.db")
+    with Database(tmp_path / "market.db") as db:
+        assert db.symbols() == ["007", "NA"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as CSV"),
+        ("date,open,high,low,close\nä,1,2,1,2".encode("latin-1"), "UTF-8"),
+        (b"date,time,open,high,low,close\n2020-01-01,1,1,1,1,1", "one column"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
+    """An empty file, other encodings and two columns of times are said so."""
+    file = tmp_path / "bars.csv"
+    file.write_bytes(content)
+    with pytest.raises(BarsError, match=message) as error:
+        ingest_bars(file, tmp_path / "market.db", symbol="X")
+
+    assert str(file) in str(error.value)
+
+
 def test_symbol_is_asked_for_once(tmp_path, bars):
     """A file without symbols needs one; a file with symbols refuses one."""
     file = tmp_path / "bars.csv"

@@ -1,9 +1,11 @@
 """Files and folders appear whole or not at all."""
 
+import os
 import resource
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -66,6 +68,19 @@ def test_write_folder_leaves_nothing_when_the_disk_is_full(tmp_path):
 
     assert done.returncode != 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path):
+    """Old temporaries go with the next write; those of a live process stay."""
+    for name, age in (("old", 2 * 3600), ("new", 0)):
+        left = tmp_path / f".skatra-tmp-{name}"
+        left.mkdir()
+        (left / "part").write_bytes(b"x")
+        os.utime(left, (time.time() - age,) * 2)
+    write_folder(tmp_path / "model", {"a": b"1"})
+
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".skatra-tmp-new", "model"]
 
 
 def test_write_folder_is_idempotent_and_never_overwrites(tmp_path):

@@ -10,8 +10,20 @@ from lightgbm import LGBMClassifier
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold
 from skatra.retraining import load_model, read_card
-from skatra.retraining._registry import publish_model
+from skatra.retraining._registry import (
+    nonfinite_features,
+    promote_model,
+    write_model,
+)
 from skatra.sizing import KellyClassifier
+
+
+def publish_model(model, card, models, *, promote):
+    """Write a model, and serve it if asked."""
+    run_id, folder = write_model(model, card, models)
+    if promote:
+        promote_model(models, run_id)
+    return run_id, folder
 
 
 def _data(n=400):
@@ -90,6 +102,37 @@ def test_a_changed_file_is_refused(fitted, tmp_path, name):
     (folder / name).write_bytes(content)
     with pytest.raises(SkatraError, match="checksum"):
         load_model(tmp_path)
+
+
+def test_rows_unlike_training_are_refused(fitted, tmp_path):
+    """NaN and infinities are refused unless the training rows held some there."""
+    model, rows = fitted
+    card = {"nonfinite_features": nonfinite_features(rows.assign(b=np.nan))}
+    _, folder = publish_model(model, card, tmp_path, promote=False)
+    loaded = load_model(folder)
+    loaded.decision_function(rows.assign(b=np.nan))
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="'a'"):
+            loaded.decision_function(rows.assign(a=bad, b=bad))
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "card.json"])
+@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+def test_broken_files_are_named(fitted, tmp_path, name, content):
+    """A file that is no JSON, or lacks what it must hold, is named."""
+    _, folder = publish_model(fitted[0], {}, tmp_path, promote=True)
+    path = tmp_path / name if name == "CURRENT" else folder / name
+    path.write_text(content)
+    with pytest.raises(SkatraError, match=name):
+        load_model(tmp_path if name == "CURRENT" else folder)
+
+
+def test_a_lost_model_file_is_named(fitted, tmp_path):
+    """A folder that lost its model says which file is missing."""
+    _, folder = publish_model(fitted[0], {}, tmp_path, promote=False)
+    (folder / "model.txt").unlink()
+    with pytest.raises(SkatraError, match=r"model\.txt"):
+        load_model(folder)
 
 
 def test_no_model_is_said_so(tmp_path):

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from skatra.datasets import Database, load_index_bars, make_edge_bars
-from skatra.exceptions import EmptyDataError, LabelTimesError
+from skatra.exceptions import DatabaseError, EmptyDataError, LabelTimesError
 from skatra.retraining import STAGES, RetrainConfig, load_model, read_card, retrain
+from skatra.retraining._dataset import label_set_name, store_built_in_sets
 from skatra.retraining._steps import NAIVE, PURGED, search, split_holdout
 
 
@@ -120,13 +121,14 @@ def test_own_sets_are_used_as_they_are(small_run, small_config, tmp_path):
         db.write_bars(make_edge_bars(1600, edge=0.5, seed=1))
         db.write_features(small_run.rows.data.rename_axis(["symbol", "time"]), "mine")
         with Database(small_config.database) as source:
-            db.write_labels(source.labels("triple_barrier"), "own")
+            db.write_labels(source.labels(label_set_name(small_config)), "own")
     config = dataclasses.replace(
         small_config,
         database=tmp_path / "market.db",
         models=tmp_path / "models",
         feature_set="mine",
         label_set="own",
+        max_holding=20,
     )
     result = retrain(config)
 
@@ -134,12 +136,102 @@ def test_own_sets_are_used_as_they_are(small_run, small_config, tmp_path):
     assert result.holdout.scores == small_run.holdout.scores
 
 
+def test_short_sides_mirror_long_ones(small_run, small_config, tmp_path):
+    """A label set of shorts earns what the same bets earn when told as longs.
+
+    With side -1 a positive position is short: the book must follow the price down.
+    """
+    with Database(small_config.database) as source:
+        labels = source.labels(label_set_name(small_config))
+        bars = source.bars()
+    growth = {}
+    for side in (1, -1):
+        with Database(tmp_path / f"{side}.db", create=True) as db:
+            db.write_bars(bars)
+            own = labels.assign(side=side, ret=side * labels["ret"])
+            own["label"] = np.sign(own["ret"]).astype(int)
+            db.write_labels(own, "own")
+        config = dataclasses.replace(
+            small_config,
+            database=tmp_path / f"{side}.db",
+            models=tmp_path / "models",
+            label_set="own",
+            max_holding=20,
+        )
+        growth[side] = retrain(config).holdout.scores
+
+    assert growth[1] == pytest.approx(growth[-1], rel=0.35)
+    assert growth[-1]["log_growth_per_year"] > 0
+
+
+def test_a_user_s_own_base_set_is_not_replaced(small_run, small_config, tmp_path):
+    """A set that somebody wrote under a built-in name stops the run, untouched."""
+    path = tmp_path / "market.db"
+    with Database(path, create=True) as db, Database(small_config.database) as source:
+        db.write_bars(source.bars())
+        db.write_features(source.features("base")[["return_1"]], "base")
+    config = dataclasses.replace(small_config, database=path)
+    with pytest.raises(DatabaseError, match="not made by skatra"):
+        retrain(config)
+    with Database(path) as db:
+        assert db.features("base").columns.tolist() == ["return_1"]
+        assert db.label_sets() == {}
+
+
+def test_other_barriers_are_another_set(small_run, small_config, market):
+    """Runs with other barriers do not touch each other's labels."""
+    with Database(market) as db:
+        before = db.labels(label_set_name(small_config))
+        other = dataclasses.replace(small_config, max_holding=5)
+        store_built_in_sets(db, other)
+
+        assert label_set_name(other) != label_set_name(small_config)
+        pd.testing.assert_frame_equal(db.labels(label_set_name(small_config)), before)
+
+
+def test_symbols_that_yield_no_rows_are_refused_by_name(small_config, tmp_path):
+    """A symbol asked for and too short to label stops the run; unasked, it is told."""
+    path = tmp_path / "market.db"
+    with Database(path, create=True) as db:
+        db.write_bars(make_edge_bars(1600, edge=0.5, seed=1))
+        db.write_bars(make_edge_bars(100, edge=0.5, seed=1, symbols=("SHORT",)))
+    config = dataclasses.replace(
+        small_config, database=path, models=tmp_path / "models"
+    )
+    with pytest.raises(EmptyDataError, match="SHORT"):
+        retrain(dataclasses.replace(config, symbols=("EDGE", "SHORT")))
+
+    assert retrain(config).data["symbols_without_rows"] == ["SHORT"]
+
+
+def test_flat_bars_are_left_out(small_config, tmp_path):
+    """A series that starts without moving is labelled from where it moves."""
+    bars = make_edge_bars(1600, edge=0.5, seed=1)
+    bars.iloc[:5, :4] = bars.iloc[5, :4].to_numpy()
+    with Database(tmp_path / "market.db", create=True) as db:
+        db.write_bars(bars)
+        store_built_in_sets(db, small_config)
+
+        assert len(db.labels(label_set_name(small_config))) > 1500
+
+
+def test_little_evidence_is_refused(small_config, tmp_path):
+    """A held-out book shorter than the gate's blocks is never promoted."""
+    config = dataclasses.replace(
+        small_config, models=tmp_path / "models", max_holding=40, holdout=0.1
+    )
+    result = retrain(config)
+
+    assert not result.verdict.promoted
+    assert "not enough evidence" in result.verdict.reason
+
+
 def test_labels_that_end_before_they_start_stop_the_run(small_config, tmp_path):
     """Rows that another program spoilt are refused by name, and nothing is written."""
     path = tmp_path / "market.db"
     with Database(path, create=True) as db, Database(small_config.database) as source:
         db.write_bars(source.bars())
-        db.write_labels(source.labels("triple_barrier"), "own")
+        db.write_labels(source.labels(label_set_name(small_config)), "own")
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA ignore_check_constraints = ON")
     connection.execute(
@@ -148,7 +240,11 @@ def test_labels_that_end_before_they_start_stop_the_run(small_config, tmp_path):
     connection.commit()
     connection.close()
     config = dataclasses.replace(
-        small_config, database=path, models=tmp_path / "models", label_set="own"
+        small_config,
+        database=path,
+        models=tmp_path / "models",
+        label_set="own",
+        max_holding=20,
     )
     with pytest.raises(LabelTimesError, match="t1"):
         retrain(config)
@@ -187,6 +283,15 @@ def test_unknown_model_parameters_are_refused(small_config):
         ("side", "up"),
         ("n_jobs", 0),
         ("kelly_multiplier", 1.5),
+        ("kelly_multiplier", "much"),
+        ("seed", -1),
+        ("seed", 1.5),
+        ("symbols", "SPX"),
+        ("symbols", ()),
+        ("param_grid", {}),
+        ("param_grid", {"num_leaves": 7}),
+        ("holdout", "half"),
+        ("cost", None),
         ("embargo", "soon"),
         ("embargo", -1),
         ("embargo", 1.5),
