@@ -66,11 +66,8 @@ class SplitReader:
 
     def read(
         self, train: Any, test: Any
-    ) -> tuple[NDArray[np.int8], NDArray[np.int64], bool]:
-        """Return each row's state, the test rows each training row overlaps, overlap.
-
-        The last says whether some row is both trained on and tested.
-        """
+    ) -> tuple[NDArray[np.int8], NDArray[np.int64], int]:
+        """Return each row's state and test rows it leaks to, and the training rows."""
         n_rows = len(self._times.intervals)
         trained, tested = _as_mask(train, n_rows), _as_mask(test, n_rows)
         counts = self._leaks.count(tested)
@@ -89,7 +86,7 @@ class SplitReader:
                 states[rows[kept]] = State.EMBARGOED
             states[purged] = State.PURGED
         counts *= trained
-        return states, counts, bool((trained & tested).any())
+        return states, counts, int(np.count_nonzero(trained))
 
 
 class _TimeGrid:
@@ -143,7 +140,9 @@ class _TimeGrid:
         begins = np.flatnonzero(held & ~np.concatenate(([False], held[:-1])))
         if len(begins) == 0:
             return np.zeros(len(rows), dtype=np.bool_)
-        ends = self.intervals.t1 if self.order is None else self.intervals.t1[self.order]
+        ends = (
+            self.intervals.t1 if self.order is None else self.intervals.t1[self.order]
+        )
         places = np.flatnonzero(in_time)
         cuts = np.searchsorted(places, self.firsts[begins])
         last = np.maximum.reduceat(ends[places], cuts)
