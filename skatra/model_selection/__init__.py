@@ -3,11 +3,13 @@
 from skatra.model_selection._audit import SplitAudit, audit_splits
 from skatra.model_selection._display import PurgedSplitDisplay
 from skatra.model_selection._split import PurgedKFold, purged_train_test_split
+from skatra.model_selection._usual import audit_usual_splitters
 
 __all__ = [
     "PurgedKFold",
     "PurgedSplitDisplay",
     "SplitAudit",
     "audit_splits",
+    "audit_usual_splitters",
     "purged_train_test_split",
 ]

@@ -109,6 +109,24 @@ class SplitAudit:
         frame = pd.DataFrame(self.counts, index=index, columns=list(_COLUMNS))
         return frame.assign(share_used=self._shares())
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the totals as plain numbers, e.g. for JSON.
+
+        Returns
+        -------
+        figures : dict
+            splitter, n_splits, n_rows, closed, the totals of the counts in
+            `to_frame` and share_used.
+        """
+        return {
+            "splitter": self.splitter,
+            "n_splits": self.n_splits,
+            "n_rows": self.n_rows,
+            "closed": self.closed,
+            **dict(zip(_COLUMNS, self.counts.sum(axis=0).tolist(), strict=True)),
+            "share_used": self.share_used,
+        }
+
     def raise_for_leaks(self) -> None:
         """Do nothing if nothing leaks.
 
