@@ -1,6 +1,21 @@
 """Cross-validation that leaks no label from the test rows into training."""
 
 from skatra.model_selection._audit import SplitAudit, audit_splits
+from skatra.model_selection._combinatorial import (
+    CombinatoriallySymmetricKFold,
+    CombinatorialPurgedKFold,
+)
+from skatra.model_selection._group import PurgedGroupKFold
 from skatra.model_selection._split import PurgedKFold, purged_train_test_split
+from skatra.model_selection._walk_forward import PurgedWalkForward
 
-__all__ = ["PurgedKFold", "SplitAudit", "audit_splits", "purged_train_test_split"]
+__all__ = [
+    "CombinatorialPurgedKFold",
+    "CombinatoriallySymmetricKFold",
+    "PurgedGroupKFold",
+    "PurgedKFold",
+    "PurgedWalkForward",
+    "SplitAudit",
+    "audit_splits",
+    "purged_train_test_split",
+]

@@ -226,6 +226,7 @@ def make_purger(
         resolve_span(purge_gap, "purge_gap", **scale),
         resolve_span(embargo, "embargo", **scale),
         closed,
+        intervals.unit,
     )
 
 

@@ -145,9 +145,15 @@ class Timeline:
         elif reach.count:
             held = int(self.grid.searchsorted(self.cast(time), side=side))
             time, side = self._distinct(held - 1 + reach.count), "right"
-        if time == inf or (self.t0.dtype.kind == "i" and time > _INT64.max):
-            return self.n_rows
-        return int(self.t0.searchsorted(self.cast(time), side=side))
+        return self._position(time, side)
+
+    def first_from(self, time: int | float) -> int:  # noqa: PYI041
+        """Return the first row that starts at a time or later."""
+        return self._position(time, "left")
+
+    def first_later(self, time: int | float) -> int:  # noqa: PYI041
+        """Return the first row that starts later than a time."""
+        return self._position(time, "right")
 
     def before(self, row: int, reach: Reach) -> tuple[Any, Any]:
         """Return the time `reach` before a row's t0, rounded down and up."""
@@ -158,6 +164,14 @@ class Timeline:
             rank = int(self.grid.searchsorted(self.cast(time)))
             time = self._distinct(rank - reach.count)
         return time, time
+
+    def _position(self, time: Any, side: Literal["left", "right"]) -> int:
+        integers = self.t0.dtype.kind == "i"
+        if time == inf or (integers and time > _INT64.max):
+            return self.n_rows
+        if time == -inf or (integers and time < _INT64.min):
+            return 0
+        return int(self.t0.searchsorted(self.cast(time), side=side))
 
     def cast(self, time: Any) -> Any:
         # A scalar of another dtype would make numpy convert the whole array.
@@ -182,12 +196,15 @@ class Purger:
     purge_gap, embargo : Reach
     closed : {"both", "left"}
         Whether labels that only touch overlap.
+    unit : {"s", "ms", "us", "ns"} or None
+        Unit of the times; None for plain numbers.
     """
 
     timeline: Timeline
     purge_gap: Reach
     embargo: Reach
     closed: str
+    unit: str | None = None
     _afters: dict[tuple[int, int], int] = field(default_factory=dict, repr=False)
 
     def training(
