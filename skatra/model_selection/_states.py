@@ -1,7 +1,7 @@
 """What each row is in a split: trained on, tested, purged, embargoed or unused."""
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,15 +99,21 @@ class _TimeGrid:
         self.firsts = np.concatenate(([0], rises))
         self.distinct = self.starts[self.firsts]
 
-    def after(self, times: TimeArray, reach: Reach) -> TimeArray:
-        """Return the times `reach` after others."""
+    def after(
+        self, times: TimeArray, reach: Reach, side: Literal["left", "right"] = "right"
+    ) -> TimeArray:
+        """Return the times `reach` after others.
+
+        A count starts from the last distinct t0 up to a time, or before it if `side`
+        is "left".
+        """
         if not reach.positive:
             return times
         if reach.count is None:
             room = _INT64.max - reach.low
             later: TimeArray = np.minimum(times, room) + reach.low
             return later
-        last = np.searchsorted(self.distinct, times, side="right") - 1
+        last = np.searchsorted(self.distinct, times, side=side) - 1
         return self._at(last + reach.count)
 
     def before(self, times: TimeArray, reach: Reach) -> TimeArray:
@@ -171,8 +177,10 @@ class _OverlapCounter:
         low, high = times.before(t0, gap), times.after(t1, gap)
         if closed == "left":
             points = t1 == t0
+            # A count already ends at the last t0 that the label reaches.
+            open_end = times.after(t1, gap, "left") if gap.count else _just_before(high)
             t1 = np.where(points, t1, _just_before(t1))
-            high = np.where(points, high, _just_before(high))
+            high = np.where(points, high, open_end)
         if low is t0:
             self._by_low, lows = times.order, times.starts
         else:

@@ -401,7 +401,8 @@ def test_repr_is_one_line_with_a_million_label_times():
 
     assert repr(cv) == (
         "PurgedKFold(n_splits=3, label_times=<Series of 1000000 rows>, "
-        "purge_gap=Timedelta('5 days 00:00:00'), embargo='1D', closed='both')"
+        "purge_gap=Timedelta('5 days 00:00:00'), embargo='1D', closed='both', "
+        "purge_scope='all')"
     )
 
 
