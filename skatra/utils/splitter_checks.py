@@ -222,9 +222,10 @@ class _Check:
 
 
 def _case(splitter: Any, closed: str | None, times: str) -> SplitterCase:
-    if isinstance(splitter, type) or not hasattr(splitter, "split"):
+    methods = ("split", "get_n_splits")
+    if isinstance(splitter, type) or not all(hasattr(splitter, m) for m in methods):
         raise TypeError(
-            "splitter must be an instance with a split method, got "
+            "splitter must be an instance with split and get_n_splits, got "
             f"{splitter!r}. Construct it first, e.g. KFold(5)."
         )
     closed = getattr(splitter, "closed", "both") if closed is None else closed
