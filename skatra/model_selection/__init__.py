@@ -7,6 +7,10 @@ from skatra.model_selection._combinatorial import (
 )
 from skatra.model_selection._display import PurgedSplitDisplay
 from skatra.model_selection._group import PurgedGroupKFold
+from skatra.model_selection._leak_diagnostic import (
+    LeakDiagnostic,
+    leak_diagnostic,
+)
 from skatra.model_selection._split import PurgedKFold, purged_train_test_split
 from skatra.model_selection._usual import audit_usual_splitters
 from skatra.model_selection._walk_forward import PurgedWalkForward
@@ -14,6 +18,7 @@ from skatra.model_selection._walk_forward import PurgedWalkForward
 __all__ = [
     "CombinatorialPurgedKFold",
     "CombinatoriallySymmetricKFold",
+    "LeakDiagnostic",
     "PurgedGroupKFold",
     "PurgedKFold",
     "PurgedSplitDisplay",
@@ -21,5 +26,6 @@ __all__ = [
     "SplitAudit",
     "audit_splits",
     "audit_usual_splitters",
+    "leak_diagnostic",
     "purged_train_test_split",
 ]
