@@ -1,5 +1,7 @@
 """The splitter checks pass good splitters and catch broken ones."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -276,23 +278,33 @@ CAUGHT = {
 }
 
 
+@cache
+def results_of(broken):
+    """Return what the checks say of a broken splitter, by check."""
+    return {r.check: r for r in check_splitter(broken(5), on_fail=None)}
+
+
 @pytest.mark.parametrize("broken", CAUGHT, ids=lambda broken: broken.__name__)
 def test_broken_splitters_are_caught(broken):
     """Each mistake fails the check that is about it, with a message."""
-    results = {r.check: r for r in check_splitter(broken(5), on_fail=None)}
+    result = results_of(broken)[CAUGHT[broken]]
 
-    assert results[CAUGHT[broken]].status == "failed"
-    assert len(results[CAUGHT[broken]].message) > 20
-    with pytest.raises(AssertionError, match=rf"(?s){broken.__name__}.*fails \d+ of"):
-        check_splitter(broken(5))
+    assert result.status == "failed"
+    assert len(result.message) > 20
+
+
+def test_all_failures_are_raised_at_once():
+    """The error names the splitter, how many checks it fails, and each with its why."""
+    message = r"(?s)^Unpurged\(5\) fails \d+ of \d+ checks:\n- check_.*overlap"
+    with pytest.raises(AssertionError, match=message):
+        check_splitter(Unpurged(5))
 
 
 def test_every_check_catches_something_or_is_about_searches():
     """No check is there for nothing."""
-    failed = set()
-    for splitter in (*(broken(5) for broken in CAUGHT), ShuffleSplit(2)):
-        results = check_splitter(splitter, on_fail=None)
-        failed |= {r.check for r in results if r.status == "failed"}
+    results = [result for broken in CAUGHT for result in results_of(broken).values()]
+    results += check_splitter(ShuffleSplit(2), on_fail=None)
+    failed = {result.check for result in results if result.status == "failed"}
 
     assert failed == set(splitter_check_names())
 
