@@ -6,10 +6,12 @@ from skatra.model_selection._combinatorial import (
     CombinatorialPurgedKFold,
 )
 from skatra.model_selection._group import PurgedGroupKFold
+from skatra.model_selection._paths import BacktestPaths, cross_val_paths
 from skatra.model_selection._split import PurgedKFold, purged_train_test_split
 from skatra.model_selection._walk_forward import PurgedWalkForward
 
 __all__ = [
+    "BacktestPaths",
     "CombinatorialPurgedKFold",
     "CombinatoriallySymmetricKFold",
     "PurgedGroupKFold",
@@ -17,5 +19,6 @@ __all__ = [
     "PurgedWalkForward",
     "SplitAudit",
     "audit_splits",
+    "cross_val_paths",
     "purged_train_test_split",
 ]
