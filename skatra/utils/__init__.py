@@ -11,6 +11,7 @@ from skatra.utils._bars import (
 from skatra.utils._growth import (
     mean_log_growth,
 )
+from skatra.utils._json import json_ready
 from skatra.utils._label_times import (
     LabelIntervals,
     as_label_intervals,
@@ -41,6 +42,7 @@ __all__ = [
     "column_values",
     "common_unit",
     "event_times",
+    "json_ready",
     "mean_log_growth",
     "safe_indexing",
     "symbol_blocks",
