@@ -85,7 +85,9 @@ class RowTaker:
                 order[start:stop] if keep is None else order[start:stop][keep]
                 for start, stop, keep in pieces
             ]
-            return np.sort(np.concatenate(parts)) if parts else order[:0]
+            rows = np.concatenate(parts) if parts else order[:0].copy()
+            rows.sort()
+            return rows
         # Most rows stay: compare ranks with the few borders, strike out what goes.
         mask, side = self._mask, self._side
         mask.fill(True)
