@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
-from sklearn.utils import indexable
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -434,7 +434,7 @@ class _Replay(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         """Return the tags of the estimator that made the path."""
-        return self.estimator.__sklearn_tags__()
+        return get_tags(self.estimator)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
