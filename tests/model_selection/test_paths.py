@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from joblib import parallel_config
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import UnsetMetadataPassedError
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import (
     KFold,
@@ -100,7 +101,7 @@ def test_each_path_holds_every_row_once_from_a_split_that_tests_it(sizes):
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
 def test_one_path_of_a_kfold_is_cross_val_predict(method):
     """With PurgedKFold the only path is scikit-learn's out-of-fold prediction."""
-    model, cv = LogisticRegression(), PurgedKFold(4)
+    model, cv = LinearDiscriminantAnalysis(), PurgedKFold(4)
     ours = cross_val_paths(model, X, Y, cv=cv, method=method, params=PARAMS)
     splits = list(cv.split(X, label_times=LABEL_TIMES))
     theirs = cross_val_predict(model, X, Y, cv=splits, method=method)
@@ -134,9 +135,13 @@ def test_metadata_go_where_scikit_learn_sends_them(routing, n_jobs):
 
 def test_any_joblib_backend_gives_the_same():
     """joblib.parallel_config decides who computes; the result stays."""
-    expected = cross_val_paths(LogisticRegression(), X, Y, cv=CPCV, params=PARAMS)
+    expected = cross_val_paths(
+        LinearDiscriminantAnalysis(), X, Y, cv=CPCV, params=PARAMS
+    )
     with parallel_config("threading", n_jobs=2):
-        found = cross_val_paths(LogisticRegression(), X, Y, cv=CPCV, params=PARAMS)
+        found = cross_val_paths(
+            LinearDiscriminantAnalysis(), X, Y, cv=CPCV, params=PARAMS
+        )
 
     np.testing.assert_array_equal(expected.paths, found.paths)
 
@@ -148,7 +153,7 @@ def test_unrequested_metadata_are_refused():
         config_context(enable_metadata_routing=True),
         pytest.raises(UnsetMetadataPassedError, match="sample_weight"),
     ):
-        cross_val_paths(LogisticRegression(), X, Y, cv=CPCV, params=params)
+        cross_val_paths(Tagger(), X, Y, cv=CPCV, params=params)
 
 
 @pytest.mark.parametrize("routing", [False, True])
@@ -169,7 +174,7 @@ def test_groups_reach_the_splitter(routing):
 
 def test_scores_are_those_of_each_path():
     """One row per path, one column per scorer, over all rows of the path."""
-    found = cross_val_paths(LogisticRegression(), X, Y, cv=CPCV, params=PARAMS)
+    found = cross_val_paths(LinearDiscriminantAnalysis(), X, Y, cv=CPCV, params=PARAMS)
     expected = [accuracy_score(Y, path) for path in found.paths]
 
     by_name = found.scores("accuracy")
@@ -190,7 +195,12 @@ def test_scores_are_those_of_each_path():
 def test_probabilities_score_and_show_by_class():
     """Scorers take probabilities; the frame's columns are (path, class)."""
     found = cross_val_paths(
-        LogisticRegression(), X, Y, cv=CPCV, method="predict_proba", params=PARAMS
+        LinearDiscriminantAnalysis(),
+        X,
+        Y,
+        cv=CPCV,
+        method="predict_proba",
+        params=PARAMS,
     )
 
     assert found.paths.shape == (4, N_ROWS, 2)

@@ -11,13 +11,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import clone, config_context
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     BaseCrossValidator,
-    GridSearchCV,
     GroupKFold,
     TimeSeriesSplit,
-    cross_validate,
 )
 
 from skatra.model_selection import (
@@ -382,24 +379,6 @@ def test_repr_is_one_line_and_label_times_may_be_held(cv):
     assert "label_times=<Series of 60 rows>" in repr(held)
     assert "\n" not in repr(held)
     assert clone(held).label_times is LABEL_TIMES
-
-
-@pytest.mark.parametrize("cv", SPLITTERS, ids=NAMES)
-def test_nested_searches_get_label_times_and_groups(cv):
-    """With routing on, a search inside cross_validate splits without a leak."""
-    rng = np.random.default_rng(0)
-    y = rng.permutation(np.arange(60) % 2)
-    params = {"label_times": LABEL_TIMES}
-    if groups_of(cv) is not None:
-        params["groups"] = SYMBOLS
-    search = GridSearchCV(
-        LogisticRegression(), {"C": [0.1, 1]}, cv=clone(cv), error_score="raise"
-    )
-    with config_context(enable_metadata_routing=True):
-        X = rng.normal(size=(60, 2))
-        scores = cross_validate(search, X, y, cv=PurgedKFold(2), params=params)
-
-    assert len(scores["test_score"]) == 2
 
 
 @pytest.mark.parametrize(
