@@ -175,8 +175,9 @@ class PurgedSplitter(BaseCrossValidator):
     def __sklearn_clone__(self) -> Self:
         """Return an equal splitter; the label times, never changed, are shared."""
         twin = copy(self)
-        if "_metadata_request" in vars(self):
-            twin._metadata_request = deepcopy(self._metadata_request)  # noqa: SLF001
+        for name, value in vars(self).items():
+            if not isinstance(value, pd.Series):
+                setattr(twin, name, deepcopy(value))
         return twin
 
     def __repr__(self) -> str:

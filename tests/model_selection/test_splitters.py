@@ -177,6 +177,17 @@ def test_samples_are_balanced_seeded_and_as_large_as_they_can_be(sizes, seed):
     assert set(times.tolist()) == {cv.n_paths}
 
 
+def test_clones_draw_the_same_sample():
+    """A clone has a random state of its own, in the state it was cloned in."""
+    random_state = np.random.RandomState(0)
+    cv = CombinatorialPurgedKFold(12, 3, max_splits=24, random_state=random_state)
+    twin = clone(cv)
+    first = list(cv._combinations())
+
+    assert first == list(twin._combinations())
+    assert first != list(cv._combinations())
+
+
 def test_symmetric_halves_are_complements():
     """Split i and the i-th from the end test complementary halves (CSCV)."""
     points = pd.Series(DAYS, index=DAYS)
