@@ -1,5 +1,8 @@
 """Sphinx configuration."""
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import skatra
 
 project = "skatra"
@@ -10,18 +13,44 @@ version = release = skatra.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
 ]
-autosummary_generate = True
+autosummary_generate = ["api"]
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-exclude_patterns = ["_build", "data"]
+exclude_patterns = ["_build", "_static", "_templates", "data"]
+templates_path = ["_templates"]
 nitpicky = False
+toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skatra"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+# Only the API has pages below it to navigate.
+html_sidebars = {
+    page: [] for page in ("features", "glossary", "install", "splits", "tour")
+}
+html_static_path = ["_static"]
+html_css_files = ["math.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_math_renderer = "mathml"
+
+
+def _inline_math(writer, node):
+    writer.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block_math(writer, node):
+    writer.body.append('<div class="formula">')
+    writer.body.append(tex2mathml(node.astext(), as_block=True))
+    writer.body.append("</div>")
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Write formulas as MathML, which browsers draw without any script."""
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

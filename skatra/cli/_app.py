@@ -73,7 +73,7 @@ def _one_line(error: Exception) -> str:
     """Return an error as one line with the way out."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and not isinstance(error, SkatraError):
-        text += ". Nothing half-written was kept; mend the path or disk and run again."
+        text = text.rstrip(".") + ". Nothing half-written was kept. Run again."
     return text
 
 

@@ -1,7 +1,6 @@
 """What commands print: progress on stderr, results on stdout."""
 
 import json
-import math
 import os
 import sys
 import webbrowser
@@ -67,19 +66,11 @@ class StageProgress:
 
 
 def print_json(document: Any) -> None:
-    """Print strict JSON: non-finite numbers become null."""
-    json.dump(_finite(document), sys.stdout, indent=2, allow_nan=False, default=str)
+    """Print strict JSON."""
+    from skatra.utils import json_ready
+
+    json.dump(json_ready(document), sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def print_summary(results: "Sequence[RetrainResult]") -> None:

@@ -1,7 +1,9 @@
 """``skatra retrain``."""
 
+import contextlib
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +16,29 @@ from skatra.cli._output import (
 )
 
 EXIT_NOT_PROMOTED = 10
+
+
+def _number_or_span(text: str) -> int | float | str:
+    """Return a count or a share where the text is a number, else the text."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _parse_grid(text: str) -> dict[str, list[Any]]:
+    """Return the parameters to search."""
+    try:
+        grid = json.loads(text)
+    except json.JSONDecodeError as error:
+        msg = f"grid must be JSON, got {text!r}: {error}."
+        raise ValueError(msg) from error
+    if not isinstance(grid, dict) or not all(
+        isinstance(values, list) and values for values in grid.values()
+    ):
+        msg = f'grid must map names to lists, as {{"num_leaves": [7, 15]}}, got {text}.'
+        raise ValueError(msg)
+    return grid
 
 
 def retrain_command(
@@ -43,10 +68,26 @@ def retrain_command(
     holdout: Annotated[
         float, typer.Option(help="Last share of rows, seen by the gate only.")
     ] = 0.25,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help='LightGBM parameters to search, as JSON: {"num_leaves": [7]}.'
+        ),
+    ] = None,
+    n_estimators: Annotated[int, typer.Option(help="Trees of every model.")] = 100,
+    learning_rate: Annotated[
+        float, typer.Option(help="Shrinkage of every tree.")
+    ] = 0.05,
     kelly_multiplier: Annotated[
         float, typer.Option(help="Share of full Kelly staked.")
     ] = 0.25,
     side: Annotated[str, typer.Option(help="both, long or short.")] = "both",
+    max_position: Annotated[
+        float, typer.Option(help="Largest position, as a fraction of capital.")
+    ] = 1.0,
+    confidence: Annotated[
+        float, typer.Option(help="Confidence of the gate's lower bound.")
+    ] = 0.95,
     cost: Annotated[
         float, typer.Option(help="Cost of turning over one unit of capital.")
     ] = 0.0002,
@@ -95,8 +136,13 @@ def retrain_command(
         max_holding=max_holding,
         barrier_width=barrier_width,
         n_splits=n_splits,
-        embargo=int(embargo) if embargo.isdigit() else embargo,
+        embargo=_number_or_span(embargo),
         holdout=holdout,
+        n_estimators=n_estimators,
+        learning_rate=learning_rate,
+        max_position=max_position,
+        confidence=confidence,
+        **({} if grid is None else {"param_grid": _parse_grid(grid)}),
         kelly_multiplier=kelly_multiplier,
         side=side,  # type: ignore[arg-type] # RetrainConfig refuses other words
         cost=cost,

@@ -48,20 +48,19 @@ def load_dataset(
     Bunch
         In one row order, sorted by (t0, symbol), all indexed by (symbol, t0):
 
-        data : DataFrame of shape (n_samples, n_features)
-        target : Series of int8, the labels as stored
-        label_times : Series of datetimes, t1
-        returns : Series of float64
-        sample_weight : Series of float64; 1 where the set has no weights
-        groups : Series of str, the symbol
+        - ``data``: DataFrame of shape (n_samples, n_features);
+        - ``target``: Series of int8, the labels as stored;
+        - ``label_times``: Series of datetimes, t1;
+        - ``returns``: Series of float64;
+        - ``sample_weight``: Series of float64; 1 where the set has no weights;
+        - ``groups``: Series of str, the symbol;
 
         and
 
-        feature_names : list of str
-        unmatched : int
-            Labels left out because no features are stored at their t0.
-        n_open : int
-            Labels left out because they are open.
+        - ``feature_names``: list of str;
+        - ``unmatched``: int, labels left out because no features are stored at their
+          t0;
+        - ``n_open``: int, labels left out because they are open.
 
     Raises
     ------

@@ -82,7 +82,7 @@ def make_edge_bars(
 
         s_t &= \varphi s_{t-1} + \sqrt{1 - \varphi^2}\, z_t,
             \qquad \varphi = 2^{-1/10} \\
-        \log \mathrm{volume}_t &= \log 10^6 + 0.5\, s_t + 0.25\, u_t \\
+        \log(\mathrm{volume}_t) &= \log(10^6) + 0.5\, s_t + 0.25\, u_t \\
         \log (\mathrm{close}_{t+1} / \mathrm{close}_t) &=
             0.01 \left(\mathit{edge}\, s_t + \sqrt{1 - \mathit{edge}^2}\,
             e_{t+1}\right)

@@ -21,7 +21,7 @@ __all__ = [
 def log_growth(
     positions: Any, returns: Any, *, cost: float = 0.0, sample_weight: Any = None
 ) -> float:
-    """Return the mean log growth of capital: mean of log(1 + f r - cost |f|).
+    """Return the mean log growth of capital: mean of ``log(1 + f r - cost |f|)``.
 
     Parameters
     ----------

@@ -11,11 +11,13 @@ from skatra.model_selection._leak_diagnostic import (
     LeakDiagnostic,
     leak_diagnostic,
 )
+from skatra.model_selection._paths import BacktestPaths, cross_val_paths
 from skatra.model_selection._split import PurgedKFold, purged_train_test_split
 from skatra.model_selection._usual import audit_usual_splitters
 from skatra.model_selection._walk_forward import PurgedWalkForward
 
 __all__ = [
+    "BacktestPaths",
     "CombinatorialPurgedKFold",
     "CombinatoriallySymmetricKFold",
     "LeakDiagnostic",
@@ -26,6 +28,7 @@ __all__ = [
     "SplitAudit",
     "audit_splits",
     "audit_usual_splitters",
+    "cross_val_paths",
     "leak_diagnostic",
     "purged_train_test_split",
 ]

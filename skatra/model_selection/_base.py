@@ -143,14 +143,25 @@ class PurgedSplitter(BaseCrossValidator):
                 raise ValueError(self._no_training_rows(number, count_kept(tested)))
             yield taker.take(trained), taker.take(tested)
 
+    def get_metadata_routing(self) -> Any:
+        """Return what is requested: label_times, and groups where they are used.
+
+        Returns
+        -------
+        routing : MetadataRequest
+        """
+        requests = super().get_metadata_routing()
+        if self._uses_groups() and "groups" not in requests.split.requests:
+            requests.split.add_request(param="groups", alias=True)
+        return requests
+
     def _group_codes(self, groups: Any) -> IntArray:
         """Return the groups as numbers in sorted order."""
         if groups is None:
             raise ValueError(
                 f"{type(self).__name__} needs the groups parameter, got None. Pass "
                 "split(X, groups=...), e.g. the symbol of each row; with metadata "
-                "routing on, searches pass on what set_split_request(groups=True) "
-                "asks for."
+                "routing on, searches pass on groups=... of their fit."
             )
         codes, _ = pd.factorize(np.asarray(groups), sort=True)
         missing = np.flatnonzero(codes < 0)
@@ -164,8 +175,9 @@ class PurgedSplitter(BaseCrossValidator):
     def __sklearn_clone__(self) -> Self:
         """Return an equal splitter; the label times, never changed, are shared."""
         twin = copy(self)
-        if "_metadata_request" in vars(self):
-            twin._metadata_request = deepcopy(self._metadata_request)  # noqa: SLF001
+        for name, value in vars(self).items():
+            if not isinstance(value, pd.Series):
+                setattr(twin, name, deepcopy(value))
         return twin
 
     def __repr__(self) -> str:

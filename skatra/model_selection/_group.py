@@ -160,8 +160,8 @@ def _deal_out(codes: IntArray, n_folds: int) -> IntArray:
         )
     fold_sizes = np.zeros(n_folds, dtype=np.intp)
     folds = np.empty(len(sizes), dtype=np.intp)
-    # The order of scikit-learn's GroupKFold, ties included.
-    for group in np.argsort(sizes)[::-1]:
+    # The order of scikit-learn's GroupKFold.
+    for group in np.argsort(sizes, kind="stable")[::-1]:
         folds[group] = fold_sizes.argmin()
         fold_sizes[folds[group]] += sizes[group]
     return folds

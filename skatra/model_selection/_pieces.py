@@ -50,8 +50,8 @@ class RowTaker:
     """Turns pieces of a timeline into sorted row positions.
 
     Where the rows are sorted in time, one piece is a read-only view of
-    ``arange(n)``, several are one copy. Else the kept rows are found through the
-    rank of each row in time, which is computed once.
+    ``arange(n)``, several are one copy. Else few rows are sorted, and many are what
+    is left of all after striking out the others.
     """
 
     def __init__(self, n_rows: int, order: IntArray | None) -> None:
@@ -59,12 +59,7 @@ class RowTaker:
         self._rows = np.arange(n_rows if order is None else 0, dtype=np.intp)
         # Splits are views of it: nobody may change another fold's rows.
         self._rows.flags.writeable = False
-        if order is not None:
-            small = np.int32 if n_rows <= np.iinfo(np.int32).max else np.int64
-            self._rank = np.empty(n_rows, dtype=small)
-            self._rank[order] = np.arange(n_rows, dtype=small)
-            self._mask = np.empty(n_rows, dtype=np.bool_)
-            self._side = np.empty(n_rows, dtype=np.bool_)
+        self._mask = np.empty(0 if order is None else n_rows, dtype=np.bool_)
 
     def take(self, pieces: Sequence[Piece]) -> IntArray:
         """Return the sorted row positions of pieces in time order."""
@@ -85,20 +80,18 @@ class RowTaker:
                 order[start:stop] if keep is None else order[start:stop][keep]
                 for start, stop, keep in pieces
             ]
-            return np.sort(np.concatenate(parts)) if parts else order[:0]
-        # Most rows stay: compare ranks with the few borders, strike out what goes.
-        mask, side = self._mask, self._side
+            rows = np.concatenate(parts) if parts else order[:0].copy()
+            rows.sort()
+            return rows
+        mask = self._mask
         mask.fill(True)
         done = 0
-        for start, stop, keep in [*_joined(pieces), (len(order), len(order), None)]:
-            if start > done:
-                np.greater_equal(self._rank, start, out=side)
-                if done:
-                    np.logical_or(side, np.less(self._rank, done), out=side)
-                np.logical_and(mask, side, out=mask)
+        for start, stop, keep in pieces:
+            mask[order[done:start]] = False
             if keep is not None:
                 mask[order[start:stop][~keep]] = False
             done = stop
+        mask[order[done:]] = False
         return np.flatnonzero(mask)
 
 

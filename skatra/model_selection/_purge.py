@@ -71,8 +71,8 @@ class Timeline:
         rises = t0[1:] > t0[:-1]
         if not rises.all() and (t0[1:] < t0[:-1]).any():
             # Ties may fall in any order: no block is cut between equal t0.
-            order = np.argsort(t0)
-            t0, t1 = t0[order], t1[order]
+            order, t0 = _in_time_order(t0)
+            t1 = t1[order]
             rises = t0[1:] > t0[:-1]
         firsts: IntArray | None = None
         if not rises.all():
@@ -176,6 +176,29 @@ class Timeline:
     def cast(self, time: Any) -> Any:
         # A scalar of another dtype would make numpy convert the whole array.
         return self.t0.dtype.type(time)
+
+
+def _in_time_order(t0: TimeArray) -> tuple[IntArray, TimeArray]:
+    """Return what ``argsort`` returns, twice as fast, and the sorted times.
+
+    Times and row numbers are packed into 63 bits and sorted as plain integers; the
+    lowest bits of far apart times do not fit, which seldom matters.
+    """
+    low, high = t0.min().item(), t0.max().item()
+    if t0.dtype.kind == "i" and high - low <= _INT64.max:
+        bits = (len(t0) - 1).bit_length()
+        keys = t0 - t0.min()
+        keys >>= max(0, (high - low).bit_length() + bits - 63)
+        keys <<= bits
+        keys |= np.arange(len(t0))
+        keys.sort()
+        keys &= (1 << bits) - 1
+        order = keys.astype(np.intp, copy=False)
+        in_order = t0[order]
+        if (in_order[1:] >= in_order[:-1]).all():
+            return order, in_order
+    order = np.argsort(t0)
+    return order, t0[order]
 
 
 def _running_maximum(t1: TimeArray, chunk: int) -> TimeArray:

@@ -79,7 +79,7 @@ class PurgedKFold(PurgedSplitter):
         "all": labels overlap across groups (assets), which move together. "groups":
         a row is purged and embargoed by test rows of its own group only, as if
         each group were split alone into the same folds; needs `groups` in
-        :meth:`split`, with routing ``set_split_request(groups=True)``.
+        :meth:`split`, which are then requested from metadata routing too.
 
     See Also
     --------

@@ -7,12 +7,18 @@ from skatra.retraining._registry import load_model, read_card
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import STAGES, retrain
+from skatra.retraining._steps import Check, Holdout, OutOfFold, SearchResult, Verdict
 
 __all__ = [
     "STAGES",
+    "Check",
     "DemoResult",
+    "Holdout",
+    "OutOfFold",
     "RetrainConfig",
     "RetrainResult",
+    "SearchResult",
+    "Verdict",
     "load_model",
     "read_card",
     "require_report_libraries",

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from skatra.typing import Span
 
 DEFAULT_GRID: Mapping[str, Sequence[Any]] = {
@@ -106,7 +108,10 @@ class RetrainConfig:
         _between("barrier_width", self.barrier_width, 0.0, float("inf"))
         _between("holdout", self.holdout, 0.0, 1.0)
         _between("learning_rate", self.learning_rate, 0.0, float("inf"))
-        _between("kelly_multiplier", self.kelly_multiplier, 0.0, float("inf"))
+        if not 0.0 < self.kelly_multiplier <= 1.0:
+            msg = f"kelly_multiplier must be in (0, 1], got {self.kelly_multiplier!r}."
+            raise ValueError(msg)
+        _check_embargo(self.embargo)
         _between("max_position", self.max_position, 0.0, float("inf"))
         _between("confidence", self.confidence, 0.5, 1.0)
         if not 0.0 <= self.cost < 1.0:
@@ -132,6 +137,22 @@ class RetrainConfig:
         values["symbols"] = None if self.symbols is None else list(self.symbols)
         values["embargo"] = str(self.embargo)
         return values
+
+
+def _check_embargo(embargo: Any) -> None:
+    if isinstance(embargo, int | float) and not isinstance(embargo, bool):
+        valid = embargo >= 0 if isinstance(embargo, int) else 0.0 <= embargo < 1.0
+    else:
+        try:
+            valid = pd.Timedelta(embargo) >= pd.Timedelta(0)
+        except (ValueError, TypeError):
+            valid = False
+    if not valid:
+        msg = (
+            "embargo must be a time span such as '5D', a count of distinct t0, or a "
+            f"share of them in [0, 1), got {embargo!r}."
+        )
+        raise ValueError(msg)
 
 
 def _at_least(name: str, value: Any, least: int) -> None:

@@ -25,7 +25,7 @@ class Backtest:
     exposure : Series of shape (n_bars,)
         Sum over symbols of the absolute position held over that bar.
     turnover : Series of shape (n_bars,)
-        Capital traded at the bar's start.
+        Capital traded at the bar's start; the last bar also closes the book.
     """
 
     log_growth: "pd.Series[float]"
@@ -81,7 +81,8 @@ def backtest_positions(
     label_times : Series of shape (n,), same index
         Label end times t1.
     bars : DataFrame, index (symbol, time)
-        Must cover every label; the column ``close`` is used.
+        Must cover every label; the column ``close`` is used. Where a symbol has no
+        bar, its last close stands.
     cost : float, default=0.0
         Cost of turning over one unit of capital.
 
@@ -100,9 +101,11 @@ def backtest_positions(
         )
         / window.shape[1]
     )
-    returns = window.pct_change(fill_method=None).shift(-1).iloc[:-1].fillna(0.0)
+    returns = window.ffill().pct_change(fill_method=None).shift(-1).iloc[:-1]
+    returns = returns.fillna(0.0)
     held = held.iloc[:-1]
-    turnover = held.diff().abs().fillna(held.abs()).sum(axis=1)
+    turnover = held.diff().fillna(held).abs().sum(axis=1)
+    turnover.iloc[-1:] += held.iloc[-1:].abs().sum(axis=1)
     gain = (held * returns).sum(axis=1) - cost * turnover
     growth = np.log1p(np.maximum(gain, -1.0 + 1e-12))
     ends = window.index[1:]

@@ -61,7 +61,7 @@ def _axes(rows: int = 1, height: float = 2.9, **options: Any) -> Iterator[Any]:
         "lines.linewidth": 1.6,
     }
     with rc_context(style):
-        figure = Figure(figsize=(5.2, height), layout="constrained")
+        figure = Figure(figsize=(4.7, height), layout="constrained")
         figure.patch.set_visible(False)
         axes = figure.subplots(rows, 1, **options)
         for ax in np.atleast_1d(axes):
@@ -121,9 +121,20 @@ def promise_figure(equities: Mapping[str, "pd.Series[float]"], name: str) -> str
             )
         ax.set_yscale("log")
         _plain_log_ticks(ax)
+        _sparse_dates(ax)
         ax.set_ylabel("capital (log scale)")
         ax.legend(loc="upper left", fontsize=9)
         return _svg(ax, f"{name}-promise", "Equity promised by each splitter")
+
+
+def _sparse_dates(ax: Any) -> None:
+    """Leave room between the dates of the time axis."""
+    from matplotlib import dates
+
+    untyped: Any = dates
+    locator = untyped.AutoDateLocator(minticks=3, maxticks=7)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(untyped.AutoDateFormatter(locator))
 
 
 def _plain_log_ticks(ax: Any) -> None:
@@ -156,6 +167,7 @@ def equity_figure(book: Backtest, name: str) -> str:
             linewidth=0,
         )
         bottom.set_ylim(-1.05 * max(1.0, 100 * float(drawdown.max())), 0.0)
+        _sparse_dates(bottom)
         bottom.set_ylabel("drawdown, %")
         return _svg((top, bottom), f"{name}-equity", "Held-out equity and drawdown")
 
@@ -180,6 +192,7 @@ def splits_figure(
         ax.grid(visible=False)
         ax.xaxis_date()
         ax.autoscale()
+        _sparse_dates(ax)
         names = {"train": "train", "test": "accent", "purged or embargoed": "gap"}
         ax.legend(
             handles=[Patch(color=_colour(c), label=n) for n, c in names.items()],

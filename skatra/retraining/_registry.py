@@ -13,6 +13,7 @@ from skatra.exceptions import SkatraError
 from skatra.retraining._files import write_file, write_folder
 from skatra.sizing import KellyClassifier, kelly_from_dict, kelly_to_dict
 from skatra.typing import FloatArray
+from skatra.utils import json_ready
 
 MODEL_FILE = "model.txt"
 CARD_FILE = "card.json"
@@ -71,7 +72,9 @@ def publish_model(
         "model_sha256": _digest(text),
         "kelly": kelly_to_dict(model),
     }
-    document = json.dumps(card, indent=1, sort_keys=True, allow_nan=False).encode()
+    document = json.dumps(
+        json_ready(card), indent=1, sort_keys=True, allow_nan=False
+    ).encode()
     run_id = _digest(document)[:12]
     folder = models / run_id
     write_folder(folder, {MODEL_FILE: text, CARD_FILE: document})

@@ -35,6 +35,7 @@ from skatra.retraining._steps import (
     search,
     split_holdout,
 )
+from skatra.utils import json_ready
 
 Progress = Callable[[str], None]
 
@@ -150,7 +151,7 @@ def retrain(
             run_id, path = publish_model(
                 model, card, Path(config.models), promote=verdict.promoted
             )
-            db.write_run(run_id, card)
+            db.write_run(run_id, json_ready(card))
     data = _describe(rows, undirected, development, held_out)
     return RetrainResult(
         title=title or ", ".join(data["symbols"]),

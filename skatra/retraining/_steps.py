@@ -243,6 +243,13 @@ class SearchResult:
 
 def search(rows: Rows, config: RetrainConfig) -> SearchResult:
     """Tune LightGBM by log loss under purged cross-validation."""
+    known = LGBMClassifier().get_params()
+    if unknown := sorted(set(config.param_grid) - set(known)):
+        msg = (
+            f"param_grid must name parameters of LGBMClassifier, got {unknown}. It has "
+            f"{', '.join(sorted(known))}."
+        )
+        raise ValueError(msg)
     with routing():
         found = GridSearchCV(
             lightgbm_classifier(config, _boosting(config)),

@@ -94,7 +94,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         What was subtracted.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had string column names.
 
     Warns

@@ -163,7 +163,7 @@ def kelly_growth(
     win, loss : array-like of float > 0
         Gain and loss per unit invested. ``win`` must be finite.
     cost : array-like of float >= 0, default=0.0
-        Paid per unit invested: both outcomes lose cost x |f|.
+        Paid per unit invested: both outcomes lose ``cost x |f|``.
 
     Returns
     -------

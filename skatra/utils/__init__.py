@@ -11,6 +11,7 @@ from skatra.utils._bars import (
 from skatra.utils._growth import (
     mean_log_growth,
 )
+from skatra.utils._json import json_ready
 from skatra.utils._label_times import (
     LabelIntervals,
     as_label_intervals,
@@ -24,6 +25,7 @@ from skatra.utils._rows import (
     take_rows,
 )
 from skatra.utils._sklearn import (
+    check_method_params,
     safe_indexing,
 )
 
@@ -35,10 +37,12 @@ __all__ = [
     "as_finite_column",
     "as_label_intervals",
     "check_bars",
+    "check_method_params",
     "check_same_rows",
     "column_values",
     "common_unit",
     "event_times",
+    "json_ready",
     "mean_log_growth",
     "safe_indexing",
     "symbol_blocks",

@@ -14,7 +14,7 @@ def mean_log_growth(
     cost: float = 0.0,
     sample_weight: FloatArray | None = None,
 ) -> float:
-    """Return the mean of log(1 + f r - cost |f|), -inf where wealth is lost.
+    """Return the mean of ``log(1 + f r - cost |f|)``, -inf where wealth is lost.
 
     Parameters
     ----------

@@ -139,9 +139,14 @@ def test_bad_setting(tmp_path, market):
         skatra("retrain", market, "--holdout", "1.5", cwd=tmp_path)
     )
     assert "side" in refused(skatra("retrain", market, "--side", "up", cwd=tmp_path))
-    assert "embargo" in refused(
-        skatra("retrain", market, "--embargo", "soon", *SMALL, cwd=tmp_path)
-    )
+    for option, value in (
+        ("--embargo", "soon"),
+        ("--grid", "num_leaves"),
+        ("--grid", '{"num_leaves": 7}'),
+    ):
+        message = refused(skatra("retrain", market, option, value, cwd=tmp_path))
+
+        assert option.strip("-") in message
 
 
 def test_retrain_promotes_and_says_so(tmp_path, market):

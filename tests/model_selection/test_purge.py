@@ -122,6 +122,21 @@ def test_rows_between_two_blocks_stay():
     assert [*range(8), *range(25, 58), *range(75, 100)] == train.tolist()
 
 
+@pytest.mark.parametrize("spread", [1, 10**3, 2**40, 2**62 // 100, 2**63 // 100])
+@pytest.mark.parametrize("step", [1, 2, 100])
+def test_any_distance_of_times_sorts_exactly(spread, step):
+    """Times come in order even where they are too far apart to be packed with rows."""
+    rng = np.random.default_rng(0)
+    t0 = rng.integers(-100, 100, 5_000) // step * step * (spread // 2 + 1)
+    t0 = np.concatenate([t0, t0 + 1])
+    rng.shuffle(t0)
+    line = Timeline.from_intervals(LabelIntervals(t0, t0, None))
+
+    assert line.t0.tolist() == sorted(t0.tolist())
+    assert t0[line.order].tolist() == line.t0.tolist()
+    assert sorted(line.order.tolist()) == list(range(10_000))
+
+
 def test_sorted_input_is_neither_sorted_nor_copied():
     """The timeline of sorted rows is the caller's own memory."""
     t0 = np.arange(3_000)

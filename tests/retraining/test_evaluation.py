@@ -58,14 +58,15 @@ def test_book_equals_a_loop_over_bars(drawn, cost):
     expected = []
     for bar in range(first, last):
         gain = 0.0
-        for number, name in enumerate(names):
-            del number
+        for name in names:
             active = [f for s, a, b, f in bets if s == name and a <= bar < b]
             held = sum(active) / len(active) / len(names) if active else 0.0
             close = closes["ABC".index(name)]
             gain += held * (close[bar + 1] / close[bar] - 1)
             gain -= cost * abs(held - before[name])
             before[name] = held
+            if bar == last - 1:
+                gain -= cost * abs(held)
         expected.append(math.log1p(max(gain, -1 + 1e-12)))
 
     np.testing.assert_allclose(book.log_growth.to_numpy(), expected, atol=1e-9)
@@ -75,6 +76,20 @@ def test_book_equals_a_loop_over_bars(drawn, cost):
         assert book.summary()["max_drawdown"] == pytest.approx(
             max((1 - equity / peak).max(), 0.0), abs=1e-9
         )
+
+
+def test_a_missing_bar_defers_the_return():
+    """What a symbol earns over bars that it lacks is counted when its price is back."""
+    bars = _bars([[100.0, 100.0, 110.0], [100.0, 100.0, 100.0]])
+    bars = bars.drop(("A", TIMES[1]))
+    index = pd.MultiIndex.from_product([["A", "B"], TIMES[:1]])
+    book = backtest_positions(
+        pd.Series([1.0, 0.0], index=index),
+        pd.Series([TIMES[2]] * 2, index=index),
+        bars,
+    )
+
+    np.testing.assert_allclose(book.log_growth, [0.0, np.log(1.05)])
 
 
 @given(st.floats(-1, 1), st.integers(1, 50), st.integers(1, 60))

@@ -165,6 +165,13 @@ def test_empty_database_is_refused(small_config, tmp_path):
         retrain(config)
 
 
+def test_unknown_model_parameters_are_refused(small_config):
+    """LightGBM would ignore a misspelt parameter; the search does not."""
+    config = dataclasses.replace(small_config, param_grid={"num_leafs": [7]})
+    with pytest.raises(ValueError, match="num_leafs"):
+        retrain(config)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -179,6 +186,11 @@ def test_empty_database_is_refused(small_config, tmp_path):
         ("confidence", 0.4),
         ("side", "up"),
         ("n_jobs", 0),
+        ("kelly_multiplier", 1.5),
+        ("embargo", "soon"),
+        ("embargo", -1),
+        ("embargo", 1.5),
+        ("embargo", "-1D"),
     ],
 )
 def test_bad_settings_are_refused_by_name(name, value):
