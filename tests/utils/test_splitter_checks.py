@@ -38,6 +38,25 @@ def test_our_splitters_pass_every_check(splitter, check):
     check(splitter)
 
 
+def _leaks_across_groups(splitter):
+    reason = "labels of other groups overlap by design"
+    leaks = (
+        "no_leaking_pair",
+        "grid_search_sees_no_leak",
+        "nested_search_sees_no_leak",
+    )
+    del splitter
+    return {f"check_{name}": reason for name in leaks}
+
+
+@parametrize_with_splitter_checks(
+    [PurgedKFold(4, purge_scope="groups")], expected_failed_checks=_leaks_across_groups
+)
+def test_purging_by_groups_leaks_across_them_only(splitter, check):
+    """Apart from what it is meant to allow, it keeps every law."""
+    check(splitter)
+
+
 class Broken(PurgedKFold):
     """A purged splitter that subclasses break in one way each."""
 
