@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-thorough lint types docs bench lock clean
+.PHONY: demo test test-thorough test-oldest lint types docs bench lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
@@ -16,6 +16,10 @@ test: $(READY)
 
 test-thorough: $(READY)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -q
+
+# scikit-learn 1.6 and pandas 2.2 in a temporary environment.
+test-oldest:
+	PYTHON=$(PYTHON) .ci/oldest
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,6 +7,13 @@ import pandas as pd
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from skatra.model_selection import (
+    CombinatoriallySymmetricKFold,
+    CombinatorialPurgedKFold,
+    PurgedKFold,
+    PurgedWalkForward,
+)
+
 # --- label times and splitters -------------------------------------------------
 
 UNITS = ("s", "ms", "us", "ns")
@@ -94,6 +101,64 @@ def spans_for(series):
     if isinstance(series.index, pd.DatetimeIndex):
         return st.one_of(time_spans(), COUNTS, SHARES)
     return st.one_of(COUNTS, SHARES)
+
+
+@st.composite
+def purge_options(draw, series, *, embargo=True):
+    """Gap, embargo and closed for any purged splitter."""
+    spans = spans_for(series)
+    options = {"purge_gap": draw(spans), "closed": draw(CLOSED)}
+    return {**options, "embargo": draw(spans)} if embargo else options
+
+
+@st.composite
+def kfolds(draw, series):
+    """PurgedKFold, CombinatorialPurgedKFold (sampled too) or the symmetric one.
+
+    They purge across groups or within them.
+    """
+    n_distinct = series.index.nunique()
+    assume(n_distinct >= 2)
+    options = draw(purge_options(series))
+    options["purge_scope"] = draw(st.sampled_from(["all", "groups"]))
+    n_folds = draw(st.integers(2, min(6, n_distinct)))
+    kind = draw(st.sampled_from(["kfold", "combinatorial", "symmetric"]))
+    if kind == "kfold":
+        return PurgedKFold(n_folds, **options)
+    if kind == "symmetric":
+        return CombinatoriallySymmetricKFold(n_folds // 2 * 2, **options)
+    max_splits = draw(st.none() | st.integers(n_folds, 20))
+    return CombinatorialPurgedKFold(
+        n_folds,
+        draw(st.integers(1, n_folds - 1)),
+        max_splits=max_splits,
+        random_state=draw(st.integers(0, 3)),
+        **options,
+    )
+
+
+@st.composite
+def walk_forwards(draw, series):
+    """PurgedWalkForward with all forms of sizes."""
+    timed = isinstance(series.index, pd.DatetimeIndex)
+    sizes = st.none() | st.integers(1, 10)
+    if timed:
+        hours = st.integers(1, 90).map(lambda value: pd.Timedelta(hours=value))
+        sizes = sizes | hours | st.integers(1, 90).map(lambda value: f"{value}s")
+    return PurgedWalkForward(
+        draw(st.integers(2, 4)),
+        test_size=draw(sizes),
+        max_train_size=draw(sizes),
+        **draw(purge_options(series, embargo=False)),
+    )
+
+
+def groups_for(series):
+    """One of up to four groups for every row."""
+    n_rows = len(series)
+    return st.lists(st.sampled_from("CADB"), min_size=n_rows, max_size=n_rows).map(
+        np.array
+    )
 
 
 # --- bars, labels and features -------------------------------------------------

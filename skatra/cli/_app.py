@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 import skatra
-from skatra.cli import demo, ingest, retrain
+from skatra.cli import audit, demo, ingest, retrain
 from skatra.exceptions import SkatraError
 
 EXIT_BAD_INPUT = 2
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(name="audit")(audit.audit)
 app.command(name="demo")(demo.demo)
 app.command(name="ingest")(ingest.ingest)
 app.command(name="retrain")(retrain.retrain_command)

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from skatra.model_selection import SplitAudit
     from skatra.retraining import RetrainResult
 
 
@@ -116,6 +117,23 @@ def _figures(
     )
     for label, key, form in rows:
         yield label, [form.format(result.holdout.scores[key]) for result in results]
+
+
+def print_leaks(audits: "Mapping[str, SplitAudit]") -> None:
+    """Print one line per splitter."""
+    console = Console(highlight=False, soft_wrap=True)
+    width = max(map(len, audits))
+    for name, audit in audits.items():
+        share = audit.n_leaking_rows / max(int(audit.totals["train"]), 1)
+        pairs = audit.n_leaking_pairs
+        console.print(
+            Text.assemble(
+                (f"{name:{width}}  ", "bold"),
+                (f"{pairs:,} leaking pairs", "red" if pairs else "green"),
+                f", {share:.1%} of training rows leak, {audit.share_used:.1%} of "
+                f"{audit.n_rows:,} rows used, {audit.n_splits} splits",
+            )
+        )
 
 
 def print_paths(paths: dict[str, Path]) -> None:

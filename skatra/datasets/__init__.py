@@ -3,6 +3,7 @@
 from skatra.datasets._database import Database
 from skatra.datasets._frames import WriteReport
 from skatra.datasets._ingest import ingest_bars
+from skatra.datasets._label_files import read_label_times
 from skatra.datasets._loader import load_dataset
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
@@ -17,4 +18,5 @@ __all__ = [
     "load_dataset",
     "load_index_bars",
     "make_edge_bars",
+    "read_label_times",
 ]

@@ -7,15 +7,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length
 
 from skatra.exceptions import LabelTimesError, LeakageError
 from skatra.model_selection._label_times import count_rows, resolve_label_intervals
-from skatra.typing import IntArray, LabelTimesLike, TimeArray
-from skatra.utils import LabelIntervals
+from skatra.model_selection._states import SplitReader, State
+from skatra.typing import LabelTimesLike
 
-_COLUMNS = ("train", "test", "unused", "leaking_rows", "leaking_pairs")
+_COLUMNS = (
+    "train",
+    "test",
+    "purged",
+    "embargoed",
+    "unused",
+    "leaking_rows",
+    "leaking_pairs",
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,15 +42,14 @@ class SplitAudit:
         Number of rows that were split.
     closed : {"both", "left"}
         Whether labels that only touch counted as overlapping.
-    counts : ndarray of shape (n_splits, 5), int64
-        Per split: rows in training, in the test set, in neither, training rows
-        that overlap a test row, and pairs of overlapping training and test rows.
+    counts : ndarray of shape (n_splits, 7), int64
+        Per split the columns of `to_frame` that are counts.
     """
 
     splitter: str
     n_rows: int
     closed: str
-    counts: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    counts: NDArray[np.int64]
 
     @property
     def n_splits(self) -> int:
@@ -49,25 +57,75 @@ class SplitAudit:
         return len(self.counts)
 
     @property
+    def totals(self) -> "pd.Series[int]":
+        """Sums over all splits of each count in `to_frame`, int64."""
+        return pd.Series(self.counts.sum(axis=0), index=list(_COLUMNS), name="total")
+
+    @property
     def n_leaking_pairs(self) -> int:
         """Number of overlapping (training row, test row) pairs over all splits."""
-        return int(self.counts[:, 4].sum())
+        return int(self.totals["leaking_pairs"])
 
     @property
     def n_leaking_rows(self) -> int:
         """Number of training rows that overlap a test row, over all splits."""
-        return int(self.counts[:, 3].sum())
+        return int(self.totals["leaking_rows"])
+
+    @property
+    def share_used(self) -> float:
+        """Share of rows that were trained on or tested, in [0, 1]: mean of splits."""
+        return float(self._shares().mean()) if self.n_splits else 0.0
+
+    @property
+    def summary(self) -> str:
+        """One line: what leaks, in how many splits, and how many rows are used."""
+        pairs, rows = self.n_leaking_pairs, self.n_leaking_rows
+        return (
+            f"{pairs} leaking {'pair' if pairs == 1 else 'pairs'} "
+            f"({rows} training {'row' if rows == 1 else 'rows'}) in {self.n_splits} "
+            f"{'split' if self.n_splits == 1 else 'splits'} of {self.n_rows} rows by "
+            f"{self.splitter}, {_percent(self.share_used)} of rows used"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per split.
 
         Returns
         -------
-        frame : DataFrame of shape (n_splits, 5), int64
-            Columns train, test, unused, leaking_rows, leaking_pairs.
+        frame : DataFrame of shape (n_splits, 8)
+            Columns, int64 unless said otherwise:
+
+            - train, test: rows in each set;
+            - purged: rows in neither whose label overlaps a test label, by the
+              splitter's own `purge_gap` and `closed` where it has them;
+            - embargoed: further rows that start within the splitter's `embargo`
+              after a run of test rows; 0 where it has none;
+            - unused: rows in neither for any other reason;
+            - leaking_rows, leaking_pairs: training rows that overlap a test row,
+              and pairs of overlapping training and test rows;
+            - share_used: share of rows trained on or tested, float64 in [0, 1].
         """
         index = pd.RangeIndex(self.n_splits, name="split")
-        return pd.DataFrame(self.counts, index=index, columns=list(_COLUMNS))
+        frame = pd.DataFrame(self.counts, index=index, columns=list(_COLUMNS))
+        return frame.assign(share_used=self._shares())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the totals as plain numbers, e.g. for JSON.
+
+        Returns
+        -------
+        figures : dict
+            splitter, n_splits, n_rows, closed, the totals of the counts in
+            `to_frame` and share_used.
+        """
+        return {
+            "splitter": self.splitter,
+            "n_splits": self.n_splits,
+            "n_rows": self.n_rows,
+            "closed": self.closed,
+            **dict(zip(_COLUMNS, self.counts.sum(axis=0).tolist(), strict=True)),
+            "share_used": self.share_used,
+        }
 
     def raise_for_leaks(self) -> None:
         """Do nothing if nothing leaks.
@@ -78,34 +136,36 @@ class SplitAudit:
             If a training label overlaps a test label in any split.
         """
         if self.n_leaking_pairs:
-            worst = int(self.counts[:, 4].argmax())
+            worst = int(self.counts[:, -1].argmax())
             raise LeakageError(
-                f"{self._verdict()}; the worst is split {worst} with "
-                f"{self.counts[worst, 4]} pairs. Use "
+                f"{self.summary}; the worst is split {worst} with "
+                f"{self.counts[worst, -1]} pairs. Use "
                 "skatra.model_selection.PurgedKFold, which drops these rows."
             )
 
-    def _verdict(self) -> str:
-        pairs, rows = self.n_leaking_pairs, self.n_leaking_rows
-        return (
-            f"{pairs} leaking {'pair' if pairs == 1 else 'pairs'} "
-            f"({rows} training {'row' if rows == 1 else 'rows'}) in {self.n_splits} "
-            f"{'split' if self.n_splits == 1 else 'splits'} of {self.n_rows} rows by "
-            f"{self.splitter}"
-        )
+    def _shares(self) -> NDArray[np.float64]:
+        left_out = self.counts[:, State.PURGED : State.UNUSED + 1].sum(axis=1)
+        shares: NDArray[np.float64] = 1.0 - left_out / self.n_rows
+        return shares
 
     def _table(self) -> pd.DataFrame:
         frame = self.to_frame()
         frame.index = pd.Index([str(split) for split in frame.index])
-        frame.loc["total"] = self.counts.sum(axis=0)
+        frame.loc["total"] = [*self.totals, self.share_used]
+        frame[list(_COLUMNS)] = frame[list(_COLUMNS)].astype(np.int64)
+        frame["share_used"] = [_percent(share) for share in frame["share_used"]]
         return frame
 
     def __repr__(self) -> str:
-        """Return the verdict and a table of all splits."""
-        return f"{self._verdict()}\n{self._table().to_string()}"
+        """Return the summary and a table of all splits."""
+        return f"{self.summary}\n{self._table().to_string()}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape(self._verdict())}</p>{self._table().to_html()}"
+        return f"<p>{escape(self.summary)}</p>{self._table().to_html()}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
 
 
 def audit_splits(
@@ -120,8 +180,9 @@ def audit_splits(
     """Count the leaks of any scikit-learn splitter.
 
     A training row leaks if its label interval overlaps that of a test row: both
-    then depend on the same prices [1]_. Counting takes O(n log n) once and O(n)
-    per split.
+    then depend on the same prices [1]_. Rows that were dropped are told apart:
+    purged, embargoed or left out for another reason. Counting takes O(n log n)
+    once and O(n) per split.
 
     Parameters
     ----------
@@ -170,16 +231,19 @@ def audit_splits(
     >>> days = pd.date_range("2026-01-05", periods=9, freq="D")
     >>> label_times = pd.Series(days + pd.Timedelta("2D"), index=days)
     >>> X = np.zeros((9, 1))
-    >>> audit_splits(KFold(3), X, label_times=label_times)
-    12 leaking pairs (8 training rows) in 3 splits of 9 rows by KFold(n_splits=3,
-    random_state=None, shuffle=False)
-           train  test  unused  leaking_rows  leaking_pairs
-    0          6     3       0             2              3
-    1          6     3       0             4              6
-    2          6     3       0             2              3
-    total     18     9       0             8             12
-    >>> audit_splits(PurgedKFold(3), X, label_times=label_times).n_leaking_pairs
+    >>> audit_splits(KFold(3), X, label_times=label_times).summary
+    '12 leaking pairs (8 training rows) in 3 splits of 9 rows by KFold(n_splits=3,
+    random_state=None, shuffle=False), 100.0% of rows used'
+    >>> cv = PurgedKFold(3, embargo="1D")
+    >>> audit = audit_splits(cv, X, label_times=label_times)
+    >>> audit.n_leaking_pairs
     0
+    >>> audit.to_frame()[["train", "test", "purged", "embargoed", "unused"]]
+           train  test  purged  embargoed  unused
+    split
+    0          3     3       2          1       0
+    1          1     3       4          1       0
+    2          4     3       2          0       0
     """
     if closed not in ("both", "left"):
         raise ValueError(f"closed must be 'both' or 'left', got {closed!r}.")
@@ -200,9 +264,9 @@ def audit_splits(
         and "label_times" in signature(splitter.split).parameters
     ):
         options["label_times"] = label_times
-    counter = _OverlapCounter(intervals, closed)
+    reader = SplitReader(intervals, closed, splitter)
     counts = [
-        counter.count(train, test)
+        _count(reader, train, test)
         for train, test in splitter.split(X, y, groups, **options)
     ]
     return SplitAudit(
@@ -213,62 +277,9 @@ def audit_splits(
     )
 
 
-class _OverlapCounter:
-    """Counts overlaps of any two sets of rows in O(n), after sorting once.
-
-    With closed intervals, the labels that overlap label i are those that start no
-    later than t1_i, less those that end before t0_i.
-    """
-
-    def __init__(self, intervals: LabelIntervals, closed: str) -> None:
-        t0, t1 = intervals.t0, intervals.t1
-        if closed == "left":
-            t1 = _last_inside(t0, t1)
-        self._by_start, starts = _sorted(t0)
-        self._by_end, ends = _sorted(t1)
-        self._started = np.searchsorted(starts, t1, side="right")
-        self._ended = np.searchsorted(ends, t0, side="left")
-
-    def count(self, train: Any, test: Any) -> tuple[int, int, int, int, int]:
-        """Return rows in train, test and neither, leaking rows and pairs."""
-        n_rows = len(self._started)
-        trained, tested = _as_mask(train, n_rows), _as_mask(test, n_rows)
-        overlaps = (
-            _running_count(tested, self._by_start)[self._started]
-            - _running_count(tested, self._by_end)[self._ended]
-        )
-        overlaps *= trained
-        return (
-            int(np.count_nonzero(trained)),
-            int(np.count_nonzero(tested)),
-            n_rows - int(np.count_nonzero(trained | tested)),
-            int(np.count_nonzero(overlaps)),
-            int(overlaps.sum()),
-        )
-
-
-def _last_inside(t0: TimeArray, t1: TimeArray) -> TimeArray:
-    """Return the last representable time inside each [t0, t1)."""
-    before = t1 - 1 if t1.dtype.kind == "i" else np.nextafter(t1, -np.inf)
-    return np.where(t1 > t0, before, t1)
-
-
-def _sorted(times: TimeArray) -> tuple[IntArray | None, TimeArray]:
-    if (times[1:] >= times[:-1]).all():
-        return None, times
-    order = np.argsort(times)
-    return order, times[order]
-
-
-def _as_mask(rows: Any, n_rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    mask = np.zeros(n_rows, dtype=np.bool_)
-    mask[rows] = True
-    return mask
-
-
-def _running_count(
-    mask: np.ndarray[Any, np.dtype[np.bool_]], order: IntArray | None
-) -> np.ndarray[Any, np.dtype[np.int64]]:
-    counts = np.zeros(len(mask) + 1, dtype=np.int64)
-    np.cumsum(mask if order is None else mask[order], out=counts[1:])
-    return counts
+def _count(reader: SplitReader, train: Any, test: Any) -> list[int]:
+    """Return the counts of one split, in the order of the columns."""
+    states, overlaps, n_train = reader.read(train, test)
+    rows = np.bincount(states, minlength=len(State)).tolist()
+    rows[State.TRAIN] = n_train
+    return [*rows, int(np.count_nonzero(overlaps)), int(overlaps.sum())]

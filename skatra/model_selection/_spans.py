@@ -36,7 +36,7 @@ def check_span(value: Any, name: str) -> None:
     """Refuse what is neither a time span, nor a count, nor a share."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be {_FORMS}, got the bool {value}.")
-    if _is_timedelta(value):
+    if is_time_span(value):
         if _nanoseconds(value, name) < 0:
             raise ValueError(f"{name} must not be negative, got {value!r}.")
     elif isinstance(value, (int, np.integer)):
@@ -52,14 +52,29 @@ def check_span(value: Any, name: str) -> None:
         raise TypeError(f"{name} must be {_FORMS}, got {value!r}.")
 
 
+def check_size(value: Any, name: str) -> None:
+    """Refuse what is neither a number of rows nor a time span, or not positive."""
+    problem = (
+        f"{name} must be a positive int (number of rows) or a positive time span such "
+        f'as "30D", got {value!r}.'
+    )
+    if is_time_span(value):
+        if _nanoseconds(value, name) <= 0:
+            raise ValueError(problem)
+    elif isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(problem)
+    elif value < 1:
+        raise ValueError(problem)
+
+
 def is_positive(value: Any) -> bool:
     """Tell whether a checked span is longer than nothing."""
-    return bool(_nanoseconds(value, "span") > 0 if _is_timedelta(value) else value > 0)
+    return bool(_nanoseconds(value, "span") > 0 if is_time_span(value) else value > 0)
 
 
 def resolve_span(value: Any, name: str, *, unit: str | None, n_distinct: int) -> Reach:
     """Bring a checked span to the unit and the number of distinct t0 at hand."""
-    if _is_timedelta(value):
+    if is_time_span(value):
         if unit is None:
             raise LabelTimesError(
                 f"{name}={value!r} is a time span and needs t0 that are datetimes, "
@@ -74,7 +89,8 @@ def resolve_span(value: Any, name: str, *, unit: str | None, n_distinct: int) ->
     return Reach(bool(value > 0), ceil(Fraction(str(float(value))) * n_distinct))
 
 
-def _is_timedelta(value: Any) -> bool:
+def is_time_span(value: Any) -> bool:
+    """Tell elapsed time from counts and shares."""
     # np.timedelta64 registers as an integer, so it is asked for first.
     return isinstance(value, (str, pd.Timedelta, np.timedelta64)) or (
         hasattr(value, "total_seconds")

@@ -1,30 +1,35 @@
 """Purged K-fold cross-validation and the purged train/test split."""
 
-import warnings
-from collections.abc import Iterator
-from copy import copy, deepcopy
 from itertools import pairwise
 from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import BaseCrossValidator
-from sklearn.utils import check_consistent_length, indexable
+from sklearn.utils import indexable
 
+from skatra.model_selection._base import (
+    Plan,
+    PurgedSplitter,
+    ScopedPurge,
+    check_folds,
+    check_options,
+    check_own_label_times,
+    check_scope,
+    fold_edges,
+    make_purger,
+)
 from skatra.model_selection._label_times import (
     count_rows,
     resolve_label_intervals,
 )
-from skatra.model_selection._purge import Purger, Timeline
-from skatra.model_selection._spans import check_span, resolve_span
-from skatra.typing import IntArray, LabelTimesLike, Span, Split
-from skatra.utils import LabelIntervals, safe_indexing
-
-_CLOSED = ("both", "left")
+from skatra.model_selection._pieces import RowTaker
+from skatra.model_selection._purge import Purger
+from skatra.typing import IntArray, LabelTimesLike, Span
+from skatra.utils import safe_indexing
 
 
-class PurgedKFold(BaseCrossValidator):
+class PurgedKFold(PurgedSplitter):
     """K-fold cross-validation in time without leaking labels.
 
     Each fold is one block of time and is the test set once. The training set is
@@ -70,8 +75,17 @@ class PurgedKFold(BaseCrossValidator):
         "both": intervals [t0, t1] that touch overlap. "left": intervals
         [t0, t1) that touch do not; a label with t1 = t0 is its point.
 
+    purge_scope : {"all", "groups"}, default="all"
+        "all": labels overlap across groups (assets), which move together. "groups":
+        a row is purged and embargoed by test rows of its own group only, as if
+        each group were split alone into the same folds; needs `groups` in
+        :meth:`split`, which are then requested from metadata routing too.
+
     See Also
     --------
+    CombinatorialPurgedKFold : Several test folds at a time, several backtest paths.
+    PurgedGroupKFold : Test groups that training has never seen.
+    PurgedWalkForward : Train on the past only.
     purged_train_test_split : One purged split at the end of time.
     audit_splits : Count the leaks of any splitter.
 
@@ -89,8 +103,11 @@ class PurgedKFold(BaseCrossValidator):
     Where nothing is routed, `list(cv.split(X, label_times=label_times))` is a
     `cv` that everything in scikit-learn accepts.
 
-    A count g reaches from a time t to the g-th distinct t0 after the last one
-    that is not later than t, and back from a t0 to the g-th one before it.
+    A `purge_gap` that counts g reaches the g-th distinct t0 after the last one that
+    a label contains, and likewise back from its t0; with ``closed="left"`` a label
+    contains the t0 in [t0, t1) (or its point), so that a longer label never purges
+    less. An `embargo` that counts reaches the g-th distinct t0 after the last one
+    that is not later than t1.
 
     Splitting costs one pass over sorted rows, one sort of unsorted ones, and then
     little more than writing the indices. Results may be read-only views of one
@@ -125,9 +142,6 @@ class PurgedKFold(BaseCrossValidator):
     [0 1 2 3 4] [6 7 8]
     """
 
-    # Requested by default: users need no set_split_request.
-    __metadata_request__split = {"label_times": True}  # noqa: RUF012
-
     def __init__(
         self,
         n_splits: int = 5,
@@ -136,129 +150,38 @@ class PurgedKFold(BaseCrossValidator):
         purge_gap: Span = 0,
         embargo: Span = 0,
         closed: str = "both",
+        purge_scope: str = "all",
     ) -> None:
-        _check_n_splits(n_splits)
-        if label_times is not None and not isinstance(label_times, pd.Series):
-            raise TypeError(
-                "label_times in the constructor must be a pandas Series, which is "
-                f"aligned to X.index by label, got {type(label_times).__name__}. "
-                "Pass arrays to split(X, label_times=...)."
-            )
-        _check_options(purge_gap, embargo, closed)
+        check_folds(n_splits, "n_splits")
+        check_own_label_times(label_times)
+        check_options(purge_gap, embargo, closed)
+        check_scope(purge_scope)
         self.n_splits = n_splits
         self.label_times = label_times
         self.purge_gap = purge_gap
         self.embargo = embargo
         self.closed = closed
+        self.purge_scope = purge_scope
 
-    def get_n_splits(
-        self,
-        X: Any = None,  # noqa: ARG002
-        y: Any = None,  # noqa: ARG002
-        groups: Any = None,  # noqa: ARG002
-        label_times: "LabelTimesLike | None" = None,  # noqa: ARG002
-    ) -> int:
-        """Return the number of splits.
-
-        Parameters
-        ----------
-        X, y, groups, label_times : object, default=None
-            Ignored.
-
-        Returns
-        -------
-        n_splits : int
-        """
+    def _count_splits(self) -> int:
         return int(self.n_splits)
 
-    def split(
-        self,
-        X: Any,
-        y: Any = None,
-        groups: Any = None,
-        label_times: "LabelTimesLike | None" = None,
-    ) -> Iterator[Split]:
-        """Generate the row positions of training and test rows.
+    def _uses_groups(self) -> bool:
+        return self.purge_scope == "groups"
 
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-            The rows to split: frame, array, sparse matrix or list.
+    def _plan(self, purger: Purger, codes: IntArray | None) -> Plan:
+        scoped = ScopedPurge(purger, codes)
+        edges = fold_edges(purger.timeline, self.n_splits, "n_splits")
+        for start, stop in pairwise(edges):
+            yield scoped.training([(start, stop)]), [(start, stop, None)]
 
-        y, groups : array-like of shape (n,), default=None
-            Ignored, apart from their length; groups with a warning.
-
-        label_times : Series, DataFrame or array-like, default=None
-            One label per row, in the row order of X: a Series (index t0, values
-            t1) or two columns (t0, t1). Datetimes, integers or floats.
-
-        Yields
-        ------
-        train, test : ndarray of intp
-            Sorted and disjoint. Every row is tested in exactly one split.
-
-        Raises
-        ------
-        LabelTimesError
-            If there are no label times and no positive `purge_gap`, or if they do
-            not fit the rows of X.
-        ValueError
-            If there are fewer distinct t0 than folds, or a fold is left without
-            training rows.
-        """
-        check_consistent_length(X, y, groups)
-        if groups is not None:
-            warnings.warn(
-                f"The groups parameter is ignored by {type(self).__name__}",
-                UserWarning,
-                stacklevel=2,
-            )
-        intervals = resolve_label_intervals(
-            X,
-            label_times,
-            own=self.label_times,
-            purge_gap=self.purge_gap,
-            who=type(self).__name__,
-        )
-        purger = _purger(intervals, self.purge_gap, self.embargo, self.closed)
-        line = purger.timeline
-        if self.n_splits > line.n_distinct:
-            raise ValueError(
-                f"Cannot have number of splits n_splits={self.n_splits} greater than "
-                f"the number of distinct t0: {line.n_distinct} (of {line.n_rows} rows)."
-            )
-        edges = line.fold_edges(int(self.n_splits))
-        rows = _all_rows(line.n_rows)
-        for fold, block in enumerate(pairwise(edges)):
-            train, test = purger.split([block], rows)
-            if len(train) == 0:
-                raise ValueError(
-                    f"Fold {fold} of n_splits={self.n_splits} is left without training "
-                    f"rows: its {len(test)} test rows purge or embargo all the others "
-                    f"with purge_gap={self.purge_gap!r}, embargo={self.embargo!r}, "
-                    f"closed={self.closed!r}. Shorten these or the labels, or use "
-                    "more rows."
-                )
-            yield train, test
-
-    def __sklearn_clone__(self) -> "PurgedKFold":
-        """Return an equal splitter; the label times, never changed, are shared."""
-        twin = copy(self)
-        if "_metadata_request" in vars(self):
-            twin._metadata_request = deepcopy(self._metadata_request)  # noqa: SLF001
-        return twin
-
-    def __repr__(self) -> str:
-        """Return one line, however long the label times are."""
-        label_times = (
-            None
-            if self.label_times is None
-            else f"<Series of {len(self.label_times)} rows>"
-        )
+    def _no_training_rows(self, number: int, n_tested: int) -> str:
         return (
-            f"{type(self).__name__}(n_splits={self.n_splits}, "
-            f"label_times={label_times}, purge_gap={self.purge_gap!r}, "
-            f"embargo={self.embargo!r}, closed={self.closed!r})"
+            f"Fold {number} of n_splits={self.n_splits} is left without training "
+            f"rows: its {n_tested} test rows purge or embargo all the others "
+            f"with purge_gap={self.purge_gap!r}, embargo={self.embargo!r}, "
+            f"closed={self.closed!r}. Shorten these or the labels, or use "
+            "more rows."
         )
 
 
@@ -332,7 +255,7 @@ def purged_train_test_split(
     """
     if not arrays:
         raise ValueError("At least one array is required as input.")
-    _check_options(purge_gap, embargo, closed)
+    check_options(purge_gap, embargo, closed)
     arrays = tuple(indexable(*arrays))
     n_rows = count_rows(arrays[0])
     intervals = resolve_label_intervals(
@@ -343,7 +266,7 @@ def purged_train_test_split(
         who="purged_train_test_split",
     )
     n_test = _count_test_rows(test_size, n_rows)
-    purger = _purger(intervals, purge_gap, embargo, closed)
+    purger = make_purger(intervals, purge_gap, embargo, closed)
     line = purger.timeline
     if line.n_distinct < 2:
         raise ValueError(
@@ -351,7 +274,9 @@ def purged_train_test_split(
             f"{line.n_distinct} in {n_rows} rows."
         )
     cut = line.nearest_cut(n_rows - n_test)
-    train, test = purger.split([(cut, n_rows)], _all_rows(n_rows))
+    taker = RowTaker(n_rows, line.order)
+    train = taker.take(purger.training([(cut, n_rows)]))
+    test = taker.take([(cut, n_rows, None)])
     if len(train) == 0:
         raise ValueError(
             f"The training set is empty: the {len(test)} test rows purge all the "
@@ -363,46 +288,6 @@ def purged_train_test_split(
         for array in arrays
         for part in (safe_indexing(array, train), safe_indexing(array, test))
     ]
-
-
-def _check_n_splits(n_splits: Any) -> None:
-    if isinstance(n_splits, bool) or not isinstance(n_splits, (int, np.integer)):
-        raise TypeError(
-            f"n_splits must be an int of at least 2, got {n_splits!r} of type "
-            f"{type(n_splits).__name__}."
-        )
-    if n_splits < 2:
-        raise ValueError(
-            "k-fold cross-validation requires at least one train/test split by "
-            f"setting n_splits=2 or more, got n_splits={n_splits}."
-        )
-
-
-def _check_options(purge_gap: Span, embargo: Span, closed: str) -> None:
-    check_span(purge_gap, "purge_gap")
-    check_span(embargo, "embargo")
-    if closed not in _CLOSED:
-        raise ValueError(f"closed must be 'both' or 'left', got {closed!r}.")
-
-
-def _purger(
-    intervals: LabelIntervals, purge_gap: Span, embargo: Span, closed: str
-) -> Purger:
-    line = Timeline.from_intervals(intervals)
-    scale: dict[str, Any] = {"unit": intervals.unit, "n_distinct": line.n_distinct}
-    return Purger(
-        line,
-        resolve_span(purge_gap, "purge_gap", **scale),
-        resolve_span(embargo, "embargo", **scale),
-        closed,
-    )
-
-
-def _all_rows(n_rows: int) -> IntArray:
-    rows = np.arange(n_rows, dtype=np.intp)
-    # Splits are views of it: nobody may change another fold's rows.
-    rows.flags.writeable = False
-    return rows
 
 
 def _count_test_rows(test_size: Any, n_rows: int) -> int:

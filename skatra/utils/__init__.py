@@ -25,6 +25,7 @@ from skatra.utils._rows import (
     take_rows,
 )
 from skatra.utils._sklearn import (
+    check_method_params,
     safe_indexing,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "as_finite_column",
     "as_label_intervals",
     "check_bars",
+    "check_method_params",
     "check_same_rows",
     "column_values",
     "common_unit",

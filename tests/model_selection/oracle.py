@@ -42,15 +42,17 @@ def as_span(span, n_distinct):
 class Oracle:
     """All definitions, one row and one pair at a time."""
 
-    def __init__(self, series, purge_gap=0, embargo=0, closed="both"):
+    def __init__(self, series, purge_gap=0, embargo=0, closed="both", groups=None):
         self.t0, self.t1 = exact_times(series)
         self.distinct = sorted(set(self.t0))
         self.gap = as_span(purge_gap, len(self.distinct))
         self.embargo = as_span(embargo, len(self.distinct))
         self.closed = closed
+        # Groups that purge only themselves; None for one scope.
+        self.groups = groups
 
     def after(self, time, span):
-        """Return the time a span after a time."""
+        """Return the time a span after a time; counts start at the last t0 up to it."""
         if isinstance(span, Fraction):
             return time + span
         if span == 0:
@@ -58,24 +60,34 @@ class Oracle:
         rank = bisect_right(self.distinct, time) - 1 + span
         return self.distinct[rank] if rank < len(self.distinct) else math.inf
 
-    def before(self, start, span):
-        """Return the time a span before a t0."""
-        if isinstance(span, Fraction):
-            return start - span
-        rank = self.distinct.index(start) - span
-        return self.distinct[rank] if rank >= 0 else -math.inf
+    def contains(self, i, time):
+        """Does label i contain a time? With closed="left" a label is [t0, t1)."""
+        ends = time <= self.t1[i] if self._holds_its_end(i) else time < self.t1[i]
+        return self.t0[i] <= time and ends
+
+    def last_rank(self, i):
+        """Return which distinct t0 is the last one that label i contains."""
+        held = [k for k, time in enumerate(self.distinct) if self.contains(i, time)]
+        return held[-1]
+
+    def starts_within_reach(self, i, j):
+        """Does row i start no later than the gap after the end of label j?"""
+        if not isinstance(self.gap, Fraction) and self.gap:
+            return self.distinct.index(self.t0[i]) <= self.last_rank(j) + self.gap
+        latest = self.t1[j] + self.gap
+        return self.t0[i] <= latest if self._holds_its_end(j) else self.t0[i] < latest
+
+    def _holds_its_end(self, i):
+        return self.closed == "both" or self.t0[i] == self.t1[i]
 
     def purges(self, i, j):
         """Does test row j purge training row i?"""
-        t0, t1 = self.t0, self.t1
-        latest, earliest = self.after(t1[j], self.gap), self.before(t0[j], self.gap)
-        both = self.closed == "both"
-        starts_inside = t0[i] <= latest if both or t0[j] == t1[j] else t0[i] < latest
-        ends_inside = t1[i] >= earliest if both or t0[i] == t1[i] else t1[i] > earliest
-        return starts_inside and ends_inside
+        if self.groups is not None and self.groups[i] != self.groups[j]:
+            return False
+        return self.starts_within_reach(i, j) and self.starts_within_reach(j, i)
 
     def runs(self, test):
-        """Maximal runs of test rows in time, as sets of rows."""
+        """Maximal runs of test rows in time, as lists of rows."""
         tested = {self.t0[j] for j in test}
         runs, current = [], []
         for start in self.distinct:
@@ -88,8 +100,12 @@ class Oracle:
 
     def embargoes(self, i, run):
         """Does a run of test rows embargo row i?"""
+        if self.groups is not None:
+            run = [j for j in run if self.groups[j] == self.groups[i]]
+        if not run or self.embargo <= 0:
+            return False
         last = max(self.t1[j] for j in run)
-        return self.embargo > 0 and last <= self.t0[i] <= self.after(last, self.embargo)
+        return last <= self.t0[i] <= self.after(last, self.embargo)
 
     def train(self, test):
         """Return the complement of tested, purged and embargoed rows."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.model_selection import (
     GroupKFold,
@@ -18,7 +18,7 @@ from sklearn.model_selection import (
 from skatra.exceptions import LabelTimesError, LeakageError
 from skatra.model_selection import PurgedKFold, audit_splits
 from tests import strategies
-from tests.model_selection.oracle import leaking_pairs
+from tests.model_selection.oracle import Oracle, leaking_pairs
 
 DAYS = pd.date_range("2026-01-05", periods=40, freq="D")
 LABEL_TIMES = pd.Series(DAYS + pd.Timedelta("3D"), index=DAYS)
@@ -40,6 +40,24 @@ ANY = [
 ]
 
 
+class Fixed:
+    """One split with an embargo, whatever the rows."""
+
+    def __init__(self, train, test, embargo):
+        self.rows = [np.array(sorted(rows), dtype=int) for rows in (train, test)]
+        self.embargo = embargo
+
+    def split(self, X, y=None, groups=None):
+        """Yield the one split."""
+        del X, y, groups
+        yield tuple(self.rows)
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """There is one."""
+        del X, y, groups
+        return 1
+
+
 @given(st.data())
 def test_counts_equal_those_of_all_pairs(data):
     """Leaking pairs and rows of any two sets of rows are those of all pairs."""
@@ -55,13 +73,72 @@ def test_counts_equal_those_of_all_pairs(data):
     )
 
     pairs = leaking_pairs(series, set(train), set(test), closed)
+    dropped = set(range(len(series))) - {*train, *test}
+    overlapping = {i for i, _ in leaking_pairs(series, dropped, set(test), closed)}
     assert audit.to_frame().loc[0].to_dict() == {
         "train": len(set(train)),
         "test": len(set(test)),
-        "unused": len(series) - len({*train, *test}),
+        "purged": len(dropped & overlapping),
+        "embargoed": 0,
+        "unused": len(dropped - overlapping),
         "leaking_rows": len({i for i, _ in pairs}),
         "leaking_pairs": len(pairs),
+        "share_used": pytest.approx(len({*train, *test}) / len(series)),
     }
+
+
+@given(st.data())
+def test_dropped_rows_are_told_apart_as_the_definition_does(data):
+    """What a purged split leaves out was purged or embargoed, each by its rule."""
+    series = data.draw(strategies.label_times(min_rows=12, max_rows=25))
+    options = {
+        "purge_gap": data.draw(strategies.spans_for(series)),
+        "embargo": data.draw(strategies.spans_for(series)),
+        "closed": data.draw(strategies.CLOSED),
+    }
+    assume(series.index.nunique() >= 3)
+    cv, X = PurgedKFold(3, **options), np.zeros(len(series))
+    try:
+        audit = audit_splits(cv, X, label_times=series)
+    except ValueError as error:
+        assert "left without training rows" in str(error)  # noqa: PT017
+        return
+    oracle = Oracle(series, **options)
+
+    frame = audit.to_frame()
+    assert (frame["unused"] == 0).all()
+    for split, (_, test) in enumerate(cv.split(X, label_times=series)):
+        others = set(range(len(series))) - set(test)
+        purged = {i for i in others if any(oracle.purges(i, j) for j in test)}
+        assert frame.loc[split, "purged"] == len(purged)
+        assert frame.loc[split, "embargoed"] == len(
+            {
+                i
+                for i in others - purged
+                if any(oracle.embargoes(i, run) for run in oracle.runs(test))
+            }
+        )
+
+
+@given(st.data())
+def test_scattered_test_rows_embargo_by_run(data):
+    """Any set of test rows embargoes what starts after one of its runs in time."""
+    series = data.draw(strategies.label_times(max_rows=20))
+    rows = st.lists(st.integers(0, len(series) - 1), max_size=20)
+    train, test = set(data.draw(rows)), set(data.draw(rows))
+    cv = Fixed(train, test, embargo=data.draw(strategies.spans_for(series)))
+    audit = audit_splits(cv, np.zeros(len(series)), label_times=series)
+    oracle = Oracle(series, embargo=cv.embargo)
+
+    dropped = set(range(len(series))) - train - test
+    purged = {i for i in dropped if any(oracle.purges(i, j) for j in test)}
+    runs = oracle.runs(sorted(test))
+    embargoed = {
+        i for i in dropped - purged if any(oracle.embargoes(i, run) for run in runs)
+    }
+    assert audit.totals["purged"] == len(purged)
+    assert audit.totals["embargoed"] == len(embargoed)
+    assert audit.totals["unused"] == len(dropped - purged - embargoed)
 
 
 @pytest.mark.parametrize("cv", ANY, ids=lambda cv: type(cv).__name__)
@@ -74,7 +151,11 @@ def test_any_splitter_can_be_audited(cv):
     assert audit.n_splits == len(frame)
     assert audit.n_leaking_pairs == frame["leaking_pairs"].sum()
     assert audit.n_leaking_rows == frame["leaking_rows"].sum()
-    assert (frame["train"] + frame["test"] + frame["unused"] == 40).all()
+    states = ["train", "test", "purged", "embargoed", "unused"]
+    assert (frame[states].sum(axis=1) == 40).all()
+    assert frame["share_used"].between(0, 1).all()
+    assert audit.share_used == pytest.approx(frame["share_used"].mean())
+    assert audit.totals.to_dict() == frame[list(audit.totals.index)].sum().to_dict()
     assert (audit.n_leaking_pairs == 0) == isinstance(cv, PurgedKFold)
 
 
@@ -105,6 +186,8 @@ def test_text_and_html_show_the_verdict_and_every_split():
 
     assert repr(clean).startswith("0 leaking pairs (0 training rows) in 4 splits of 40")
     assert repr(leaky).startswith("36 leaking pairs (18 training rows)")
+    assert repr(leaky).splitlines()[0] == leaky.summary
+    assert leaky.summary.endswith("100.0% of rows used")
     assert len(repr(leaky).splitlines()) == 7
     assert "total" in repr(leaky)
     assert leaky._repr_html_().startswith("<p>36 leaking pairs")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skatra.model_selection import PurgedKFold
+from skatra.model_selection._pieces import RowTaker
 from skatra.model_selection._purge import Purger, Timeline
 from skatra.model_selection._spans import resolve_span
 from skatra.utils import LabelIntervals, as_label_intervals
@@ -29,6 +30,14 @@ def purger_for(series, purge_gap=0, embargo=0, closed="both", chunk=1024):
     )
 
 
+def split(purger, blocks):
+    """Return training and test rows of test blocks."""
+    line = purger.timeline
+    taker = RowTaker(line.n_rows, line.order)
+    tested = [(start, stop, None) for start, stop in blocks]
+    return taker.take(purger.training(blocks)), taker.take(tested)
+
+
 @given(st.data())
 def test_any_blocks_leave_exactly_the_rows_that_neither_overlap_nor_follow(data):
     """Several test blocks, each with its own purge and embargo: no leak, maximal."""
@@ -46,7 +55,7 @@ def test_any_blocks_leave_exactly_the_rows_that_neither_overlap_nor_follow(data)
     tested = data.draw(st.sets(st.sampled_from(range(n_folds)), min_size=1))
     blocks = [folds[k] for k in sorted(tested)]
 
-    train, test = purger.split(blocks, np.arange(line.n_rows))
+    train, test = split(purger, blocks)
 
     order = np.arange(line.n_rows) if line.order is None else line.order
     expected_test = sorted(row for start, stop in blocks for row in order[start:stop])
@@ -97,7 +106,7 @@ def test_a_long_label_reaches_past_a_later_block():
     ends[5] = 30
     purger = purger_for(pd.Series(ends, index=np.arange(40)))
 
-    train, _ = purger.split([(4, 8), (20, 22)], np.arange(40))
+    train, _ = split(purger, [(4, 8), (20, 22)])
 
     assert [*range(4), *range(31, 40)] == train.tolist()
 
@@ -107,10 +116,25 @@ def test_rows_between_two_blocks_stay():
     series = pd.Series(np.arange(100) + 2, index=np.arange(100))
     purger = purger_for(series, embargo=3)
 
-    train, _ = purger.split([(10, 20), (60, 70)], np.arange(100))
+    train, _ = split(purger, [(10, 20), (60, 70)])
 
     # The last test label of the first block ends at 21; the embargo reaches 24.
     assert [*range(8), *range(25, 58), *range(75, 100)] == train.tolist()
+
+
+@pytest.mark.parametrize("spread", [1, 10**3, 2**40, 2**62 // 100, 2**63 // 100])
+@pytest.mark.parametrize("step", [1, 2, 100])
+def test_any_distance_of_times_sorts_exactly(spread, step):
+    """Times come in order even where they are too far apart to be packed with rows."""
+    rng = np.random.default_rng(0)
+    t0 = rng.integers(-100, 100, 5_000) // step * step * (spread // 2 + 1)
+    t0 = np.concatenate([t0, t0 + 1])
+    rng.shuffle(t0)
+    line = Timeline.from_intervals(LabelIntervals(t0, t0, None))
+
+    assert line.t0.tolist() == sorted(t0.tolist())
+    assert t0[line.order].tolist() == line.t0.tolist()
+    assert sorted(line.order.tolist()) == list(range(10_000))
 
 
 def test_sorted_input_is_neither_sorted_nor_copied():
@@ -146,6 +170,6 @@ def test_int64_extremes_do_not_overflow(n_test):
 
     assert purger.timeline.t0.tolist() == times.tolist()
     for blocks in combinations([(k, k + 1) for k in range(6)], n_test):
-        train, test = purger.split(blocks, np.arange(6))
+        train, test = split(purger, blocks)
         expected = Oracle(series, "4ns", "3ns", "left").train(test.tolist())
         assert expected == train.tolist()

@@ -10,8 +10,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skatra.exceptions import LabelTimesError
-from skatra.model_selection import PurgedKFold
-from tests.model_selection.oracle import leaking_pairs
+from skatra.model_selection import (
+    CombinatoriallySymmetricKFold,
+    CombinatorialPurgedKFold,
+    PurgedGroupKFold,
+    PurgedKFold,
+    PurgedWalkForward,
+)
+from tests.model_selection.oracle import Oracle, leaking_pairs
 
 N_ROWS = 120
 HOURS = pd.date_range("2026-03-20", periods=N_ROWS, freq="h", tz="Europe/Berlin")
@@ -21,6 +27,7 @@ LABEL_TIMES = pd.Series(
 Y = np.arange(N_ROWS) % 2
 ARRAY = np.arange(N_ROWS, dtype=float)[:, None]
 FRAME = pd.DataFrame(ARRAY, index=HOURS, columns=["row"])
+GROUPS = np.arange(N_ROWS) % 3
 SHUFFLED = np.random.default_rng(0).permutation(N_ROWS)
 
 
@@ -123,6 +130,50 @@ def test_nested_search_slices_label_times(X, label_times):
 
     assert_no_leak()
     assert_nested(Recorder.seen, outer=4, inner=3)
+
+
+@pytest.mark.parametrize(
+    ("cv", "n_splits"),
+    [
+        (CombinatorialPurgedKFold(4, 2, embargo=1), 6),
+        (CombinatoriallySymmetricKFold(2), 2),
+        (PurgedWalkForward(3, max_train_size=30), 3),
+        (PurgedGroupKFold(2, n_time_folds=2), 4),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("X", [FRAME, ARRAY], ids=["frame", "array"])
+def test_every_splitter_nests_in_a_search(cv, n_splits, X):
+    """Label times, and groups where they are used, reach the inner splits."""
+    params = {"label_times": LABEL_TIMES}
+    if isinstance(cv, PurgedGroupKFold):
+        params["groups"] = GROUPS
+    with config_context(enable_metadata_routing=True):
+        cross_validate(
+            search_over(cv),
+            X,
+            Y,
+            cv=PurgedKFold(2),
+            params=params,
+            error_score="raise",
+        )
+
+    assert_no_leak()
+    assert len(Recorder.seen) == 2 * (2 * n_splits + 1)
+    if isinstance(cv, PurgedGroupKFold):
+        for train, test in Recorder.seen[: 2 * n_splits]:
+            assert not set(GROUPS[train]) & set(GROUPS[test])
+
+
+def test_groups_are_requested_where_they_decide_the_purge():
+    """With purge_scope="groups" nobody has to ask for groups."""
+    cv = PurgedKFold(3, purge_scope="groups")
+    with config_context(enable_metadata_routing=True):
+        search_over(cv).fit(FRAME, Y, label_times=LABEL_TIMES, groups=GROUPS)
+
+    oracle = Oracle(LABEL_TIMES, groups=GROUPS)
+    for train, test in Recorder.seen:
+        assert oracle.train(test.tolist()) == train.tolist()
 
 
 def test_pipelines_that_drop_the_index_still_get_label_times():

@@ -133,10 +133,7 @@ def test_more_embargo_or_gap_or_longer_labels_never_add_training_rows(data):
         extra = data.draw(
             st.lists(st.integers(0, 9), min_size=len(series), max_size=len(series))
         )
-        # A point holds its own end even with closed="left", so that a count from it
-        # may reach one t0 further than from a longer label's open end.
-        point = (series == series.index) & (cv.closed == "left")
-        longer = series + np.where(point, 0, extra)
+        longer = series + extra
     else:
         count = getattr(cv, change)
         grown = count + 2 if isinstance(count, int) else count + 0.2
@@ -158,6 +155,18 @@ def test_sorted_distinct_rows_get_the_folds_of_kfold():
     for (train, test), (sk_train, sk_test) in zip(ours, KFold(5).split(X), strict=True):
         assert sk_test.tolist() == test.tolist()
         assert sk_train.tolist() == train.tolist()
+
+
+def test_a_count_starts_at_the_last_t0_that_a_label_contains():
+    """With closed="left" a longer label between two t0 purges what its point does."""
+    t0 = np.arange(0, 80, 10)
+    for end, first in [(30, 5), (34, 5), (40, 5), (41, 6)]:
+        ends = np.where(t0 == 30, end, t0)
+        cv = PurgedKFold(2, purge_gap=1, closed="left")
+        train, test = next(iter(cv.split(t0, label_times=pd.Series(ends, index=t0))))
+
+        assert test.tolist() == [0, 1, 2, 3]
+        assert train.tolist() == list(range(first, 8))
 
 
 def test_embargo_finer_than_the_unit_is_exact():
@@ -401,7 +410,8 @@ def test_repr_is_one_line_with_a_million_label_times():
 
     assert repr(cv) == (
         "PurgedKFold(n_splits=3, label_times=<Series of 1000000 rows>, "
-        "purge_gap=Timedelta('5 days 00:00:00'), embargo='1D', closed='both')"
+        "purge_gap=Timedelta('5 days 00:00:00'), embargo='1D', closed='both', "
+        "purge_scope='all')"
     )
 
 

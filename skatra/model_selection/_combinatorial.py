@@ -1,0 +1,359 @@
+"""Combinatorial purged and combinatorially symmetric cross-validation."""
+
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+from math import comb, gcd
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+
+from skatra.model_selection._base import (
+    Plan,
+    PurgedSplitter,
+    ScopedPurge,
+    check_count,
+    check_folds,
+    check_options,
+    check_own_label_times,
+    check_scope,
+    fold_edges,
+)
+from skatra.model_selection._purge import Purger
+from skatra.typing import IntArray, Span
+
+_MOST_SPLITS = 100_000
+
+
+class _CombinatorialKFold(PurgedSplitter):
+    """Tests combinations of folds of time."""
+
+    n_folds: int
+    purge_scope: str
+
+    def _combinations(self) -> Iterator[tuple[int, ...]]:
+        """Yield the folds that each split tests, in rising order."""
+        raise NotImplementedError
+
+    def _uses_groups(self) -> bool:
+        return self.purge_scope == "groups"
+
+    def _plan(self, purger: Purger, codes: IntArray | None) -> Plan:
+        scoped = ScopedPurge(purger, codes)
+        folds = list(pairwise(fold_edges(purger.timeline, self.n_folds, "n_folds")))
+        for tested in self._combinations():
+            blocks = [folds[fold] for fold in tested]
+            pieces = [(start, stop, None) for start, stop in blocks]
+            yield scoped.training(blocks), pieces
+
+
+class CombinatorialPurgedKFold(_CombinatorialKFold):
+    """Test every combination of folds, without leaking labels.
+
+    Time is cut into N folds. Each of the C(N, k) splits tests k of them and trains
+    on the rest, after purging and embargoing around each test fold on its own
+    [1]_; rows between two test folds stay in training where they overlap neither.
+    Every row is tested in C(N-1, k-1) splits, so that the predictions make up that
+    many *backtest paths*, each of which covers every row once:
+    :func:`cross_val_paths` computes them. With k = 1 this is :class:`PurgedKFold`.
+
+    Parameters
+    ----------
+    n_folds : int, default=10
+        Number of folds N, at least 2.
+
+    n_test_folds : int, default=2
+        Number of folds k tested at a time, at least 1 and less than `n_folds`.
+
+    label_times, purge_gap, embargo, closed, purge_scope
+        As in :class:`PurgedKFold`.
+
+    max_splits : int, default=None
+        At least `n_folds`. If there are more combinations, a random sample of as
+        many of them as possible that tests all folds equally often: the largest
+        multiple of N up to `max_splits`. It makes m k paths out of m N splits.
+
+    random_state : int, RandomState instance or None, default=None
+        Decides the sample; pass an int for the same one in every call.
+
+    Attributes
+    ----------
+    n_paths : int
+        Number of backtest paths, C(N-1, k-1) unless sampled.
+
+    See Also
+    --------
+    cross_val_paths : Predictions and scores along all backtest paths.
+    CombinatoriallySymmetricKFold : Test all halves of the folds.
+
+    Notes
+    -----
+    Splits come in lexicographic order of their test folds, sampled ones too. More
+    than 100,000 splits are refused.
+
+    A sample consists of orbits: with the folds on a circle in random order, a
+    combination and its N-1 rotations test every fold k times.
+
+    References
+    ----------
+    .. [1] M. López de Prado, *Advances in Financial Machine Learning*, Wiley
+       2018, section 12.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skatra.model_selection import CombinatorialPurgedKFold
+    >>> days = pd.date_range("2026-01-05", periods=8, freq="D")
+    >>> label_times = pd.Series(days + pd.Timedelta("1D"), index=days)
+    >>> cv = CombinatorialPurgedKFold(n_folds=4, n_test_folds=2)
+    >>> cv.get_n_splits(), cv.n_paths
+    (6, 3)
+    >>> for train, test in cv.split(np.zeros(8), label_times=label_times):
+    ...     print(train, test)
+    [5 6 7] [0 1 2 3]
+    [7] [0 1 4 5]
+    [3 4] [0 1 6 7]
+    [0 7] [2 3 4 5]
+    [0] [2 3 6 7]
+    [0 1 2] [4 5 6 7]
+    """
+
+    def __init__(
+        self,
+        n_folds: int = 10,
+        n_test_folds: int = 2,
+        *,
+        label_times: "pd.Series[Any] | None" = None,
+        purge_gap: Span = 0,
+        embargo: Span = 0,
+        closed: str = "both",
+        purge_scope: str = "all",
+        max_splits: int | None = None,
+        random_state: "int | np.random.RandomState | None" = None,
+    ) -> None:
+        check_folds(n_folds, "n_folds")
+        check_count(n_test_folds, "n_test_folds", least=1)
+        if n_test_folds >= n_folds:
+            raise ValueError(
+                f"n_test_folds must be less than n_folds={n_folds}, so that a fold is "
+                f"left to train on, got {n_test_folds}."
+            )
+        if max_splits is not None:
+            check_count(max_splits, "max_splits", least=n_folds)
+        check_own_label_times(label_times)
+        check_options(purge_gap, embargo, closed)
+        check_scope(purge_scope)
+        self.n_folds = n_folds
+        self.n_test_folds = n_test_folds
+        self.label_times = label_times
+        self.purge_gap = purge_gap
+        self.embargo = embargo
+        self.closed = closed
+        self.purge_scope = purge_scope
+        self.max_splits = max_splits
+        self.random_state = random_state
+        if self._count_splits() > _MOST_SPLITS:
+            raise ValueError(
+                f"n_folds={n_folds} and n_test_folds={n_test_folds} give "
+                f"C({n_folds}, {n_test_folds}) = {comb(n_folds, n_test_folds):,} "
+                f"splits{'' if max_splits is None else f', {max_splits=}'}; at most "
+                f"{_MOST_SPLITS:,} are allowed. Lower n_folds or n_test_folds "
+                f"(n_test_folds=2 gives {comb(n_folds, 2):,}), or set max_splits to "
+                "sample them."
+            )
+
+    @classmethod
+    def from_n_paths(
+        cls, n_paths: int, *, n_test_folds: int = 2, **options: Any
+    ) -> "CombinatorialPurgedKFold":
+        """Return the splitter with the fewest folds that gives enough paths.
+
+        Parameters
+        ----------
+        n_paths : int
+            Number of backtest paths wanted, at least 1. With 2 test folds there
+            are exactly as many; with more the next possible number.
+
+        n_test_folds : int, default=2
+            Folds tested at a time. More of them need fewer splits for as many
+            paths, but leave a smaller share of rows, 1 - k/N, to train on. 1 gives
+            one path only.
+
+        **options
+            Passed to the constructor.
+
+        Returns
+        -------
+        splitter : CombinatorialPurgedKFold
+
+        Examples
+        --------
+        >>> from skatra.model_selection import CombinatorialPurgedKFold
+        >>> cv = CombinatorialPurgedKFold.from_n_paths(9)
+        >>> cv.n_folds, cv.n_test_folds, cv.get_n_splits(), cv.n_paths
+        (10, 2, 45, 9)
+        >>> cv = CombinatorialPurgedKFold.from_n_paths(9, n_test_folds=3)
+        >>> cv.n_folds, cv.n_test_folds, cv.get_n_splits(), cv.n_paths
+        (6, 3, 20, 10)
+        """
+        check_count(n_paths, "n_paths", least=1)
+        check_count(n_test_folds, "n_test_folds", least=1)
+        if n_test_folds == 1 and n_paths > 1:
+            raise ValueError(
+                f"n_test_folds must be 2 or more for n_paths={n_paths}, got 1: one "
+                "test fold at a time makes one path."
+            )
+        n_folds = n_test_folds + 1
+        while comb(n_folds - 1, n_test_folds - 1) < n_paths:
+            n_folds += 1
+        return cls(n_folds, n_test_folds, **options)
+
+    @property
+    def n_paths(self) -> int:
+        """Number of backtest paths."""
+        return self._count_splits() * self.n_test_folds // self.n_folds
+
+    def _count_splits(self) -> int:
+        total = comb(self.n_folds, self.n_test_folds)
+        if self.max_splits is None or total <= self.max_splits:
+            return total
+        orbits = _count_full_orbits(self.n_folds, self.n_test_folds)
+        return int(self.n_folds * min(self.max_splits // self.n_folds, orbits))
+
+    def _combinations(self) -> Iterator[tuple[int, ...]]:
+        n_folds, n_splits = self.n_folds, self._count_splits()
+        every = combinations(range(n_folds), self.n_test_folds)
+        if n_splits == comb(n_folds, self.n_test_folds):
+            return every
+        random = check_random_state(self.random_state)
+        circle = random.permutation(n_folds)
+        chosen: set[tuple[int, ...]] = set()
+        while len(chosen) < n_splits:
+            places = random.choice(n_folds, self.n_test_folds, replace=False)
+            orbit = {
+                tuple(sorted(circle[(places + turn) % n_folds].tolist()))
+                for turn in range(n_folds)
+            }
+            if len(orbit) == n_folds:
+                chosen |= orbit
+        return iter(sorted(chosen))
+
+
+class CombinatoriallySymmetricKFold(_CombinatorialKFold):
+    """Test every half of the folds, without leaking labels.
+
+    Time is cut into S folds. Each of the C(S, S/2) splits tests one half of them
+    and trains on the other, purged and embargoed; each half is tested once, and so
+    is its complement. This is combinatorially symmetric cross-validation (CSCV),
+    on which the probability of backtest overfitting rests [1]_; purging is added to
+    it as in :class:`CombinatorialPurgedKFold`.
+
+    Parameters
+    ----------
+    n_folds : int, default=10
+        Number of folds S, even and at least 2. 10 make 252 splits, 16 make 12,870.
+
+    label_times, purge_gap, embargo, closed, purge_scope
+        As in :class:`PurgedKFold`.
+
+    See Also
+    --------
+    CombinatorialPurgedKFold : Test fewer folds than half of them at a time.
+
+    Notes
+    -----
+    Splits come in lexicographic order of their test folds, so that split i and the
+    i-th from the end test complementary halves. More than 100,000 splits are
+    refused.
+
+    References
+    ----------
+    .. [1] D. H. Bailey, J. M. Borwein, M. López de Prado, Q. J. Zhu, "The
+       probability of backtest overfitting", *Journal of Computational Finance*
+       20(4), 2017, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skatra.model_selection import CombinatoriallySymmetricKFold
+    >>> days = pd.date_range("2026-01-05", periods=4, freq="D")
+    >>> label_times = pd.Series(days, index=days)
+    >>> cv = CombinatoriallySymmetricKFold(n_folds=4)
+    >>> for train, test in cv.split(np.zeros(4), label_times=label_times):
+    ...     print(train, test)
+    [2 3] [0 1]
+    [1 3] [0 2]
+    [1 2] [0 3]
+    [0 3] [1 2]
+    [0 2] [1 3]
+    [0 1] [2 3]
+    """
+
+    def __init__(
+        self,
+        n_folds: int = 10,
+        *,
+        label_times: "pd.Series[Any] | None" = None,
+        purge_gap: Span = 0,
+        embargo: Span = 0,
+        closed: str = "both",
+        purge_scope: str = "all",
+    ) -> None:
+        check_folds(n_folds, "n_folds")
+        if n_folds % 2:
+            raise ValueError(
+                f"n_folds must be even to be halved, got {n_folds}. Use "
+                f"{n_folds - 1} or {n_folds + 1}."
+            )
+        if comb(n_folds, n_folds // 2) > _MOST_SPLITS:
+            raise ValueError(
+                f"n_folds={n_folds} gives C({n_folds}, {n_folds // 2}) = "
+                f"{comb(n_folds, n_folds // 2):,} splits; at most {_MOST_SPLITS:,} are "
+                "allowed. Lower n_folds to 18 (48,620 splits) or less."
+            )
+        check_own_label_times(label_times)
+        check_options(purge_gap, embargo, closed)
+        check_scope(purge_scope)
+        self.n_folds = n_folds
+        self.label_times = label_times
+        self.purge_gap = purge_gap
+        self.embargo = embargo
+        self.closed = closed
+        self.purge_scope = purge_scope
+
+    @property
+    def n_paths(self) -> int:
+        """Number of backtest paths, half the number of splits."""
+        return self._count_splits() // 2
+
+    def _count_splits(self) -> int:
+        return comb(self.n_folds, self.n_folds // 2)
+
+    def _combinations(self) -> Iterator[tuple[int, ...]]:
+        return combinations(range(self.n_folds), self.n_folds // 2)
+
+
+def _count_full_orbits(n_folds: int, n_test_folds: int) -> int:
+    """Return how many sets of combinations have all N rotations distinct."""
+    common = gcd(n_folds, n_test_folds)
+    aperiodic = sum(
+        _mobius(d) * comb(n_folds // d, n_test_folds // d)
+        for d in range(1, common + 1)
+        if common % d == 0
+    )
+    return aperiodic // n_folds
+
+
+def _mobius(number: int) -> int:
+    sign, divisor = 1, 2
+    while number > 1:
+        if number % divisor == 0:
+            number //= divisor
+            sign = -sign
+            if number % divisor == 0:
+                return 0
+        divisor += 1
+    return sign
