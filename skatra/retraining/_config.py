@@ -109,12 +109,8 @@ class RetrainConfig:
         _between("barrier_width", self.barrier_width, 0.0, float("inf"))
         _between("holdout", self.holdout, 0.0, 1.0)
         _between("learning_rate", self.learning_rate, 0.0, float("inf"))
-        _within(
-            "kelly_multiplier",
-            self.kelly_multiplier,
-            lambda v: 0.0 < v <= 1.0,
-            "in (0, 1]",
-        )
+        multiplier = self.kelly_multiplier
+        _within("kelly_multiplier", multiplier, lambda v: 0.0 < v <= 1.0, "in (0, 1]")
         _check_embargo(self.embargo)
         _between("max_position", self.max_position, 0.0, float("inf"))
         _between("confidence", self.confidence, 0.5, 1.0)
@@ -175,7 +171,7 @@ def _check_names(name: str, values: Any) -> None:
         msg = f"{name} must be a sequence of names such as ('SPX',), got {values!r}."
         raise ValueError(msg)
     if len(values) == 0:
-        msg = f"{name} must name at least one symbol, got none; None means all."
+        msg = f"{name} must name at least one symbol, got {values!r}; None means all."
         raise ValueError(msg)
 
 

@@ -136,7 +136,8 @@ def test_own_sets_are_used_as_they_are(small_run, small_config, tmp_path):
     assert result.holdout.scores == small_run.holdout.scores
 
 
-def test_short_sides_mirror_long_ones(small_run, small_config, tmp_path):
+@pytest.mark.usefixtures("small_run")
+def test_short_sides_mirror_long_ones(small_config, tmp_path):
     """A label set of shorts earns what the same bets earn when told as longs.
 
     With side -1 a positive position is short: the book must follow the price down.
@@ -164,7 +165,8 @@ def test_short_sides_mirror_long_ones(small_run, small_config, tmp_path):
     assert growth[-1]["log_growth_per_year"] > 0
 
 
-def test_a_user_s_own_base_set_is_not_replaced(small_run, small_config, tmp_path):
+@pytest.mark.usefixtures("small_run")
+def test_a_user_s_own_base_set_is_not_replaced(small_config, tmp_path):
     """A set that somebody wrote under a built-in name stops the run, untouched."""
     path = tmp_path / "market.db"
     with Database(path, create=True) as db, Database(small_config.database) as source:
@@ -178,7 +180,8 @@ def test_a_user_s_own_base_set_is_not_replaced(small_run, small_config, tmp_path
         assert db.label_sets() == {}
 
 
-def test_other_barriers_are_another_set(small_run, small_config, market):
+@pytest.mark.usefixtures("small_run")
+def test_other_barriers_are_another_set(small_config, market):
     """Runs with other barriers do not touch each other's labels."""
     with Database(market) as db:
         before = db.labels(label_set_name(small_config))
