@@ -261,7 +261,9 @@ def _exponent(
             / float(_checked(sharpe_ratio, "sharpe_ratio", positive=True)) ** 2
         )
     with np.errstate(divide="ignore"):
-        exponent: FloatArray = 2.0 / multiplier - 1.0 + bonus / np.square(multiplier)
+        exponent: FloatArray = 2.0 / multiplier - 1.0
+        if bonus > 0:
+            exponent = exponent + bonus / np.square(multiplier)
     return np.maximum(exponent, 0.0)
 
 

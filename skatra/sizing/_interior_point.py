@@ -160,7 +160,7 @@ def newton_growth(legs: FloatArray, share: FloatArray) -> tuple[FloatArray, floa
             size /= 2.0
         else:
             return stakes, gap, step
-        stakes += size * move
+        stakes = stakes + size * move
         factor = 1.0 + legs @ stakes
     return stakes, gap, _MAX_STEPS
 
@@ -168,10 +168,10 @@ def newton_growth(legs: FloatArray, share: FloatArray) -> tuple[FloatArray, floa
 def _solve(matrix: FloatArray, side: FloatArray) -> FloatArray:
     """Solve a symmetric system, by least squares where assets repeat each other."""
     try:
-        solution: FloatArray = np.linalg.solve(matrix, side)
+        return np.asarray(np.linalg.solve(matrix, side), dtype=np.float64)
     except np.linalg.LinAlgError:
-        solution = np.linalg.lstsq(matrix, side, rcond=None)[0]
-    return solution
+        least = np.linalg.lstsq(matrix, side, rcond=None)[0]
+        return np.asarray(least, dtype=np.float64)
 
 
 def _room(value: FloatArray, move: FloatArray) -> float:

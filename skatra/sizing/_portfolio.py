@@ -196,14 +196,14 @@ def _risk_constrained(legs: FloatArray, share: FloatArray, aversion: float) -> A
         return result
 
     low, high = -8.0, 0.0
-    while excess_risk(solved(high).stakes) > 0 and high < 40.0:
+    while excess_risk(solved(high).stakes) > 0 and high < 20.0:
         low, high = high, high + 4.0
     root = _root(lambda t: excess_risk(solved(t).stakes), low, high)
     found, price = solved(root), math.exp(root)
     # The constraint is convex along the ray to cash, where it is met with equality.
     shrink = 1.0
-    while excess_risk(shrink * found.stakes) > 0 and shrink > 0.5:
-        shrink -= 1e-15 if shrink == 1.0 else 2.0 * (1.0 - shrink)
+    while excess_risk(shrink * found.stakes) > 0:
+        shrink = max(1.0 - max(2.0 * (1.0 - shrink), 1e-15), 0.0)
     final = shrink * found.stakes
     growth = [float(share @ np.log1p(legs @ x)) for x in (found.stakes, final)]
     # g(v) <= g(v) - price x risk(v) <= its value at the optimum + gap, where risk <= 0.
@@ -213,9 +213,11 @@ def _risk_constrained(legs: FloatArray, share: FloatArray, aversion: float) -> A
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return the root in [low, high], or low where the function is not positive."""
+    """Return the root in [low, high] of a falling function, or the end nearer to it."""
     if function(low) <= 0:
         return low
+    if function(high) > 0:
+        return high
     return float(brentq(function, low, high, xtol=1e-14, rtol=1e-14))
 
 

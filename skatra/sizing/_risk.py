@@ -14,6 +14,9 @@ from skatra.typing import FloatArray
 __all__ = ["kelly_robust", "risk_constrained_kelly"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_MAX_STEPS = 200
+# Divergences below this are rounding: the fraction is full Kelly to 1e-8.
+_NO_DOUBT = 1e-18
 
 
 def risk_constrained_kelly(
@@ -92,7 +95,7 @@ def risk_constrained_kelly(
         return 0.0
     net = math.copysign(1.0, full) * column - cost
     fraction = abs(full)
-    for _ in range(200):
+    for _ in range(_MAX_STEPS):
         ratio = net / (1.0 + fraction * net)
         power = -aversion * np.log1p(fraction * net)
         top = power.max()
@@ -174,7 +177,7 @@ def kelly_robust(
     radius = float(_checked(radius, "radius"))
     column, share = _one_series(returns, weights)
     full = float(kelly_from_returns(column, share, cost=cost, allow_short=allow_short))
-    if full == 0.0 or radius == 0.0:
+    if full == 0.0 or radius <= _NO_DOUBT:
         return full
     net = math.copysign(1.0, full) * column - cost
 
@@ -199,21 +202,31 @@ def _worst_case(value: FloatArray, share: FloatArray, radius: float) -> FloatArr
     if radius >= -math.log(float(share[lowest].sum())):
         corner: FloatArray = np.where(lowest, share, 0.0) / share[lowest].sum()
         return corner
-    logs = np.log(share)
+    centred = value - share @ value
 
     def tilt(log_strength: float) -> tuple[FloatArray, float]:
-        power = logs - math.exp(log_strength) * depth
-        total = float(logsumexp(power))
-        worst: FloatArray = np.exp(power - total)
-        divergence = -math.exp(log_strength) * float(worst @ depth) - total
-        return worst, divergence
+        power = -math.exp(log_strength) * centred
+        if power.max() > 1.0:
+            logs = np.log(share) + power
+            total = float(logsumexp(logs))
+            worst: FloatArray = np.exp(logs - total)
+            return worst, float(worst @ power) - total
+        # What a small tilt changes, so that nothing large cancels.
+        change = share * np.expm1(power)
+        extra = float(change.sum())
+        divergence = float(change @ power) / (1.0 + extra) - math.log1p(extra)
+        return (share + change) / (1.0 + extra), divergence
 
     # KL is about s^2 Var / 2 for a small tilt.
-    spread = float(np.sqrt(share @ depth**2 - (share @ depth) ** 2))
+    spread = float(np.sqrt(share @ np.square(centred)))
     low = high = 0.5 * math.log(2.0 * radius) - math.log(spread)
-    while tilt(low)[1] > radius:
-        low -= 1.0
-    while tilt(high)[1] < radius:
-        high += 1.0
-    root = brentq(lambda t: tilt(t)[1] - radius, low, high, xtol=1e-14, rtol=4 * _EPS)
+    for _ in range(_MAX_STEPS):
+        if tilt(low)[1] <= radius:
+            break
+        low -= 0.5
+    for _ in range(_MAX_STEPS):
+        if tilt(high)[1] >= radius:
+            break
+        high += 0.5
+    root = brentq(lambda t: tilt(t)[1] - radius, low, high, xtol=1e-13, rtol=4 * _EPS)
     return tilt(float(root))[0]

@@ -29,8 +29,8 @@ def root_of_slope(returns, weights=None):
 
 
 def uniform(low, high):
-    """Return nodes and weights of a uniform distribution (Gauss-Legendre, 400)."""
-    nodes, weights = leggauss(400)
+    """Return nodes and weights of a uniform distribution (Gauss-Legendre, 60)."""
+    nodes, weights = leggauss(60)
     return (low + high) / 2 + (high - low) / 2 * nodes, weights / 2
 
 

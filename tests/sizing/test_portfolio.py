@@ -91,7 +91,7 @@ def test_slsqp_finds_no_more(limit):
         options={"ftol": 1e-14, "maxiter": 500},
     )
 
-    assert best.growth >= -found.fun - best.gap
+    assert best.growth >= -found.fun - best.gap - 1e-15
     np.testing.assert_allclose(best.weights, found.x, atol=1e-4)
 
 
@@ -123,7 +123,7 @@ def test_free_leverage_is_the_stationary_point():
 
     factor = 1 + returns @ best.weights
     assert factor.min() > 0
-    np.testing.assert_allclose(returns.T @ (1 / factor) / 2000, 0, atol=1e-12)
+    np.testing.assert_allclose(returns.T @ (1 / factor) / 2000, 0, atol=1e-9)
     assert 0 <= best.gap < 1e-12
     capped = kelly_portfolio(returns, long_only=False, max_leverage=1e3)
     assert capped.growth == pytest.approx(best.growth, abs=1e-10)
@@ -173,7 +173,7 @@ def test_a_drawdown_bound_holds_and_costs_growth(problem, alpha, beta):
     assert bounded.drawdown_bound <= 1.0
     assert -1e-12 <= bounded.growth <= kelly.growth + kelly.gap + 1e-12
     assert bounded.gap < 1e-9
-    if returns.shape[1] == 1 and np.mean(returns) != 0:
+    if returns.shape[1] == 1 and returns.min() < 0 < returns.max():
         single = risk_constrained_kelly(returns[:, 0], alpha, beta, share)
         expected = min(single, 2.0)
         assert bounded.weights[0] == pytest.approx(expected, abs=1e-5)
