@@ -28,6 +28,9 @@ from skatra.sizing._kelly import (
     kelly_growth,
     kelly_notional,
 )
+from skatra.sizing._kelly_sizer import (
+    KellySizer,
+)
 from skatra.sizing._outcomes import (
     kelly_exclusive,
     kelly_simultaneous,
@@ -63,6 +66,7 @@ from skatra.sizing._uncertainty import (
 __all__ = [
     "KellyClassifier",
     "KellyPortfolio",
+    "KellySizer",
     "PayoffTable",
     "PositionSize",
     "PositionSizer",
