@@ -27,6 +27,18 @@ class SigmoidCalibrator:
 
     slope: float
     intercept: float
+    variance: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of the slope, of both, of the intercept: from the information of the fit."""
+
+    def standard_error(self, log_odds: FloatArray) -> FloatArray:
+        """Return the standard error of the probabilities, to first order."""
+        slope, both, intercept = self.variance
+        probability = self.predict(log_odds)
+        margin = slope * log_odds**2 + 2.0 * both * log_odds + intercept
+        error: FloatArray = (
+            probability * (1.0 - probability) * np.sqrt(np.maximum(margin, 0.0))
+        )
+        return error
 
     def predict(self, log_odds: FloatArray) -> FloatArray:
         """Return calibrated probabilities."""
@@ -89,10 +101,12 @@ def _sigmoid(
     log_odds: FloatArray, target: FloatArray, weight: FloatArray, base: float
 ) -> SigmoidCalibrator:
     """Minimise the log loss over slope >= 0 and intercept, by Newton's steps."""
-    weight = weight / weight.sum()
+    total = float(weight.sum())
+    weight = weight / total
     centre = float(weight @ log_odds)
     spread = float(np.sqrt(weight @ (log_odds - centre) ** 2))
-    flat = SigmoidCalibrator(0.0, float(logit(base)))
+    doubt = 1.0 / (total * base * (1.0 - base))
+    flat = SigmoidCalibrator(0.0, float(logit(base)), (0.0, 0.0, doubt))
     covariance = float(weight @ ((log_odds - centre) * target))
     # The loss is convex and its slope at 0 is -covariance: no gain, no ranking.
     if spread <= 1e-12 * max(1.0, abs(centre)) or covariance <= 0:
@@ -118,7 +132,12 @@ def _sigmoid(
         if np.max(np.abs(size * step)) <= 1e-12 * max(1.0, np.max(np.abs(point))):
             break
     slope = float(point[0]) / spread
-    return SigmoidCalibrator(slope, float(point[1]) - slope * centre)
+    probability = expit(design @ point)
+    curvature = total * weight * probability * (1.0 - probability)
+    raw = np.column_stack([log_odds, np.ones_like(log_odds)])
+    inverse = np.linalg.pinv(raw.T @ (curvature[:, None] * raw), hermitian=True)
+    variance = float(inverse[0, 0]), float(inverse[0, 1]), float(inverse[1, 1])
+    return SigmoidCalibrator(slope, float(point[1]) - slope * centre, variance)
 
 
 def _log_loss(margin: FloatArray, target: FloatArray, weight: FloatArray) -> float:

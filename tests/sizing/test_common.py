@@ -46,6 +46,13 @@ def broken_checks(estimator):  # noqa: ARG001 - scikit-learn's signature
         KellyClassifier(LogisticRegression(), side="long", kelly_multiplier=1.0),
         KellyClassifier(LogisticRegression(), calibration="sigmoid", cv=FOLDS),
         KellyClassifier(LogisticRegression(), calibration="isotonic", cv=FOLDS),
+        KellyClassifier(
+            LogisticRegression(),
+            kelly_multiplier=(0.7, 0.1),
+            calibration="sigmoid",
+            cv=FOLDS,
+            shrink_uncertain=True,
+        ),
         KellyClassifier(LGBMClassifier(**SMALL_TREES)),
         KellyClassifier(
             LGBMClassifier(**SMALL_TREES),
