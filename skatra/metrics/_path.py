@@ -166,8 +166,8 @@ def position_path(
     index = _index(times, life.unit)
     elapsed = float(times[-1] - times[0])
     if life.unit is not None:
-        tick = np.timedelta64(1, life.unit).astype("m8[ns]")
-        elapsed *= float(tick / pd.Timedelta(unit).to_timedelta64())
+        second = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[life.unit]
+        elapsed /= second * pd.Timedelta(unit).total_seconds()
     growth = float(logs.sum())
     return PositionPath(
         wealth=pd.Series(wealth, index, name="wealth"),
@@ -217,6 +217,5 @@ def _group_codes(label_times: Any, groups: Any, n: int) -> Any:
 def _index(times: Any, unit: str | None) -> pd.Index:
     if unit is None:
         return pd.Index(times, name="time")
-    stamps = pd.DatetimeIndex(times.view(f"M8[{unit}]"))
-    index: pd.Index = stamps.tz_localize("UTC").rename("time")
-    return index
+    stamps = pd.DatetimeIndex(times.view(f"M8[{unit}]"), name="time")
+    return stamps.tz_localize("UTC")
