@@ -214,8 +214,7 @@ def _group_codes(label_times: Any, groups: Any, n: int) -> Any:
     return codes
 
 
-def _index(times: Any, unit: str | None) -> pd.Index:
+def _index(times: Any, unit: str | None) -> Any:
     if unit is None:
         return pd.Index(times, name="time")
-    stamps = pd.DatetimeIndex(times.view(f"M8[{unit}]"), name="time")
-    return stamps.tz_localize("UTC")
+    return pd.DatetimeIndex(times.view(f"M8[{unit}]"), tz="UTC", name="time")

@@ -561,12 +561,10 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "False unless calibration='sigmoid', whose fit tells how uncertain a "
                 "probability is",
             )
-        if (
-            isinstance(self.kelly_multiplier, numbers.Real)
-            and self.kelly_multiplier < 1
-        ):
+        multiplier: Any = self.kelly_multiplier
+        if not isinstance(multiplier, tuple | list) and multiplier < 1:
             warnings.warn(
-                f"kelly_multiplier={self.kelly_multiplier:g} and shrink_uncertain=True "
+                f"kelly_multiplier={multiplier:g} and shrink_uncertain=True "
                 "both cut the stakes. Set kelly_multiplier=1.0 to shrink for "
                 "uncertainty alone, or to a drawdown target (alpha, beta).",
                 UserWarning,
