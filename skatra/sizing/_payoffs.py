@@ -168,9 +168,10 @@ class _Outcomes:
                 ratio = np.outer(fractions[part], returns)
                 ratio += 1.0
                 np.divide(returns, ratio, out=ratio)
-                value[part] += ratio @ share
+                # einsum, not BLAS: threads cost more than they save on a block.
+                value[part] += np.einsum("ij,j->i", ratio, share)
                 np.square(ratio, out=ratio)
-                change[part] -= ratio @ share
+                change[part] -= np.einsum("ij,j->i", ratio, share)
         return value, change
 
     def optimum(self, low: float, high: float) -> float:
