@@ -66,8 +66,7 @@ def binary(repeats: int) -> list[dict]:
         from keeks.binary_strategies.kelly import KellyCriterion
 
         runs["keeks"] = lambda: [
-            KellyCriterion(payoff=o, loss=1.0, transaction_cost=0.0).evaluate(q, 1.0)
-            for q, o in pairs
+            KellyCriterion(o, 1.0, 0.0).evaluate(q, 1.0) for q, o in pairs
         ]
         runs["keeks"]()
     except Exception as error:
