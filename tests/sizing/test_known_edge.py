@@ -83,7 +83,7 @@ def test_a_search_recovers_the_growth_optimal_position(seed):
 def test_fractions_earn_in_the_order_that_estimation_error_dictates():
     """Win rates from 30, 100, 1000 trades, true p 0.55 at even money, 20 000 times.
 
-    Full Kelly loses at 30 trades and wins at 1000; a half never loses as much; a quarter
+    Full Kelly loses at 30 trades and wins at 1000; a half loses less; a quarter
     hardly depends on the number of trades. Each multiplier gains with more trades, and
     none beats the growth of the known edge, c (2 - c) of g(f*).
     """
