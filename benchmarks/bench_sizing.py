@@ -6,7 +6,8 @@ wall time are shown, their ratio to ours, and how far each answer is from the ex
 limit
     One numpy pass over the same data: what any answer costs at least.
 
-Peers that are not installed (keeks, kelzer, cvxpy with Clarabel) are listed as
+Linear algebra runs on one thread for all, since busy cores make threads wait for each
+other. Peers that are not installed (keeks, kelzer, cvxpy with Clarabel) are listed as
 absent. Peers that take one number at a time are timed on fewer and scaled up, which the
 table says.
 
@@ -14,6 +15,7 @@ table says.
 """
 
 import json
+import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +23,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from lightgbm import LGBMClassifier
