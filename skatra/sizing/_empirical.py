@@ -105,7 +105,8 @@ def kelly_from_returns(
             part = share if share is None or common else share[block]
             net = sign * rows[block] - cost if cost or sign < 0 else rows[block]
             fractions[block] += sign * _long_optimum(np.ascontiguousarray(net), part)
-    _warn_unbounded(rows, share, "kelly_from_returns")
+    if not np.all(fractions):
+        _warn_unbounded(rows, share, "kelly_from_returns")
     if names is not None:
         return pd.Series(fractions, index=names, name="kelly")
     return fractions if np.ndim(returns) == 2 else float(fractions[0])
