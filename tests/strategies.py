@@ -437,3 +437,26 @@ def concurrent_bets(
         np.array(group, dtype=object),
         np.array(times, dtype=np.int64),
     )
+
+
+@st.composite
+def sided_returns(draw: st.DrawFn, max_size: int = 30) -> np.ndarray:
+    """Returns with at least one gain and one loss, ties and zeros among them."""
+    gains = draw(st.lists(st.floats(1e-3, 3.0), min_size=1, max_size=max_size))
+    losses = draw(st.lists(st.floats(-0.95, -1e-3), min_size=1, max_size=max_size))
+    zeros = [0.0] * draw(st.integers(0, 2))
+    return np.array(draw(st.permutations(gains + losses + zeros)))
+
+
+@st.composite
+def asset_scenarios(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Scenarios of a few assets, some repeated or hopeless, and weights."""
+    n = draw(st.integers(2, 30))
+    m = draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale = draw(st.sampled_from([0.01, 0.1, 0.3]))
+    drift = rng.uniform(-scale, scale, m)
+    returns = np.clip(drift + scale * rng.standard_t(4, (n, m)), -0.95, 5.0)
+    if m > 1 and draw(st.booleans()):
+        returns[:, 1] = returns[:, 0]
+    return returns, rng.uniform(0.1, 1.0, n)

@@ -85,9 +85,11 @@ class GrowthScorer(BaseEstimator):
     Parameters
     ----------
     cost : float, default=0.0
-        Paid per unit of capital staked.
+        Paid per unit of capital staked (bought or sold, per time).
     returns : Series, default=None
         Returns held for rows known by their label.
+    per : {"event", "time"}, default="event"
+        Whether growth is a mean over rows, or a rate over time.
 
     Examples
     --------
@@ -100,14 +102,20 @@ class GrowthScorer(BaseEstimator):
     # set_score_request(sample_weight=True).
     __metadata_request__score: ClassVar[dict[str, Any]] = {
         "returns": True,
+        "label_times": True,
         "sample_weight": False,
     }
 
     def __init__(
-        self, cost: float = 0.0, *, returns: "pd.Series[Any] | None" = None
+        self,
+        cost: float = 0.0,
+        *,
+        returns: "pd.Series[Any] | None" = None,
+        per: str = "event",
     ) -> None:
         self.cost = cost
         self.returns = returns
+        self.per = per
 
     def __call__(
         self,
@@ -116,6 +124,7 @@ class GrowthScorer(BaseEstimator):
         y: Any = None,
         returns: Any = None,
         sample_weight: Any = None,
+        label_times: Any = None,
     ) -> float:
         """Score a fitted estimator, as scikit-learn calls its scorers.
 
@@ -126,14 +135,21 @@ class GrowthScorer(BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Test rows.
         y : ignored
-        returns, sample_weight : array-like of shape (n_samples,), default=None
+        returns, sample_weight, label_times : array-like, default=None
             As in :meth:`score`.
 
         Returns
         -------
         float
         """
-        return self.score(estimator, X, y, returns=returns, sample_weight=sample_weight)
+        return self.score(
+            estimator,
+            X,
+            y,
+            returns=returns,
+            sample_weight=sample_weight,
+            label_times=label_times,
+        )
 
     def score(
         self,
@@ -143,8 +159,9 @@ class GrowthScorer(BaseEstimator):
         *,
         returns: Any = None,
         sample_weight: Any = None,
+        label_times: Any = None,
     ) -> float:
-        """Return the mean log growth per event of the estimator's positions.
+        """Return the log growth of the estimator's positions, per event or day.
 
         Parameters
         ----------
@@ -157,17 +174,21 @@ class GrowthScorer(BaseEstimator):
             Simple returns of a long unit position; None where they were given at
             construction.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the mean.
+            Weights of the mean over events; they must be None per time.
+        label_times : Series or array-like of shape (n_samples, 2), default=None
+            Life of each row's position; needed per time.
 
         Returns
         -------
         float
-            In nats per event; -inf at ruin.
+            In nats per event, or per day (per 1 for times that are numbers) with
+            overlapping positions averaged by time; -inf at ruin.
 
         Raises
         ------
         ValueError
-            If returns are missing, given twice, or do not match X.
+            If returns are missing, given twice, or do not match X; or, per time, if
+            label_times are missing or weights are given.
         """
         if not hasattr(estimator, "decision_function"):
             msg = (
@@ -193,13 +214,39 @@ class GrowthScorer(BaseEstimator):
                 "by X.index."
             )
             raise ValueError(msg)
-        check_same_rows(X=X, returns=returns, sample_weight=sample_weight)
+        check_same_rows(
+            X=X, returns=returns, sample_weight=sample_weight, label_times=label_times
+        )
+        if self.per == "time":
+            return self._per_time(estimator, X, returns, sample_weight, label_times)
         return log_growth(
             estimator.decision_function(X),
             np.asarray(returns),
             cost=self.cost,
             sample_weight=None if sample_weight is None else np.asarray(sample_weight),
         )
+
+    def _per_time(
+        self, estimator: Any, X: Any, returns: Any, weight: Any, label_times: Any
+    ) -> float:
+        """Return the growth per unit of time, overlapping positions averaged."""
+        from skatra.metrics._path import position_path
+
+        if weight is not None or label_times is None:
+            what = "got none" if label_times is None else "and no sample_weight"
+            msg = (
+                f"growth_scorer(per='time') needs the label_times of the rows, {what}. "
+                "Enable metadata routing and pass label_times= to GridSearchCV.fit or "
+                "within params= to cross_validate."
+            )
+            raise ValueError(msg)
+        path = position_path(
+            estimator.decision_function(X),
+            np.asarray(returns),
+            label_times,
+            cost=self.cost,
+        )
+        return path.growth_per_time
 
     def _held_returns(self, X: Any) -> Any:
         """Return the held returns of the rows of X."""
@@ -229,9 +276,12 @@ class GrowthScorer(BaseEstimator):
 
 
 def growth_scorer(
-    cost: float = 0.0, *, returns: "pd.Series[Any] | None" = None
+    cost: float = 0.0,
+    *,
+    returns: "pd.Series[Any] | None" = None,
+    per: str = "event",
 ) -> GrowthScorer:
-    """Make a scorer of positions by their mean log growth per event.
+    """Make a scorer of positions by their log growth, per event or per time.
 
     With metadata routing enabled it requests ``returns`` by default: pass them to
     ``GridSearchCV(..., scoring=growth_scorer()).fit(X, y, returns=returns)`` or
@@ -247,6 +297,10 @@ def growth_scorer(
     returns : Series, default=None
         For tools that do not route metadata, or with routing off: the returns of
         all rows, matched to the scored ones by ``X.index``.
+    per : {"event", "time"}, default="event"
+        "event" is the mean over rows. "time" is the rate per day of
+        :func:`position_path`, where overlapping labels are one position; it takes the
+        ``label_times`` that are routed to the splitter as well.
 
     Returns
     -------
@@ -257,7 +311,7 @@ def growth_scorer(
     Raises
     ------
     ValueError
-        If cost is negative or not finite.
+        If cost is negative or not finite, or per is neither.
 
     See Also
     --------
@@ -283,7 +337,10 @@ def growth_scorer(
     True
     """
     _check_cost(cost)
-    return GrowthScorer(cost, returns=returns)
+    if per not in ("event", "time"):
+        msg = f"per must be 'event' or 'time', got {per!r}."
+        raise ValueError(msg)
+    return GrowthScorer(cost, returns=returns, per=per)
 
 
 def drawdown(equity: Any) -> Any:

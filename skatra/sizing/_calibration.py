@@ -27,6 +27,18 @@ class SigmoidCalibrator:
 
     slope: float
     intercept: float
+    variance: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of the slope, of both, of the intercept: from the information of the fit."""
+
+    def standard_error(self, log_odds: FloatArray) -> FloatArray:
+        """Return the standard error of the probabilities, to first order."""
+        slope, both, intercept = self.variance
+        probability = self.predict(log_odds)
+        margin = slope * log_odds**2 + 2.0 * both * log_odds + intercept
+        error: FloatArray = (
+            probability * (1.0 - probability) * np.sqrt(np.maximum(margin, 0.0))
+        )
+        return error
 
     def predict(self, log_odds: FloatArray) -> FloatArray:
         """Return calibrated probabilities."""
@@ -89,28 +101,30 @@ def _sigmoid(
     log_odds: FloatArray, target: FloatArray, weight: FloatArray, base: float
 ) -> SigmoidCalibrator:
     """Minimise the log loss over slope >= 0 and intercept, by Newton's steps."""
-    weight = weight / weight.sum()
+    total = float(weight.sum())
+    weight = weight / total
     centre = float(weight @ log_odds)
     spread = float(np.sqrt(weight @ (log_odds - centre) ** 2))
-    flat = SigmoidCalibrator(0.0, float(logit(base)))
+    doubt = 1.0 / (total * base * (1.0 - base))
+    flat = SigmoidCalibrator(0.0, float(logit(base)), (0.0, 0.0, doubt))
     covariance = float(weight @ ((log_odds - centre) * target))
     # The loss is convex and its slope at 0 is -covariance: no gain, no ranking.
     if spread <= 1e-12 * max(1.0, abs(centre)) or covariance <= 0:
         return flat
     score = (log_odds - centre) / spread
-    design = np.column_stack([score, np.ones_like(score)])
     point = np.array([0.0, float(logit(weight @ target))])
-    loss = _log_loss(design @ point, target, weight)
+    loss = _log_loss(score * point[0] + point[1], target, weight)
     for _ in range(_MAX_STEPS):
-        probability = expit(design @ point)
-        gradient = design.T @ (weight * (probability - target))
+        probability = expit(score * point[0] + point[1])
+        miss = weight * (probability - target)
+        gradient = np.array([_dot(miss, score), miss.sum()])
         curvature = weight * probability * (1.0 - probability)
-        hessian = design.T @ (curvature[:, None] * design) + 1e-14 * np.eye(2)
+        hessian = _information(score, curvature) + 1e-14 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
         size = 1.0
         while True:
             trial = point - size * step
-            trial_loss = _log_loss(design @ trial, target, weight)
+            trial_loss = _log_loss(score * trial[0] + trial[1], target, weight)
             if trial_loss <= loss or size < 1e-10:
                 break
             size /= 2.0
@@ -118,8 +132,24 @@ def _sigmoid(
         if np.max(np.abs(size * step)) <= 1e-12 * max(1.0, np.max(np.abs(point))):
             break
     slope = float(point[0]) / spread
-    return SigmoidCalibrator(slope, float(point[1]) - slope * centre)
+    probability = expit(score * point[0] + point[1])
+    curvature = total * weight * probability * (1.0 - probability)
+    inverse = np.linalg.pinv(_information(log_odds, curvature), hermitian=True)
+    variance = float(inverse[0, 0]), float(inverse[0, 1]), float(inverse[1, 1])
+    return SigmoidCalibrator(slope, float(point[1]) - slope * centre, variance)
+
+
+def _dot(first: FloatArray, second: FloatArray) -> float:
+    """Return a dot product on one thread: more cost more than they save here."""
+    return float(np.einsum("i,i->", first, second))
+
+
+def _information(score: FloatArray, curvature: FloatArray) -> FloatArray:
+    """Return the information of slope and intercept."""
+    bent = curvature * score
+    cross = float(bent.sum())
+    return np.array([[_dot(bent, score), cross], [cross, float(curvature.sum())]])
 
 
 def _log_loss(margin: FloatArray, target: FloatArray, weight: FloatArray) -> float:
-    return float(weight @ (np.logaddexp(0.0, margin) - target * margin))
+    return _dot(weight, np.logaddexp(0.0, margin) - target * margin)

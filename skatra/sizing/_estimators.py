@@ -27,6 +27,13 @@ from skatra.sizing._cross_fit import (
     proba_or_decision,
 )
 from skatra.sizing._payoffs import PayoffTable
+from skatra.sizing._stakes import (
+    break_even_probability,
+    effective_multiplier,
+    is_multiplier,
+    mean_concurrency,
+    shrunk,
+)
 from skatra.typing import FloatArray
 from skatra.utils import as_finite_column, check_same_rows, mean_log_growth
 
@@ -54,9 +61,11 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     estimator : classifier
         Any scikit-learn compatible binary classifier with ``predict_proba`` (with
         ``calibration``, ``decision_function`` will do).
-    kelly_multiplier : float in [0, 1], default=0.25
+    kelly_multiplier : float in [0, 1] or (alpha, beta), default=0.25
         Share of full Kelly staked. A quarter keeps 7/16 of the growth of a known
-        edge at a quarter of the volatility, and is robust to an estimated one.
+        edge at a quarter of the volatility, and is robust to an estimated one. A pair
+        is a drawdown target: the share at which wealth ever falls to alpha times its
+        start with probability beta, by :func:`kelly_multiplier_for_drawdown`.
     calibration : {"sigmoid", "isotonic"}, default=None
         Map the inner log-odds to probabilities with predictions made out of fold
         over ``cv``. "sigmoid" fits a logistic curve whose slope is at least 0: a
@@ -79,6 +88,17 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Largest absolute position, as a fraction of capital.
     n_jobs : int, default=None
         Folds fitted in parallel, as in joblib.
+    shrink_uncertain : bool, default=False
+        Whether each stake is shrunk for the standard error of its probability, as
+        :func:`kelly_shrinkage` does. Needs ``calibration="sigmoid"``, whose fit tells
+        the error, counting each unit of ``sample_weight`` as one independent label:
+        pass uniqueness weights where labels overlap. It replaces a
+        ``kelly_multiplier`` below 1 that stood for estimation error: with both, fit
+        warns.
+    overlap_budget : bool, default=False
+        Whether positions are divided by the mean number of labels that live at once
+        in training (``label_times`` are then needed), so that overlapping bets
+        together stake what one is sized for. Bets of all symbols count.
 
     Attributes
     ----------
@@ -90,6 +110,10 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Has ``predict(log_odds)``; None without calibration.
     payoff_table_ : PayoffTable
         f*(p) at full Kelly, before multiplier, side and cap.
+    kelly_multiplier_ : float
+        The share of full Kelly staked, of a drawdown target too.
+    concurrency_ : float
+        What positions are divided by: 1 without an overlap budget.
     benchmark_return_ : float
         What was subtracted.
     n_features_in_ : int
@@ -101,7 +125,8 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     -----
     UserWarning
         In ``fit``, if no returns are given (payoffs are then +-1 and f* = 2p - 1),
-        or if they hold no gain or no loss (all positions are then 0).
+        if they hold no gain or no loss (all positions are then 0), or if a multiplier
+        below 1 and shrink_uncertain cut stakes twice.
 
     See Also
     --------
@@ -142,13 +167,15 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self,
         estimator: Any,
         *,
-        kelly_multiplier: float = 0.25,
+        kelly_multiplier: float | tuple[float, float] = 0.25,
         calibration: str | None = None,
         cv: Any = None,
         side: str = "both",
         benchmark_return: float | str = 0.0,
         max_position: float = 1.0,
         n_jobs: int | None = None,
+        shrink_uncertain: bool = False,
+        overlap_budget: bool = False,
     ) -> None:
         self.estimator = estimator
         self.kelly_multiplier = kelly_multiplier
@@ -158,6 +185,8 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.benchmark_return = benchmark_return
         self.max_position = max_position
         self.n_jobs = n_jobs
+        self.shrink_uncertain = shrink_uncertain
+        self.overlap_budget = overlap_budget
 
     def fit(
         self,
@@ -202,6 +231,12 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             fold holds one class only.
         """
         self._check_params()
+        if self.overlap_budget and label_times is None:
+            msg = (
+                "overlap_budget=True needs label_times, got None. Pass fit(..., "
+                "label_times=); within a pipeline or search enable metadata routing."
+            )
+            raise ValueError(msg)
         if y is None:
             msg = "KellyClassifier requires y to be passed, but the target y is None."
             raise ValueError(msg)
@@ -249,6 +284,10 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
             raise ValueError(msg)
         self._learn_payoffs(returns, positive, weight)
+        self.kelly_multiplier_ = effective_multiplier(self.kelly_multiplier)
+        self.concurrency_ = 1.0
+        if self.overlap_budget:
+            self.concurrency_ = mean_concurrency(label_times)
         return self
 
     def _learn_payoffs(self, returns: Any, positive: Any, weight: FloatArray) -> None:
@@ -294,14 +333,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Columns in the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = _as_table(X)
-        if len(X.shape) != 2:
-            msg = (
-                f"Expected X of shape (n_samples, n_features), got shape {X.shape}. "
-                "Reshape your data with X.reshape(1, -1) if it is a single sample."
-            )
-            raise ValueError(msg)
-        validate_data(self, X, reset=False, skip_check_array=True)
+        X = self._checked_rows(X)
         if self.calibrator_ is None:
             probabilities: FloatArray = self.estimator_.predict_proba(X)
             return probabilities
@@ -335,13 +367,36 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Signed fraction of capital; negative is short.
         """
-        positive = np.asarray(self.predict_proba(X), dtype=np.float64)[:, 1]
+        check_is_fitted(self)
+        if self.shrink_uncertain:
+            odds = log_odds(self.estimator_, self._checked_rows(X))
+            calibrator: Any = self.calibrator_
+            positive = calibrator.predict(odds)
+            full = shrunk(
+                self.payoff_table_.fraction(positive),
+                positive,
+                calibrator.standard_error(odds),
+                break_even_probability(self.payoff_table_),
+            )
+        else:
+            positive = np.asarray(self.predict_proba(X), dtype=np.float64)[:, 1]
+            full = self.payoff_table_.fraction(positive)
         low = 0.0 if self.side == "long" else -self.max_position
         high = 0.0 if self.side == "short" else self.max_position
-        position: FloatArray = np.clip(
-            self.kelly_multiplier * self.payoff_table_.fraction(positive), low, high
-        )
-        return position
+        position: FloatArray = np.clip(self.kelly_multiplier_ * full, low, high)
+        return position / self.concurrency_
+
+    def _checked_rows(self, X: Any) -> Any:
+        """Return X as the inner classifier takes it, with the features of fit."""
+        X = _as_table(X)
+        if len(X.shape) != 2:
+            msg = (
+                f"Expected X of shape (n_samples, n_features), got shape {X.shape}. "
+                "Reshape your data with X.reshape(1, -1) if it is a single sample."
+            )
+            raise ValueError(msg)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return X
 
     def score(
         self, X: Any, y: Any, sample_weight: Any = None, returns: Any = None
@@ -465,7 +520,13 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check_params(self) -> None:
         """Refuse parameters out of range, saying what would do."""
-        self._check_number("kelly_multiplier", "in [0, 1]", lambda v: 0 <= v <= 1)
+        if not is_multiplier(self.kelly_multiplier):
+            self._refuse(
+                "kelly_multiplier",
+                "a number in [0, 1] or a drawdown target (alpha, beta) in (0, 1)",
+            )
+        if self.shrink_uncertain:
+            self._check_shrinkage()
         self._check_number(
             "max_position", "positive and finite", lambda v: 0 < v < np.inf
         )
@@ -490,6 +551,24 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 f"a splitter or an iterable of (train, test) when calibration="
                 f"{self.calibration!r}, since shuffled or stratified folds leak on "
                 "overlapping labels; pass a PurgedKFold",
+            )
+
+    def _check_shrinkage(self) -> None:
+        """Refuse shrinkage without an error to shrink by; say what is cut twice."""
+        if self.calibration != "sigmoid":
+            self._refuse(
+                "shrink_uncertain",
+                "False unless calibration='sigmoid', whose fit tells how uncertain a "
+                "probability is",
+            )
+        multiplier: Any = self.kelly_multiplier
+        if not isinstance(multiplier, tuple | list) and multiplier < 1:
+            warnings.warn(
+                f"kelly_multiplier={multiplier:g} and shrink_uncertain=True "
+                "both cut the stakes. Set kelly_multiplier=1.0 to shrink for "
+                "uncertainty alone, or to a drawdown target (alpha, beta).",
+                UserWarning,
+                stacklevel=4,
             )
 
     def _check_number(self, name: str, requirement: str, allowed: Any) -> None:

@@ -143,10 +143,13 @@ def _long_notional(
     """Return p / (loss + cost) - q / (win - cost), 0 where that is no bet."""
     net = win - cost
     with np.errstate(divide="ignore", invalid="ignore"):
-        stake = p / (loss + cost) - (1.0 - p) / net
-    # At p = 1 nothing is lost whatever net is, but a net of 0 earns nothing either.
-    taken: FloatArray = np.where((net > 0) & (stake > 0), stake, 0.0)
-    return taken
+        stake: FloatArray = (1.0 - p) / net
+        stake = np.subtract(p / (loss + cost), stake, dtype=np.float64)
+    stake = np.fmax(stake, 0.0)
+    if np.any(cost):
+        # At p = 1 nothing is lost whatever net is, but a net of 0 earns nothing either.
+        stake = np.where(net > 0, stake, 0.0)
+    return stake
 
 
 def kelly_growth(
@@ -226,6 +229,17 @@ def _checked(
     except (TypeError, ValueError) as error:
         msg = f"{name} must be numeric, got {value!r}."
         raise ValueError(msg) from error
+    if array.size:
+        # NaN makes both comparisons false, and takes the way that names it.
+        least, most = array.min(), array.max()
+        above = least > 0 if positive else True
+        if (
+            least >= lower
+            and most <= upper
+            and above
+            and (not finite or (least > -np.inf and most < np.inf))
+        ):
+            return array
     good = (array >= lower) & (array <= upper)
     if positive:
         good &= array > 0

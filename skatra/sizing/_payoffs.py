@@ -1,11 +1,12 @@
 """Payoffs of two classes, and the growth-optimal fraction as a table over p."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
+from skatra.sizing._lookup import Lookup
 from skatra.typing import FloatArray
 
 __all__ = ["PayoffTable"]
@@ -57,6 +58,12 @@ class PayoffTable:
     mean_win: float
     mean_loss: float
     ruin: tuple[float, float]
+    _lookup: Lookup = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the search."""
+        lookup = Lookup.of(self.probabilities, self.fractions)
+        object.__setattr__(self, "_lookup", lookup)
 
     def fraction(self, p: Any) -> FloatArray:
         """Return full Kelly f*(p) for probabilities of the positive class.
@@ -70,8 +77,7 @@ class PayoffTable:
         ndarray of float64
             Signed fraction of capital, of the shape of p.
         """
-        fractions: FloatArray = np.interp(p, self.probabilities, self.fractions)
-        return fractions
+        return self._lookup(p)
 
     @classmethod
     def from_returns(
@@ -162,9 +168,10 @@ class _Outcomes:
                 ratio = np.outer(fractions[part], returns)
                 ratio += 1.0
                 np.divide(returns, ratio, out=ratio)
-                value[part] += ratio @ share
+                # einsum, not BLAS: threads cost more than they save on a block.
+                value[part] += np.einsum("ij,j->i", ratio, share)
                 np.square(ratio, out=ratio)
-                change[part] -= ratio @ share
+                change[part] -= np.einsum("ij,j->i", ratio, share)
         return value, change
 
     def optimum(self, low: float, high: float) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from skatra.sizing._calibration import IsotonicCalibrator, SigmoidCalibrator
 from skatra.sizing._estimators import KellyClassifier
 from skatra.sizing._payoffs import PayoffTable
+from skatra.sizing._stakes import effective_multiplier
 
 __all__ = ["kelly_from_dict", "kelly_to_dict"]
 
@@ -16,6 +17,8 @@ _PARAMS = (
     "side",
     "benchmark_return",
     "max_position",
+    "shrink_uncertain",
+    "overlap_budget",
 )
 
 
@@ -42,6 +45,7 @@ def kelly_to_dict(model: KellyClassifier) -> dict[str, Any]:
             "method": "sigmoid",
             "slope": calibrator.slope,
             "intercept": calibrator.intercept,
+            "variance": list(calibrator.variance),
         }
     elif isinstance(calibrator, IsotonicCalibrator):
         curve = {
@@ -58,6 +62,7 @@ def kelly_to_dict(model: KellyClassifier) -> dict[str, Any]:
         "features": [str(name) for name in getattr(model, "feature_names_in_", [])],
         "n_features": int(model.n_features_in_),
         "benchmark_return": model.benchmark_return_,
+        "concurrency": model.concurrency_,
         "calibrator": curve,
         "payoff_table": {
             "probabilities": table.probabilities.tolist(),
@@ -97,7 +102,12 @@ def kelly_from_dict(state: dict[str, Any], estimator: Any) -> KellyClassifier:
     >>> bool(np.all(again.decision_function(X) == model.decision_function(X)))
     True
     """
-    model = KellyClassifier(estimator, **state["params"])
+    params = dict(state["params"])
+    if isinstance(params["kelly_multiplier"], list):
+        params["kelly_multiplier"] = tuple(params["kelly_multiplier"])
+    model = KellyClassifier(estimator, **params)
+    model.kelly_multiplier_ = effective_multiplier(model.kelly_multiplier)
+    model.concurrency_ = state.get("concurrency", 1.0)
     model.estimator_ = estimator
     model.classes_ = np.asarray(state["classes"])
     model.n_features_in_ = state["n_features"]
@@ -108,7 +118,9 @@ def kelly_from_dict(state: dict[str, Any], estimator: Any) -> KellyClassifier:
     if curve is None:
         model.calibrator_ = None
     elif curve["method"] == "sigmoid":
-        model.calibrator_ = SigmoidCalibrator(curve["slope"], curve["intercept"])
+        model.calibrator_ = SigmoidCalibrator(
+            curve["slope"], curve["intercept"], tuple(curve.get("variance", (0.0,) * 3))
+        )
     else:
         model.calibrator_ = IsotonicCalibrator(
             np.asarray(curve["log_odds"]), np.asarray(curve["probabilities"])

@@ -32,7 +32,7 @@ class PositionSize:
     full_kelly : float or None
         Full Kelly as a risk fraction, before ``kelly_multiplier`` and caps; None
         for fixed-fractional sizing or where the history does not define it.
-    capped_by : {"max_risk", "max_position", "ruin"} or None
+    capped_by : {"max_risk", "max_position", "max_exposure", "ruin"} or None
         The cap that bound; the last one where several did.
     reason : str or None
         Why the size is 0; None otherwise.
@@ -65,6 +65,12 @@ class PositionSizer:
         Largest notional as a multiple of the capital; 1 is no leverage.
     max_risk : float in (0, 1], default=1.0
         Largest share of the capital at risk.
+    max_exposure : float > 0, default=None
+        Largest notional of all open positions and the new one together, as a multiple
+        of the capital (the total leverage); None does not limit it.
+    tick_size : float > 0, default=None
+        Prices are multiples of it: the entry is rounded to the nearest, the stop away
+        from the entry, so that the risk is never understated. None does not round.
     lot_size : float > 0, default=None
         Sizes are rounded down to multiples of it; None does not round.
     min_trades : int >= 0, default=2
@@ -95,6 +101,8 @@ class PositionSizer:
     kelly_multiplier: float = 0.25
     max_position: float = 1.0
     max_risk: float = 1.0
+    max_exposure: float | None = None
+    tick_size: float | None = None
     lot_size: float | None = None
     min_trades: int = 2
 
@@ -104,8 +112,9 @@ class PositionSizer:
         _check(self.kelly_multiplier, "kelly_multiplier", "[0, 1]")
         _check(self.max_position, "max_position", "(0, inf)")
         _check(self.max_risk, "max_risk", "(0, 1]")
-        if self.lot_size is not None:
-            _check(self.lot_size, "lot_size", "(0, inf)")
+        for name in ("max_exposure", "tick_size", "lot_size"):
+            if getattr(self, name) is not None:
+                _check(getattr(self, name), name, "(0, inf)")
         _check(self.min_trades, "min_trades", "[0, inf)")
 
     def calculate_position_size(
@@ -119,6 +128,7 @@ class PositionSizer:
         avg_win_loss_ratio: float | None = None,
         trades: Any = None,
         kelly_multiplier: float | None = None,
+        open_notional: float = 0.0,
     ) -> PositionSize:
         """Return the size of a trade: fixed fractional unless ``use_kelly``.
 
@@ -135,6 +145,8 @@ class PositionSizer:
             Whether to call :meth:`calculate_kelly_position_size`.
         win_rate, avg_win_loss_ratio, trades, kelly_multiplier : default=None
             Handed to :meth:`calculate_kelly_position_size`.
+        open_notional : float >= 0, default=0.0
+            Absolute notional of the positions held already, for ``max_exposure``.
 
         Returns
         -------
@@ -154,14 +166,22 @@ class PositionSizer:
         }
         if use_kelly:
             return self.calculate_kelly_position_size(
-                capital, entry_price, stop_loss_price, **kelly_inputs
+                capital,
+                entry_price,
+                stop_loss_price,
+                open_notional=open_notional,
+                **kelly_inputs,
             )
         unused = [name for name, value in kelly_inputs.items() if value is not None]
         if unused:
             msg = f"{', '.join(unused)} need use_kelly=True, got use_kelly=False."
             raise ValueError(msg)
-        _check_prices(capital, entry_price, stop_loss_price)
-        return self._sized(self.risk_per_trade, capital, entry_price, stop_loss_price)
+        entry_price, stop_loss_price = self._prices(
+            capital, entry_price, stop_loss_price, open_notional
+        )
+        return self._sized(
+            self.risk_per_trade, capital, entry_price, stop_loss_price, open_notional
+        )
 
     def calculate_kelly_position_size(
         self,
@@ -173,6 +193,7 @@ class PositionSizer:
         avg_win_loss_ratio: float | None = None,
         trades: Any = None,
         kelly_multiplier: float | None = None,
+        open_notional: float = 0.0,
     ) -> PositionSize:
         """Return the fractional-Kelly size of a trade.
 
@@ -181,7 +202,7 @@ class PositionSizer:
 
         Parameters
         ----------
-        capital, entry_price, stop_loss_price
+        capital, entry_price, stop_loss_price, open_notional
             As in :meth:`calculate_position_size`.
         win_rate : float in [0, 1], default=None
             Probability of winning.
@@ -211,7 +232,9 @@ class PositionSizer:
         UserWarning
             If the history does not define a Kelly fraction.
         """
-        _check_prices(capital, entry_price, stop_loss_price)
+        entry_price, stop_loss_price = self._prices(
+            capital, entry_price, stop_loss_price, open_notional
+        )
         multiplier = self.kelly_multiplier
         if kelly_multiplier is not None:
             _check(kelly_multiplier, "kelly_multiplier", "[0, 1]")
@@ -254,9 +277,40 @@ class PositionSizer:
             capital,
             entry_price,
             stop_loss_price,
+            open_notional,
             full_kelly=full,
             capped_by="ruin" if risk > limit else None,
         )
+
+    def _prices(
+        self,
+        capital: float,
+        entry_price: float,
+        stop_loss_price: float | None,
+        open_notional: float,
+    ) -> tuple[float, float | None]:
+        """Check the prices and put them on ticks, the stop away from the entry."""
+        _check_prices(capital, entry_price, stop_loss_price)
+        _check(open_notional, "open_notional", "[0, inf)")
+        if self.tick_size is None:
+            return entry_price, stop_loss_price
+        ticks = round(entry_price / self.tick_size)
+        if ticks == 0:
+            msg = (
+                f"entry_price must be at least half a tick of {self.tick_size:g}, got "
+                f"{entry_price!r}."
+            )
+            raise ValueError(msg)
+        entry = ticks * self.tick_size
+        if stop_loss_price is None:
+            return entry, None
+        # A stop within rounding of a tick is on it.
+        stop = stop_loss_price / self.tick_size
+        if stop_loss_price < entry_price:
+            stop_ticks = min(math.floor(stop + 1e-9), ticks - 1)
+        else:
+            stop_ticks = max(math.ceil(stop - 1e-9), ticks + 1)
+        return entry, max(stop_ticks, 0) * self.tick_size
 
     def _doubt(self, stats: TradeStatistics) -> str | None:
         """Return why a history defines no Kelly fraction, if it does not."""
@@ -280,6 +334,7 @@ class PositionSizer:
         capital: float,
         entry_price: float,
         stop_loss_price: float | None,
+        open_notional: float,
         *,
         full_kelly: float | None = None,
         capped_by: str | None = None,
@@ -292,6 +347,16 @@ class PositionSizer:
         if size * entry_price > self.max_position * capital:
             size, capped_by = self.max_position * capital / entry_price, "max_position"
         side = _side(entry_price, stop_loss_price)
+        if self.max_exposure is not None:
+            room = max(self.max_exposure * capital - open_notional, 0.0)
+            if size * entry_price > room:
+                size, capped_by = room / entry_price, "max_exposure"
+            if size == 0.0:
+                reason = (
+                    f"open positions of {open_notional:g} leave no room under "
+                    f"max_exposure={self.max_exposure:g} x {capital:g}"
+                )
+                return _nothing(side, reason, full_kelly, capped_by)
         if self.lot_size is not None:
             # A size within rounding of a whole lot is that lot.
             lots = math.floor(size / self.lot_size * (1 + 1e-12))

@@ -1,16 +1,19 @@
 """What a trade history says: win rate, payoffs and how sure they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
+from scipy.stats import binom
 
 from skatra.typing import FloatArray
 from skatra.utils import as_finite_column
 
 __all__ = ["TradeStatistics", "calculate_trade_statistics"]
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class TradeStatistics:
     win_rate_interval : tuple of (float, float)
         Wilson's score interval of the win rate; (0, 1) without decided trades.
     confidence : float
-        Coverage of the interval.
+        Coverage of each interval.
     avg_win, avg_loss : float or None
         Mean of the winners, and of the losers as a positive number.
     avg_win_loss_ratio : float or None
@@ -41,6 +44,17 @@ class TradeStatistics:
         Mean of all trades, break-evens included.
     profit_factor : float or None
         Sum of the winners / sum of the losers; None without losers.
+    avg_win_interval, avg_loss_interval, expectancy_interval : tuple or None
+        Student's intervals of the means; None with fewer than two trades behind them.
+        Fat tails make them too narrow.
+    avg_win_loss_ratio_interval : tuple of (float, float) or None
+        Of the ratio, by the delta method on its logarithm.
+    quantiles : dict of float to float
+        Payoff quantiles of all trades at 0.05, 0.25, 0.5, 0.75 and 0.95; empty
+        without trades.
+    quantile_intervals : dict of float to tuple
+        Order statistics around each quantile that cover it whatever the distribution;
+        None instead of a bound that so few trades do not have.
     """
 
     n_trades: int
@@ -56,6 +70,14 @@ class TradeStatistics:
     largest_loss: float | None
     expectancy: float | None
     profit_factor: float | None
+    avg_win_interval: tuple[float, float] | None = None
+    avg_loss_interval: tuple[float, float] | None = None
+    expectancy_interval: tuple[float, float] | None = None
+    avg_win_loss_ratio_interval: tuple[float, float] | None = None
+    quantiles: dict[float, float] = field(default_factory=dict)
+    quantile_intervals: dict[float, tuple[float | None, float | None]] = field(
+        default_factory=dict
+    )
 
 
 def calculate_trade_statistics(
@@ -73,7 +95,8 @@ def calculate_trade_statistics(
         Column of a frame to read. By default ``ret`` if there is one (returns
         compare across position sizes), else ``pnl``.
     confidence : float in (0, 1), default=0.95
-        Coverage of the interval of the win rate.
+        Coverage of each interval. Intervals take trades to be independent: overlapping
+        ones make them too narrow.
 
     Returns
     -------
@@ -125,6 +148,12 @@ def calculate_trade_statistics(
         largest_loss=float(losses.max()) if len(losses) else None,
         expectancy=_mean(results),
         profit_factor=float(wins.sum() / losses.sum()) if len(losses) else None,
+        avg_win_interval=_mean_interval(wins, confidence),
+        avg_loss_interval=_mean_interval(losses, confidence),
+        expectancy_interval=_mean_interval(results, confidence),
+        avg_win_loss_ratio_interval=_ratio_interval(wins, losses, confidence),
+        quantiles=_quantiles(results),
+        quantile_intervals=_quantile_intervals(results, confidence),
     )
 
 
@@ -153,6 +182,55 @@ def _results(trades: Any, column: str | None) -> FloatArray:
 
 def _mean(values: FloatArray) -> float | None:
     return float(values.mean()) if len(values) else None
+
+
+def _standard_error(values: FloatArray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _mean_interval(values: FloatArray, confidence: float) -> tuple[float, float] | None:
+    """Return Student's interval of a mean."""
+    if len(values) < 2:
+        return None
+    reach = float(stdtrit(len(values) - 1, 0.5 + confidence / 2.0))
+    half, mean = reach * _standard_error(values), float(values.mean())
+    return mean - half, mean + half
+
+
+def _ratio_interval(
+    wins: FloatArray, losses: FloatArray, confidence: float
+) -> tuple[float, float] | None:
+    """Return the interval of mean(wins) / mean(losses), symmetric in its logarithm."""
+    if min(len(wins), len(losses)) < 2:
+        return None
+    errors = [_standard_error(x) / float(x.mean()) for x in (wins, losses)]
+    reach = float(ndtri(0.5 + confidence / 2.0)) * float(np.hypot(errors[0], errors[1]))
+    ratio = float(wins.mean() / losses.mean())
+    return ratio * float(np.exp(-reach)), ratio * float(np.exp(reach))
+
+
+def _quantiles(results: FloatArray) -> dict[float, float]:
+    if not len(results):
+        return {}
+    return {q: float(np.quantile(results, q)) for q in _QUANTILES}
+
+
+def _quantile_intervals(
+    results: FloatArray, confidence: float
+) -> dict[float, tuple[float | None, float | None]]:
+    """Return order statistics whose ranks are binomial quantiles, either side."""
+    ranked, n = np.sort(results), len(results)
+    tail = (1.0 - confidence) / 2.0
+    intervals: dict[float, tuple[float | None, float | None]] = {}
+    for q in _QUANTILES if n else ():
+        # P(lower > quantile) = P(B < rank) <= tail, and likewise above.
+        low = int(binom.ppf(tail, n, q)) - 1
+        high = int(binom.isf(tail, n, q))
+        intervals[q] = (
+            float(ranked[low]) if low >= 0 else None,
+            float(ranked[high]) if high < n else None,
+        )
+    return intervals
 
 
 def _wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""KellyClassifier obeys every law that scikit-learn has for classifiers."""
+"""The estimators obey every law that scikit-learn has for their kind."""
 
 import pytest
 import sklearn
@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
-from skatra.sizing import KellyClassifier
+from skatra.sizing import KellyClassifier, KellySizer
 
 # The checks' data are independent rows, some sorted by class.
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
@@ -36,12 +36,23 @@ def broken_checks(estimator):  # noqa: ARG001 - scikit-learn's signature
 
 
 @pytest.mark.filterwarnings("ignore:KellyClassifier was fitted without returns")
+@pytest.mark.filterwarnings("ignore:KellySizer was fitted without returns")
+@pytest.mark.filterwarnings("ignore:X must hold probabilities")
 @parametrize_with_checks(
     [
+        KellySizer(),
+        KellySizer(win=2.0, loss=1.0, side="long", kelly_multiplier=1.0),
         KellyClassifier(LogisticRegression()),
         KellyClassifier(LogisticRegression(), side="long", kelly_multiplier=1.0),
         KellyClassifier(LogisticRegression(), calibration="sigmoid", cv=FOLDS),
         KellyClassifier(LogisticRegression(), calibration="isotonic", cv=FOLDS),
+        KellyClassifier(
+            LogisticRegression(),
+            kelly_multiplier=(0.7, 0.1),
+            calibration="sigmoid",
+            cv=FOLDS,
+            shrink_uncertain=True,
+        ),
         KellyClassifier(LGBMClassifier(**SMALL_TREES)),
         KellyClassifier(
             LGBMClassifier(**SMALL_TREES),

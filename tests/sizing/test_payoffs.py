@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from skatra.sizing import PayoffTable, kelly_notional
+from skatra.sizing._lookup import Lookup
 from tests.strategies import classed_returns, payoffs
 
 
@@ -163,3 +164,24 @@ def test_one_class_is_refused():
     """Both classes are needed."""
     with pytest.raises(ValueError, match="one class only"):
         PayoffTable.from_returns([0.1, -0.1], [True, True])
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=40, unique=True),
+    st.lists(st.floats(-0.5, 1.5) | st.just(np.nan), max_size=20),
+    st.integers(1, 6),
+    st.integers(0, 2**16),
+)
+def test_the_lookup_is_numpys_interpolation(nodes, values, power, seed):
+    """Crowded nodes, nodes themselves, values beyond the ends and NaN: as np.interp."""
+    x = np.unique(np.array(nodes) ** power)
+    x = x[np.append(True, np.diff(x) > 1e-12)]
+    if len(x) < 2:
+        return
+    y = np.random.default_rng(seed).normal(size=len(x))
+    asked = np.concatenate([values, x, np.nextafter(x, 2), np.nextafter(x, -1)])
+
+    found = Lookup.of(x, y)(asked)
+
+    np.testing.assert_allclose(found, np.interp(asked, x, y), rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(Lookup.of(x, y)(x), y)

@@ -3,10 +3,13 @@
 import math
 import warnings
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skatra.datasets import Database
 from skatra.sizing import PositionSizer, calculate_trade_statistics, kelly_fraction
 from tests.strategies import trade_returns
 
@@ -195,3 +198,99 @@ def test_impossible_inputs_are_named(call, message):
     """The message names the parameter, its range and the value."""
     with pytest.raises(ValueError, match=message):
         call(PositionSizer())
+
+
+@given(
+    entry=st.floats(1.0, 1e4),
+    stop=st.floats(0.0, 1e4),
+    tick=st.sampled_from([0.01, 0.05, 0.25, 1.0]),
+)
+def test_ticks_never_understate_the_risk(entry, stop, tick):
+    """On ticks, with the stop nearer by half a tick of the entry at most."""
+    if stop == entry:
+        return
+    plain = PositionSizer(max_position=1e9).calculate_position_size(1e4, entry, stop)
+    size = PositionSizer(max_position=1e9, tick_size=tick).calculate_position_size(
+        1e4, entry, stop
+    )
+
+    price = size.notional / size.size
+    distance = size.risk_fraction * 1e4 / size.size
+    assert price / tick == pytest.approx(round(price / tick), abs=1e-4)
+    assert distance / tick == pytest.approx(round(distance / tick), abs=1e-3)
+    assert distance >= min(abs(entry - stop) - tick / 2, price) * (1 - 1e-6)
+    assert size.side == plain.side
+
+
+def test_prices_on_ticks_stay():
+    """A stop that is on a tick, up to rounding, is not moved by one."""
+    sizer = PositionSizer(tick_size=0.01)
+
+    assert sizer.calculate_position_size(1e4, 50.0, 48.0).size == pytest.approx(50.0)
+    assert sizer.calculate_position_size(1e4, 0.3, 0.1).risk_fraction == 0.01
+    moved = sizer.calculate_position_size(1e4, 50.0, 48.004)
+    assert moved.size == pytest.approx(50.0)
+
+
+def test_exposure_is_capped_over_all_open_positions():
+    """What is held leaves room, or none with a reason; Kelly keeps it as well."""
+    sizer = PositionSizer(max_exposure=1.5, risk_per_trade=0.1, max_position=1.0)
+
+    free = sizer.calculate_position_size(1000, 10.0, 9.0, open_notional=0.0)
+    tight = sizer.calculate_position_size(1000, 10.0, 9.0, open_notional=900.0)
+    none = sizer.calculate_position_size(1000, 10.0, 9.0, open_notional=1500.0)
+    kelly = sizer.calculate_position_size(
+        1000, 10.0, 9.0, use_kelly=True, win_rate=0.6, avg_win_loss_ratio=2.0,
+        open_notional=1400.0,
+    )  # fmt: skip
+
+    assert (free.notional, free.capped_by) == (1000.0, None)
+    assert (tight.notional, tight.capped_by) == (600.0, "max_exposure")
+    assert (none.size, none.capped_by) == (0.0, "max_exposure")
+    assert "leave no room under max_exposure=1.5" in none.reason
+    assert (kelly.notional, kelly.capped_by) == (100.0, "max_exposure")
+
+
+def test_trades_come_straight_from_the_database(tmp_path):
+    """Database.trades() is a history as it is; open trades do not count."""
+    day = pd.date_range("2024-01-01", periods=len(HISTORY), tz="UTC")
+    trades = pd.DataFrame(
+        {
+            "symbol": "A",
+            "opened_at": day,
+            "closed_at": day + pd.Timedelta("1D"),
+            "side": np.ones(len(HISTORY), dtype="int8"),
+            "quantity": 1.0,
+            "entry_price": 100.0,
+            "exit_price": 100.0 * (1 + np.array(HISTORY)),
+            "pnl": 100.0 * np.array(HISTORY),
+            "ret": HISTORY,
+        }
+    )
+    sizer = PositionSizer()
+    with Database(tmp_path / "market.db", create=True) as db:
+        db.write_trades(trades)
+        size = sizer.calculate_kelly_position_size(1000, 10.0, 9.0, trades=db.trades())
+
+    assert size == sizer.calculate_kelly_position_size(1000, 10.0, 9.0, trades=HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: PositionSizer(tick_size=0), "tick_size must be"),
+        (lambda: PositionSizer(max_exposure=-1), "max_exposure must be"),
+        (
+            lambda: PositionSizer().calculate_position_size(1, 1, open_notional=-1),
+            "open_notional must be",
+        ),
+        (
+            lambda: PositionSizer(tick_size=10.0).calculate_position_size(1, 1),
+            "at least half a tick of 10",
+        ),
+    ],
+)
+def test_impossible_caps_are_named(call, message):
+    """The message names the parameter, its range and the value."""
+    with pytest.raises(ValueError, match=message):
+        call()
