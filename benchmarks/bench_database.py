@@ -169,10 +169,10 @@ def pool_cells(path: Path, seconds: float) -> list[dict[str, Any]]:
     cells = []
     for name, take in pools(path, 4).items():
         cell: dict[str, Any] = {"pool": name}
-        n = 300 if name == "connect per operation" else 10_000
+        n = 100 if name == "connect per operation" else 2_000
         for key, read in (("microseconds", False), ("with_read", True)):
             best = float("inf")
-            for _ in range(7):
+            for _ in range(40):
                 start = perf_counter()
                 for k in range(n):
                     with take() as connection:
@@ -506,7 +506,9 @@ def show(report: dict[str, Any]) -> None:
     memcpy = report["loading"]["seconds"]["memcpy"]
     for name, value in report["loading"]["seconds"].items():
         print(f"{name:28} {value:>8.3f} s {value / memcpy:>8.1f} x memcpy")
-    print(f"peak {report['loading']['peak_mb']}, result {report['loading']['result_mb']} MB")
+    print(
+        f"peak {report['loading']['peak_mb']}, result {report['loading']['result_mb']} MB"
+    )
     for name, value in report["ratios"].items():
         print(f"{name:46} {value:>12,.2f}")
 
