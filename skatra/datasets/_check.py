@@ -8,6 +8,7 @@ import numpy as np
 from skatra.datasets._errors import translate
 from skatra.datasets._features import check_features, feature_sets
 from skatra.datasets._frames import from_ns
+from skatra.datasets._label_chunks import check_label_chunks
 from skatra.datasets._labels import label_sets
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._schema import pragma
@@ -48,7 +49,8 @@ def check_all(pool: SQLiteConnectionPool) -> list[str]:
                 count = connection.execute(query).fetchone()[0]
                 if count:
                     problems.append(f"{count} {what}.")
-            return problems + check_features(connection)
+            problems += check_features(connection)
+            return problems + check_label_chunks(connection)
     except DatabaseCorruptError as error:
         return [str(error)]
     except sqlite3.Error as error:

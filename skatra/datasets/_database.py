@@ -11,7 +11,8 @@ import pandas as pd
 
 from skatra.datasets import _bars, _check, _features, _labels, _tables, _trades
 from skatra.datasets._connections import identity, resolve
-from skatra.datasets._frames import WriteReport
+from skatra.datasets._feature_reader import FeatureReader
+from skatra.datasets._frames import WriteReport, bounds_ns
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema
@@ -253,7 +254,7 @@ class Database:
         start: Any = None,
         end: Any = None,
     ) -> pd.DataFrame:
-        """Return features; columns, symbols and years not asked for are not read.
+        """Return features; columns, symbols and chunks not asked for are not read.
 
         Parameters
         ----------
@@ -280,10 +281,9 @@ class Database:
             If a chunk fails its checksum.
         """
         with self._reading() as connection:
-            block = _features.read_features(
-                connection, feature_set, columns, symbols, start, end
-            )
-        return _features.feature_frame(block)
+            low, high = bounds_ns(start, end)
+            reader = FeatureReader(connection, feature_set, columns, low, high)
+            return reader.frame(_tables.chosen_symbols(connection, symbols))
 
     def feature_sets(self) -> dict[str, dict[str, Any]]:
         """Return name -> columns, rows, symbols and spec of every feature set.

@@ -69,7 +69,7 @@ class Lender:
         self.forked: str | None = None
         self.identity = (0, 0)
         self._watches: dict[int, Watch] = {}
-        self.log = LogKeeper(self)
+        self.log = LogKeeper(path)
 
     def seconds(self, name: str) -> float:
         """Return an option in seconds, infinity for None."""
@@ -327,7 +327,7 @@ class Lender:
                 connection.rollback()
         elif connection.in_transaction:
             connection.commit()
-            self.log.keep_short(connection)
+            self.log.keep_short(self, connection)
         else:
             raise DatabaseError(
                 "the transaction ended before its block did: an error in it was "

@@ -2,16 +2,53 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from skatra.datasets._chunks import ChunkKey, decode
 from skatra.datasets._connections import resolve
 from skatra.datasets._errors import translate
+from skatra.datasets._features import replace_chunks
+from skatra.datasets._label_chunks import write_chunks
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.exceptions import DatabaseError, SchemaVersionError
 
 APPLICATION_ID = 0x534B5452  # "SKTR"
 
-_VERSION_1 = (
+Step = str | Callable[[sqlite3.Connection], None]
+
+
+def _chunks_of_years(connection: sqlite3.Connection) -> None:
+    """Spread features that were kept by calendar year over chunks of even size."""
+    places = connection.execute(
+        "SELECT DISTINCT set_id, sid FROM old_chunks ORDER BY set_id, sid"
+    ).fetchall()
+    for place in places:
+        columns: dict[int, list[NDArray[Any]]] = {}
+        for year, col, *stored in connection.execute(
+            "SELECT period, col, dtype, n, crc32, data FROM old_chunks "
+            "WHERE set_id = ? AND sid = ? ORDER BY period, col",
+            place,
+        ):
+            what = f"feature set number {place[0]}, symbol number {place[1]}"
+            values = decode(tuple(stored), ChunkKey(*place, year, col), what)
+            columns.setdefault(col, []).append(values)
+        whole = [np.concatenate(parts) for _, parts in sorted(columns.items())]
+        replace_chunks(connection, "feature_chunks", place, {}, whole)
+
+
+def _chunks_of_labels(connection: sqlite3.Connection) -> None:
+    """Make the chunks of labels that were kept as rows only."""
+    places = connection.execute("SELECT DISTINCT set_id, sid FROM labels").fetchall()
+    for set_id, sid in places:
+        write_chunks(connection, set_id, sid)
+
+
+_VERSION_1: tuple[Step, ...] = (
     """
     CREATE TABLE symbols (
         sid INTEGER PRIMARY KEY,
@@ -84,7 +121,7 @@ _VERSION_1 = (
     """,
 )
 
-_VERSION_2 = (
+_VERSION_2: tuple[Step, ...] = (
     "ALTER TABLE labels ADD COLUMN weight REAL",
     """
     CREATE TABLE trades (
@@ -111,7 +148,51 @@ _VERSION_2 = (
     """,
 )
 
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+_CHUNK_COLUMNS = """
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        t_lo INTEGER NOT NULL,  -- first time
+        col INTEGER NOT NULL,  -- 0 holds the times
+        dtype TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        crc32 INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (set_id, sid, t_lo, col)
+    ) STRICT
+"""
+_STALE = """
+    WHEN EXISTS (
+        SELECT 1 FROM label_chunks WHERE set_id = {row}.set_id AND sid = {row}.sid
+    )
+    BEGIN
+        DELETE FROM label_chunks WHERE set_id = {row}.set_id AND sid = {row}.sid;
+    END
+"""
+
+_VERSION_3: tuple[Step, ...] = (
+    "ALTER TABLE feature_chunks RENAME TO old_chunks",
+    f"""
+    CREATE TABLE feature_chunks (
+        chunk_id INTEGER PRIMARY KEY,
+        set_id INTEGER NOT NULL REFERENCES feature_sets (set_id),
+        {_CHUNK_COLUMNS}
+    """,
+    f"""
+    CREATE TABLE label_chunks (
+        chunk_id INTEGER PRIMARY KEY,
+        set_id INTEGER NOT NULL REFERENCES label_sets (set_id),
+        {_CHUNK_COLUMNS}
+    """,
+    _chunks_of_years,
+    "DROP TABLE old_chunks",
+    _chunks_of_labels,
+    "CREATE TRIGGER labels_inserted AFTER INSERT ON labels" + _STALE.format(row="NEW"),
+    "CREATE TRIGGER labels_updated AFTER UPDATE ON labels" + _STALE.format(row="OLD"),
+    "CREATE TRIGGER labels_moved AFTER UPDATE OF set_id, sid ON labels"
+    + _STALE.format(row="NEW"),
+    "CREATE TRIGGER labels_deleted AFTER DELETE ON labels" + _STALE.format(row="OLD"),
+)
+
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
@@ -181,10 +262,18 @@ def _upgrade(pool: SQLiteConnectionPool) -> None:
                 if version > 0 and not backed_up:
                     _backup(reader, pool.path, version)
                 backed_up = True
-                for statement in MIGRATIONS[version]:
-                    writer.execute(statement)
+                apply(writer, version)
                 writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 writer.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def apply(connection: sqlite3.Connection, version: int) -> None:
+    """Take the tables from one version to the next."""
+    for step in MIGRATIONS[version]:
+        if callable(step):
+            step(connection)
+        else:
+            connection.execute(step)
 
 
 def _backup(source: sqlite3.Connection, path: Path, version: int) -> Path:

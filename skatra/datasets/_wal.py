@@ -4,9 +4,8 @@ import os
 import sqlite3
 import time
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from skatra.exceptions import DatabaseError
 
 if TYPE_CHECKING:
     from skatra.datasets._lending import Lender
@@ -25,12 +24,12 @@ class LogKeeper:
 
     Parameters
     ----------
-    pool : Lender
+    path : Path
+        The database.
     """
 
-    def __init__(self, pool: "Lender") -> None:
-        self._pool = pool
-        self._log = f"{os.fspath(pool.path)}-wal"
+    def __init__(self, path: Path) -> None:
+        self._log = f"{os.fspath(path)}-wal"
         self._tried = 0.0
         self.checkpoints = 0
 
@@ -41,10 +40,10 @@ class LogKeeper:
         except OSError:
             return 0
 
-    def keep_short(self, connection: sqlite3.Connection) -> None:
+    def keep_short(self, pool: "Lender", connection: sqlite3.Connection) -> None:
         """Checkpoint after a commit if the log is long; never fail."""
         size = self.size()
-        limit = self._pool.options["wal_limit"]
+        limit = pool.options["wal_limit"]
         if limit is None or size <= limit:
             return
         now = time.monotonic()
@@ -52,11 +51,11 @@ class LogKeeper:
             return
         self._tried = now
         try:
-            if not self._done(connection) and not self._drained(connection):
-                self._warn(size)
+            if not self._done(connection) and not self._drained(pool, connection):
+                _warn(pool, size)
         except sqlite3.Error as error:
             warnings.warn(
-                f"the write-ahead log of {self._pool.path} ({size:,} bytes) could not "
+                f"the write-ahead log of {pool.path} ({size:,} bytes) could not "
                 f"be shortened: {error}. The commit itself is safe.",
                 RuntimeWarning,
                 stacklevel=2,
@@ -69,9 +68,8 @@ class LogKeeper:
         self.checkpoints += 1
         return not busy and frames == copied
 
-    def _drained(self, connection: sqlite3.Connection) -> bool:
+    def _drained(self, pool: "Lender", connection: sqlite3.Connection) -> bool:
         """Checkpoint while nobody of this process reads."""
-        pool = self._pool
         with pool.lock:
             pool.pause(paused=True)
             try:
@@ -80,30 +78,15 @@ class LogKeeper:
             finally:
                 pool.pause(paused=False)
 
-    def _warn(self, size: int) -> None:
-        with self._pool.lock:
-            held = self._pool.readers.held()
-        oldest = min(held, key=lambda slot: slot.since, default=None)
-        who = "a reader of another process" if oldest is None else oldest.describe()
-        warnings.warn(
-            f"the write-ahead log of {self._pool.path} has grown to {size:,} bytes and "
-            f"cannot be emptied: {who}. End that block; the log shrinks after it.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
 
-    def checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Copy the whole log into the database and empty it.
-
-        Raises
-        ------
-        DatabaseError
-            If a reader is still at work.
-        """
-        row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        self.checkpoints += 1
-        if row[0]:
-            raise DatabaseError(
-                f"the write-ahead log of {self._pool.path} cannot be emptied while "
-                "somebody reads. Try again when that has ended."
-            )
+def _warn(pool: "Lender", size: int) -> None:
+    with pool.lock:
+        held = pool.readers.held()
+    oldest = min(held, key=lambda slot: slot.since, default=None)
+    who = "a reader of another process" if oldest is None else oldest.describe()
+    warnings.warn(
+        f"the write-ahead log of {pool.path} has grown to {size:,} bytes and cannot "
+        f"be emptied: {who}. End that block; the log shrinks after it.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
