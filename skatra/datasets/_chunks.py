@@ -1,9 +1,9 @@
 """Columns as contiguous bytes that prove themselves.
 
-A chunk holds one column of one symbol from one time to the next chunk's: up to 8,192
+A chunk holds one column of one symbol from one time to the next chunk's: up to 2,000
 little-endian values, one after the other, and a CRC-32 over its place and its bytes.
-That is decades of daily bars and a month of minutes; a chunk that fills up is split
-in two. SQLite's own
+That is eight years of daily bars or a week of minutes, and fits on one page of the
+file; a chunk that fills up is split in two. SQLite's own
 integrity check does not see a flipped bit inside a value; this does, and it also
 sees a chunk that sits in another chunk's place.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from skatra.exceptions import DatabaseCorruptError
 
 TIME_COLUMN = 0
-MOST_ROWS = 8192
+MOST_ROWS = 2000
 DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(f"<{name}") for name in ("f8", "f4", "i8", "i1")
 }
@@ -41,8 +41,15 @@ class ChunkKey:
 
     def checksum(self, dtype: str, n: int, data: Any) -> int:
         """Return the CRC-32 of the place and the bytes."""
-        place = f"{self.set_id}/{self.sid}/{self.start}/{self.col}/{dtype}/{n}/"
-        return zlib.crc32(data, zlib.crc32(place.encode()))
+        return checksum(self.set_id, self.sid, self.start, self.col, dtype, n, data)
+
+
+def checksum(
+    set_id: int, sid: int, start: int, col: int, dtype: str, n: int, data: Any
+) -> int:
+    """Return the CRC-32 of a place and the bytes in it."""
+    place = f"{set_id}/{sid}/{start}/{col}/{dtype}/{n}/"
+    return zlib.crc32(data, zlib.crc32(place.encode()))
 
 
 def encode(values: NDArray[Any], key: ChunkKey) -> tuple[str, int, int, Any]:
@@ -55,7 +62,8 @@ def encode(values: NDArray[Any], key: ChunkKey) -> tuple[str, int, int, Any]:
     key : ChunkKey
     """
     name = f"{values.dtype.kind}{values.dtype.itemsize}"
-    data = memoryview(np.ascontiguousarray(values, dtype=DTYPES[name])).cast("B")
+    contiguous: Any = np.ascontiguousarray(values, dtype=DTYPES[name])
+    data = memoryview(contiguous).cast("B")
     return name, len(values), key.checksum(name, len(values), data), data
 
 
@@ -82,13 +90,18 @@ def decode(stored: Stored, key: ChunkKey, describe: str) -> NDArray[Any]:
         or len(data) != n * dtype.itemsize
         or key.checksum(name, n, data) != crc
     ):
-        raise DatabaseCorruptError(
-            f"the chunk of {describe}, from {show_time(key.start)}, fails its checksum: "
-            "the file was damaged after it was written. Write these rows again, or "
-            "restore a backup; Database.check() lists all damage."
-        )
+        raise damaged(describe, key.start)
     values: NDArray[Any] = np.frombuffer(data, dtype=dtype)
     return values
+
+
+def damaged(describe: str, start: int) -> DatabaseCorruptError:
+    """Return the error for a chunk whose bytes are not those that were written."""
+    return DatabaseCorruptError(
+        f"the chunk of {describe}, from {show_time(start)}, fails its checksum: the "
+        "file was damaged after it was written. Write these rows again, or restore a "
+        "backup; Database.check() lists all damage."
+    )
 
 
 def show_time(ns: int) -> str:

@@ -13,6 +13,8 @@ from skatra.datasets._chunks import (
     DTYPES,
     TIME_COLUMN,
     ChunkKey,
+    checksum,
+    damaged,
     decode,
     reach,
     reach_of,
@@ -78,6 +80,7 @@ class FeatureReader:
         self.dtypes = [
             DTYPES[known[name][1]].newbyteorder("=") for name in self.columns
         ]
+        self._stored = [known[name][1] for name in self.columns]
         self._order = {known[name][0]: k for k, name in enumerate(self.columns)}
         wanted = f"IN ({', '.join(map(str, self._order))})"
         self._wanted = f"> {TIME_COLUMN}" if len(known) == len(self.columns) else wanted
@@ -107,25 +110,29 @@ class FeatureReader:
 
     def fill(self, rows: SymbolTimes, targets: Sequence[NDArray[Any]]) -> None:
         """Copy a symbol's columns into one array each, of as many rows."""
-        done = 0
-        begin: dict[int, int] = {}
-        filled = 0
-        for start, (_, first, stop) in rows.chunks.items():
-            begin[start] = filled
+        done = filled = 0
+        places: dict[int, tuple[int, int, int, int]] = {}
+        for start, (n, first, stop) in rows.chunks.items():
+            places[start] = n, first, stop, filled
             filled += stop - first
-        for start, col, *stored in self._query(rows.sid, self._wanted):
-            if start not in rows.chunks:
+        set_id, sid, order, stored = self._set, rows.sid, self._order, self._stored
+        for start, col, dtype, n, crc, data in self._query(sid, self._wanted):
+            place = places.get(start)
+            if place is None:
                 continue
-            n, first, stop = rows.chunks[start]
-            k = self._order[col]
-            what = self._what(rows.symbol, repr(self.columns[k]))
-            key = ChunkKey(self._set, rows.sid, start, col)
-            values = decode(tuple(stored), key, what)
-            if len(values) != n:
+            length, first, stop, at = place
+            k = order[col]
+            if (
+                dtype != stored[k]
+                or checksum(set_id, sid, start, col, dtype, n, data) != crc
+            ):
+                raise damaged(self._what(rows.symbol, repr(self.columns[k])), start)
+            values = np.frombuffer(data, DTYPES[dtype])
+            if len(values) != length:
                 raise DatabaseCorruptError(
-                    f"{what} does not fit its times. Write it again."
+                    f"{self._what(rows.symbol, repr(self.columns[k]))} does not fit "
+                    "its times. Write it again."
                 )
-            at = begin[start]
             targets[k][at : at + stop - first] = values[first:stop]
             done += 1
         if done != len(rows.chunks) * len(self.columns):

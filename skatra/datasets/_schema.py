@@ -27,18 +27,19 @@ def _chunks_of_years(connection: sqlite3.Connection) -> None:
     places = connection.execute(
         "SELECT DISTINCT set_id, sid FROM old_chunks ORDER BY set_id, sid"
     ).fetchall()
-    for place in places:
+    for set_id, sid in places:
         columns: dict[int, list[NDArray[Any]]] = {}
         for year, col, *stored in connection.execute(
             "SELECT period, col, dtype, n, crc32, data FROM old_chunks "
             "WHERE set_id = ? AND sid = ? ORDER BY period, col",
-            place,
+            (set_id, sid),
         ):
-            what = f"feature set number {place[0]}, symbol number {place[1]}"
-            values = decode(tuple(stored), ChunkKey(*place, year, col), what)
+            what = f"feature set number {set_id}, symbol number {sid}"
+            key = ChunkKey(set_id, sid, year, col)
+            values = decode(tuple(stored), key, what)
             columns.setdefault(col, []).append(values)
         whole = [np.concatenate(parts) for _, parts in sorted(columns.items())]
-        replace_chunks(connection, "feature_chunks", place, {}, whole)
+        replace_chunks(connection, "feature_chunks", (set_id, sid), {}, whole)
 
 
 def _chunks_of_labels(connection: sqlite3.Connection) -> None:
