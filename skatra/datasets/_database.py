@@ -1,27 +1,19 @@
 """The database: frames in, frames out, every call through the pool."""
 
-import contextlib
-import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from skatra.datasets import _bars, _check, _features, _labels, _tables, _trades
-from skatra.datasets._connections import identity, resolve
+from skatra.datasets import _bars, _features, _labels, _tables, _trades
+from skatra.datasets._database_file import DatabaseFile
 from skatra.datasets._feature_reader import FeatureReader
 from skatra.datasets._frames import WriteReport, bounds_ns
-from skatra.datasets._pool import SQLiteConnectionPool
-from skatra.datasets._registry import get_db_pool
-from skatra.datasets._schema import ensure_schema
-from skatra.exceptions import DatabaseError, PoolClosedError
 
 Symbols = str | Sequence[str] | None
 
 
-class Database:
+class Database(DatabaseFile):
     """Bars, features, labels, trades and runs in one SQLite file.
 
     Frames go in and come out; times may have any datetime unit and time zone
@@ -34,6 +26,7 @@ class Database:
     ----------
     path : str or path-like
         The file. ``?``, ``#``, ``%`` and ``file:`` in it have no special meaning.
+        ":memory:" makes a new database that lives as long as this object.
     create : bool, default=False
         Create the file when it is missing. Its directory must exist.
     readonly : bool, default=False
@@ -93,58 +86,6 @@ class Database:
     >>> db.close()
     >>> folder.cleanup()
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        create: bool = False,
-        readonly: bool = False,
-    ) -> None:
-        if create and readonly:
-            raise ValueError(
-                "create=True and readonly=True contradict each other; choose one."
-            )
-        self.path = resolve(path)
-        self.readonly = readonly
-        if not create:
-            identity(self.path)
-        self._pool: SQLiteConnectionPool | None = get_db_pool(self.path, create=create)
-        ensure_schema(self._pool, create=create, readonly=readonly)
-
-    @property
-    def pool(self) -> SQLiteConnectionPool:
-        """The file's connection pool."""
-        if self._pool is None:
-            raise PoolClosedError(
-                f"this Database was closed. Open it again: "
-                f"Database({str(self.path)!r})."
-            )
-        return self._pool
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that sees one state of the file throughout."""
-        with self.pool.get_connection(readonly=True) as connection:
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN").close()
-            try:
-                yield connection
-            finally:
-                connection.rollback()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the writer in a transaction."""
-        if self.readonly:
-            raise DatabaseError(
-                f"{self.path} was opened with readonly=True. Open it with "
-                "Database(path) to write."
-            )
-        with self.pool.get_connection(readonly=False) as connection:
-            yield connection
 
     def symbols(self) -> list[str]:
         """Return every symbol that was ever written, sorted.
@@ -379,6 +320,8 @@ class Database:
     def write_trades(self, frame: pd.DataFrame) -> WriteReport:
         """Insert closed trades, replacing those of the same symbol, times and side.
 
+        The commit waits for the disk: acknowledged trades survive a power failure.
+
         Parameters
         ----------
         frame : DataFrame of shape (n_trades, 9)
@@ -394,7 +337,7 @@ class Database:
         ValueError
             If columns are missing, numbers not finite, or a trade occurs twice.
         """
-        with self._writing() as connection:
+        with self._writing(durable=True) as connection:
             return _trades.write_trades(connection, frame)
 
     def trades(
@@ -443,50 +386,3 @@ class Database:
         """
         with self._reading() as connection:
             return _trades.read_runs(connection)
-
-    def check(self) -> list[str]:
-        """Verify the file, its references, every checksum and skatra's own rules.
-
-        Returns
-        -------
-        list of str
-            One sentence for each problem; empty when the file is sound.
-        """
-        return _check.check_all(self.pool)
-
-    def info(self) -> dict[str, Any]:
-        """Return size, schema version, row counts, time ranges and sets.
-
-        Returns
-        -------
-        dict
-            ``path``, ``schema_version``, ``size_bytes``, ``rows`` (table -> count),
-            ``ranges`` (table -> first and last time, or None), ``feature_sets`` and
-            ``label_sets``.
-        """
-        with self._reading() as connection:
-            return {"path": self.path, **_check.describe(connection)}
-
-    def close(self) -> None:
-        """Let go of the file. Other Database objects on it go on.
-
-        Its connections close when nobody in the process refers to its pool any more.
-        """
-        self._pool = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "readonly": self.readonly}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        path: Path = state["path"]
-        self.__init__(path, readonly=state["readonly"])  # type: ignore[misc]
-
-    def __repr__(self) -> str:
-        readonly = ", readonly=True" if self.readonly else ""
-        return f"Database({str(self.path)!r}{readonly})"

@@ -1,6 +1,5 @@
 """The tables, and the way from each version of them to the next."""
 
-import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skatra.datasets._backup import copy_database
 from skatra.datasets._chunks import ChunkKey, decode
-from skatra.datasets._connections import resolve
-from skatra.datasets._errors import translate
 from skatra.datasets._features import replace_chunks
 from skatra.datasets._label_chunks import write_chunks
 from skatra.datasets._pool import SQLiteConnectionPool
@@ -278,20 +276,10 @@ def apply(connection: sqlite3.Connection, version: int) -> None:
 
 
 def _backup(source: sqlite3.Connection, path: Path, version: int) -> Path:
-    """Copy the database beside itself; the copy has its name only when complete."""
+    """Copy the database beside itself, under a name that is free."""
     number = 0
     target = path.with_name(f"{path.name}.v{version}.bak")
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.v{version}.{number}.bak")
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        uri = f"{resolve(partial).as_uri()}?mode=rwc"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as copy:
-            source.backup(copy)
-        partial.replace(target)
-    except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
-        raise translate(error, target) from error
-    return target
+    return copy_database(source, target)
