@@ -46,6 +46,16 @@ class SymbolTimes:
     times: Int64Array
     chunks: dict[int, tuple[int, int, int]]
 
+    def part(self, first: int, stop: int) -> "SymbolTimes":
+        """Return some consecutive rows."""
+        chunks, at = {}, 0
+        for start, (n, begin, end) in self.chunks.items():
+            low, high = max(first - at, 0), min(stop - at, end - begin)
+            if high > low:
+                chunks[start] = n, begin + low, begin + high
+            at += end - begin
+        return SymbolTimes(self.symbol, self.sid, self.times[first:stop], chunks)
+
 
 class FeatureReader:
     """A feature set, some of its columns and a range of times.
@@ -85,17 +95,19 @@ class FeatureReader:
         wanted = f"IN ({', '.join(map(str, self._order))})"
         self._wanted = f"> {TIME_COLUMN}" if len(known) == len(self.columns) else wanted
 
-    def _query(self, sid: int, condition: str) -> Any:
+    def _query(self, sid: int, condition: str, low: int, high: int) -> Any:
         return self._connection.execute(
             f"SELECT t_lo, col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
             f"WHERE {reach(TABLE)} AND col {condition} ORDER BY t_lo, col",
-            reach_of(self._set, sid, self._low, self._high),
+            reach_of(self._set, sid, low, high),
         )
 
     def times(self, symbol: str, sid: int) -> SymbolTimes | None:
         """Return a symbol's rows in the range; None if there are none."""
         parts, chunks = [], {}
-        for start, col, *stored in self._query(sid, f"= {TIME_COLUMN}"):
+        for start, col, *stored in self._query(
+            sid, f"= {TIME_COLUMN}", self._low, self._high
+        ):
             key = ChunkKey(self._set, sid, start, col)
             times = decode(tuple(stored), key, self._what(symbol, "of times"))
             first = int(np.searchsorted(times, self._low, "left"))
@@ -116,7 +128,9 @@ class FeatureReader:
             places[start] = n, first, stop, filled
             filled += stop - first
         set_id, sid, order, stored = self._set, rows.sid, self._order, self._stored
-        for start, col, dtype, n, crc, data in self._query(sid, self._wanted):
+        for start, col, dtype, n, crc, data in self._query(
+            sid, self._wanted, int(rows.times[0]), int(rows.times[-1])
+        ):
             place = places.get(start)
             if place is None:
                 continue

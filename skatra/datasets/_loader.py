@@ -1,6 +1,6 @@
 """Features and labels of a database as one dataset for scikit-learn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,108 @@ def load_dataset(
         unmatched=samples.unmatched,
         n_open=samples.n_open,
     )
+
+
+def iter_batches(
+    db: Database,
+    feature_set: str = "base",
+    label_set: str = "triple_barrier",
+    *,
+    batch_rows: int = 100_000,
+    symbols: str | Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    start: Any = None,
+    end: Any = None,
+) -> Iterator[Bunch]:
+    """Yield a dataset too large for memory piece by piece, in order of t0.
+
+    Put together, the batches are what ``load_dataset`` returns; all labels of one
+    t0 are in one batch. Each batch is one state of the file.
+
+    Parameters
+    ----------
+    db : Database
+    feature_set, label_set : str, default="base", "triple_barrier"
+        Names of the sets.
+    batch_rows : int, default=100000
+        Most labels in a batch, unless a single t0 has more.
+    symbols, columns, start, end
+        As of ``load_dataset``.
+
+    Yields
+    ------
+    Bunch
+        As ``load_dataset`` returns; spans without any sample are passed over.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_rows`` is less than 1.
+    EmptyDataError
+        If a set does not exist.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.datasets import Database, iter_batches
+    >>> days = pd.date_range("2024-01-01", periods=5, tz="UTC")
+    >>> rows = pd.MultiIndex.from_product([["SP500"], days], names=["symbol", "t0"])
+    >>> labels = pd.DataFrame({"t1": days, "ret": 0.1, "label": 1, "side": 1,
+    ...                        "touched": "time"}, index=rows)
+    >>> with Database(":memory:") as db:
+    ...     _ = db.write_features(pd.DataFrame({"x": 1.0}, index=rows), "base")
+    ...     _ = db.write_labels(labels, "triple_barrier")
+    ...     [len(batch.data) for batch in iter_batches(db, batch_rows=2)]
+    [2, 2, 1]
+    """
+    if batch_rows < 1:
+        raise ValueError(f"batch_rows must be an integer >= 1, got {batch_rows!r}.")
+    low, high = bounds_ns(start, end)
+    t0: list[Int64Array] = [np.empty(0, dtype=np.int64)]
+    with db.pool.get_connection() as connection:
+        connection.execute("BEGIN").close()
+        FeatureReader(connection, feature_set, columns, low, high)
+        label = (find_set(connection, "label", label_set), label_set)
+        for symbol, sid in chosen_symbols(connection, symbols).items():
+            found = read_label_arrays(connection, label, (sid, symbol), low, high)
+            t0.append(found.t0)
+    times, counts = np.unique(np.concatenate(t0), return_counts=True)
+    del t0
+    first, filled = 0, 0
+    for k, count in enumerate(counts.tolist()):
+        if filled and filled + count > batch_rows:
+            yield from _batch(
+                db, feature_set, label_set, symbols, columns, times[[first, k - 1]]
+            )
+            first, filled = k, 0
+        filled += count
+    if filled:
+        yield from _batch(
+            db, feature_set, label_set, symbols, columns, times[[first, -1]]
+        )
+
+
+def _batch(
+    db: Database,
+    feature_set: str,
+    label_set: str,
+    symbols: str | Sequence[str] | None,
+    columns: Sequence[str] | None,
+    ends: Int64Array,
+) -> Iterator[Bunch]:
+    start, end = from_ns(ends)
+    try:
+        yield load_dataset(
+            db,
+            feature_set,
+            label_set,
+            symbols=symbols,
+            columns=columns,
+            start=start,
+            end=end,
+        )
+    except EmptyDataError:
+        return
 
 
 class _Samples:
