@@ -171,10 +171,6 @@ def export(
                     frame.to_csv(partial, mode=mode, header=done == 0)
                     rows += len(frame)
                     report(done + 1, len(wanted))
-                if not wanted:
-                    raise ValueError(
-                        f"{database} has no symbols yet; nothing to write."
-                    )
                 partial.replace(target)
             except BaseException:
                 partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from skatra.datasets import Database, make_edge_bars
-from tests.cli.test_cli import refused, skatra
+from tests.cli.test_cli import _full_disk, refused, skatra
 
 
 @pytest.fixture
@@ -94,6 +94,18 @@ def test_mistakes_are_one_line(tmp_path, market):
     )
     assert "no feature set 'no'" in message
     assert not list(tmp_path.glob("*x.csv"))
+
+
+def test_full_disk_during_a_backup(tmp_path, market):
+    """A copy that does not fit leaves nothing behind, and says so."""
+    (tmp_path / "small").mkdir()
+    keep = ["sh", "-c", '"$@"; code=$?; ls -A small | grep . >&2; exit $code', "sh"]
+    before = [*_full_disk(tmp_path / "small", "100k"), *keep]
+    done = skatra("db", "backup", market, "small/copy.db", cwd=tmp_path, before=before)
+
+    assert done.returncode == 2
+    assert "disk full" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
 
 
 def test_help_is_quick():
