@@ -29,7 +29,16 @@ _INVARIANTS = {
         "SELECT count(*) FROM trades WHERE closed_at < opened_at"
     ),
 }
-_RANGES = {"bars": "ts", "labels": "t0", "trades": "opened_at"}
+_TABLES = (
+    "symbols",
+    "bars",
+    "labels",
+    "trades",
+    "predictions",
+    "settlements",
+    "runs",
+)
+_RANGES = {"bars": "ts", "labels": "t0", "trades": "opened_at", "predictions": "t0"}
 
 
 def check_all(pool: SQLiteConnectionPool) -> list[str]:
@@ -61,7 +70,7 @@ def describe(connection: sqlite3.Connection) -> dict[str, Any]:
     """Return sizes, row counts and time ranges."""
     pages, size = pragma(connection, "page_count"), pragma(connection, "page_size")
     rows, ranges = {}, {}
-    for table in ("symbols", "bars", "labels", "trades", "runs"):
+    for table in _TABLES:
         count = connection.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
         rows[table] = count.fetchone()[0]
     for table, column in _RANGES.items():

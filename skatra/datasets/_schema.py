@@ -181,6 +181,28 @@ _VERSION_3: tuple[Step, ...] = (
         set_id INTEGER NOT NULL REFERENCES label_sets (set_id),
         {_CHUNK_COLUMNS}
     """,
+    """
+    CREATE TABLE predictions (
+        model TEXT NOT NULL,
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        t0 INTEGER NOT NULL,
+        value REAL NOT NULL,
+        position REAL NOT NULL,
+        PRIMARY KEY (model, sid, t0)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE settlements (
+        model TEXT NOT NULL,
+        sid INTEGER NOT NULL,
+        t0 INTEGER NOT NULL,
+        t1 INTEGER NOT NULL,
+        ret REAL NOT NULL,
+        PRIMARY KEY (model, sid, t0),
+        FOREIGN KEY (model, sid, t0) REFERENCES predictions (model, sid, t0),
+        CHECK (t1 >= t0)
+    ) STRICT, WITHOUT ROWID
+    """,
     _chunks_of_years,
     "DROP TABLE old_chunks",
     _chunks_of_labels,
