@@ -72,6 +72,8 @@ def write_chunks(
     """Write a symbol's chunks from its rows, or from arrays that equal all of them."""
     labels = _read_rows(connection, set_id, sid, *_EVER) if given is None else given
     columns = labels.columns()
+    if np.isnan(labels.weight).all():
+        columns.pop()
     store(
         connection,
         TABLE,
@@ -122,11 +124,19 @@ def read_label_arrays(
             raise DatabaseCorruptError(f"{what}: unknown column {col}.")
         key = ChunkKey(set_id, sid, start, col)
         parts[col].append(decode(tuple(chunk), key, f"{what}, column {col}"))
+    weighted = bool(parts[-1])
+    if not weighted:
+        # Labels without weights have no such chunks; this takes no memory either.
+        parts[-1] = [np.broadcast_to(np.float64(np.nan), len(c)) for c in parts[0]]
     if len({tuple(map(len, columns)) for columns in parts}) > 1:
         raise DatabaseCorruptError(
             f"{what}: columns are missing or differ in length. Write it again."
         )
-    whole = [c[0] if len(c) == 1 else np.concatenate(c) for c in parts]
+    whole = [c[0] if len(c) == 1 else np.concatenate(c) for c in parts[:-1]]
+    if weighted:
+        whole.append(np.concatenate(parts[-1]))
+    else:
+        whole.append(np.broadcast_to(np.float64(np.nan), len(whole[0])))
     first = int(np.searchsorted(whole[0], low, "left"))
     stop = int(np.searchsorted(whole[0], high, "right"))
     return LabelArrays(*(column[first:stop] for column in whole))

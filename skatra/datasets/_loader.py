@@ -120,18 +120,19 @@ def load_dataset(
             connection.rollback()
             _raise_empty((feature_set, samples.n_features), label_set, samples, db)
         index, places = samples.index()
+        weight = samples.column("weight", np.float64, places)
+        columns_of: dict[str, Any] = {
+            "target": samples.column("label", np.int8, places),
+            "returns": samples.column("ret", np.float64, places),
+            "label_times": from_ns(samples.column("t1", np.int64, places)),
+            "sample_weight": _weights(weight, label_set),
+        }
+        samples.forget_labels()
         data = _fill(reader, samples, places, index)
-    weight = samples.column("weight", np.float64, places)
-    labels_of = {
-        "target": samples.column("label", np.int8, places),
-        "returns": samples.column("ret", np.float64, places),
-        "label_times": from_ns(samples.column("t1", np.int64, places)),
-        "sample_weight": _weights(weight, label_set),
-        "groups": index.get_level_values(0),
-    }
+    columns_of["groups"] = index.get_level_values(0)
     series = {
         name: pd.Series(values, index=index, name=name, copy=False)
-        for name, values in labels_of.items()
+        for name, values in columns_of.items()
     }
     return Bunch(
         data=data,
@@ -248,7 +249,8 @@ class _Samples:
     """Labels that have features, symbol by symbol, on their way to one order."""
 
     def __init__(self) -> None:
-        self.parts: list[tuple[SymbolTimes, LabelArrays, Rows]] = []
+        self.parts: list[tuple[SymbolTimes, Rows]] = []
+        self.labels: list[LabelArrays] = []
         self.times: list[Int64Array] = []
         self.n = self.n_open = self.n_labels = self.n_features = self.unmatched = 0
 
@@ -275,7 +277,8 @@ class _Samples:
         if len(labels.t0):
             self.n += len(labels.t0)
             self.times.append(labels.t0)
-            self.parts.append((features, labels, chosen))
+            self.parts.append((features, chosen))
+            self.labels.append(labels)
 
     def index(self) -> tuple[pd.MultiIndex, list[Rows]]:
         """Return the index sorted by (t0, symbol), and where each symbol's rows go."""
@@ -293,15 +296,20 @@ class _Samples:
             place[order] = np.arange(len(codes))
             owners, codes = owner[order], codes[order]
             places = list(np.split(place, np.cumsum(counts)[:-1]))
-        symbols = [features.symbol for features, _, _ in self.parts]
+        symbols = [features.symbol for features, _ in self.parts]
         return multi_index(symbols, uniques, owners, codes, "t0"), places
 
     def column(self, name: str, dtype: Any, places: list[Rows]) -> NDArray[Any]:
         """Return one column of the labels in the final order."""
         values = np.empty(self.n, dtype=dtype)
-        for (_, labels, _), place in zip(self.parts, places, strict=True):
+        for labels, place in zip(self.labels, places, strict=True):
             values[place] = getattr(labels, name)
         return values
+
+    def forget_labels(self) -> None:
+        """Free what is in the final order by now, before the features need room."""
+        self.labels.clear()
+        self.times.clear()
 
 
 def _fill(
@@ -309,12 +317,12 @@ def _fill(
 ) -> pd.DataFrame:
     """Read the features symbol by symbol straight into the rows where they belong."""
     n_columns, dtypes = len(reader.columns), reader.dtypes
-    longest = max(len(features.times) for features, _, _ in samples.parts)
+    longest = max(len(features.times) for features, _ in samples.parts)
     one = len(set(dtypes)) == 1
     block = np.empty((samples.n, n_columns), dtype=dtypes[0]) if one else None
     arrays = [] if one else [np.empty(samples.n, dtype=dtype) for dtype in dtypes]
     shelf = np.empty((n_columns, longest), dtypes[0])
-    for (features, _, chosen), place in zip(samples.parts, places, strict=True):
+    for (features, chosen), place in zip(samples.parts, places, strict=True):
         n = len(features.times)
         if block is not None:
             reader.fill(features, list(shelf[:, :n]))
