@@ -14,6 +14,7 @@ Each subclasses the builtin that users already catch::
         ├── SchemaVersionError
         ├── DiskFullError    (OSError)
         ├── PoolTimeoutError (TimeoutError)
+        ├── QueryTimeoutError (TimeoutError)
         ├── PoolClosedError
         └── PoolForkedError
 """
@@ -31,6 +32,7 @@ __all__ = [
     "PoolClosedError",
     "PoolForkedError",
     "PoolTimeoutError",
+    "QueryTimeoutError",
     "SchemaVersionError",
     "SkatraError",
 ]
@@ -82,6 +84,10 @@ class DiskFullError(DatabaseError, OSError):
 
 class PoolTimeoutError(DatabaseError, TimeoutError):
     """No connection came free in time; the message names the holders."""
+
+
+class QueryTimeoutError(DatabaseError, TimeoutError):
+    """A query ran longer than its time limit and was interrupted."""
 
 
 class PoolClosedError(DatabaseError):

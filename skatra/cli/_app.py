@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 import skatra
-from skatra.cli import audit, demo, ingest, retrain
+from skatra.cli import audit, db, demo, ingest, retrain
 from skatra.exceptions import SkatraError
 
 EXIT_BAD_INPUT = 2
@@ -19,12 +19,13 @@ app = typer.Typer(
     help="Leak-free financial machine learning: purged cross-validation, Kelly "
     "sizing and retraining from one SQLite database.",
     epilog="Exit codes: 0 done, 2 bad input (one line says what and the way out), "
-    "10 trained but not promoted, 130 interrupted.",
+    "3 db check found damage, 10 trained but not promoted, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="audit")(audit.audit)
+app.add_typer(db.app)
 app.command(name="demo")(demo.demo)
 app.command(name="ingest")(ingest.ingest)
 app.command(name="retrain")(retrain.retrain_command)

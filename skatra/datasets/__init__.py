@@ -3,8 +3,9 @@
 from skatra.datasets._database import Database
 from skatra.datasets._frames import WriteReport
 from skatra.datasets._ingest import ingest_bars
+from skatra.datasets._join import SQLiteDatasetLoader
 from skatra.datasets._label_files import read_label_times
-from skatra.datasets._loader import load_dataset
+from skatra.datasets._loader import iter_batches, load_dataset
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._samples import load_index_bars, make_edge_bars
@@ -12,9 +13,11 @@ from skatra.datasets._samples import load_index_bars, make_edge_bars
 __all__ = [
     "Database",
     "SQLiteConnectionPool",
+    "SQLiteDatasetLoader",
     "WriteReport",
     "get_db_pool",
     "ingest_bars",
+    "iter_batches",
     "load_dataset",
     "load_index_bars",
     "make_edge_bars",

@@ -8,6 +8,7 @@ import numpy as np
 from skatra.datasets._errors import translate
 from skatra.datasets._features import check_features, feature_sets
 from skatra.datasets._frames import from_ns
+from skatra.datasets._label_chunks import check_label_chunks
 from skatra.datasets._labels import label_sets
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._schema import pragma
@@ -28,7 +29,16 @@ _INVARIANTS = {
         "SELECT count(*) FROM trades WHERE closed_at < opened_at"
     ),
 }
-_RANGES = {"bars": "ts", "labels": "t0", "trades": "opened_at"}
+_TABLES = (
+    "symbols",
+    "bars",
+    "labels",
+    "trades",
+    "predictions",
+    "settlements",
+    "runs",
+)
+_RANGES = {"bars": "ts", "labels": "t0", "trades": "opened_at", "predictions": "t0"}
 
 
 def check_all(pool: SQLiteConnectionPool) -> list[str]:
@@ -48,7 +58,8 @@ def check_all(pool: SQLiteConnectionPool) -> list[str]:
                 count = connection.execute(query).fetchone()[0]
                 if count:
                     problems.append(f"{count} {what}.")
-            return problems + check_features(connection)
+            problems += check_features(connection)
+            return problems + check_label_chunks(connection)
     except DatabaseCorruptError as error:
         return [str(error)]
     except sqlite3.Error as error:
@@ -59,7 +70,7 @@ def describe(connection: sqlite3.Connection) -> dict[str, Any]:
     """Return sizes, row counts and time ranges."""
     pages, size = pragma(connection, "page_count"), pragma(connection, "page_size")
     rows, ranges = {}, {}
-    for table in ("symbols", "bars", "labels", "trades", "runs"):
+    for table in _TABLES:
         count = connection.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
         rows[table] = count.fetchone()[0]
     for table, column in _RANGES.items():

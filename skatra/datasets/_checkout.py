@@ -1,27 +1,31 @@
 """One use of a connection, from taking it to giving it back."""
 
-import os
 import sqlite3
+import sys
 import threading
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from skatra.datasets._connections import PooledConnection
-from skatra.datasets._slots import Slot
+from skatra.datasets._connections import GIVEN_BACK, PooledConnection
+from skatra.datasets._slots import OWN_FILES, Slot
 from skatra.exceptions import DatabaseError
 
 if TYPE_CHECKING:
-    from skatra.datasets._pool import SQLiteConnectionPool
+    from skatra.datasets._lending import Lender
+
+CHECK_FILE_EVERY = 1.0
 
 
 class Held:
     """What one thread holds of one pool."""
 
-    __slots__ = ("reader", "writer")
+    __slots__ = ("reader", "thread", "writer")
 
     def __init__(self) -> None:
         self.reader: Slot | None = None
         self.writer: Slot | None = None
+        self.thread = threading.current_thread()
 
 
 class PerThread(threading.local):
@@ -32,13 +36,111 @@ class PerThread(threading.local):
         self.held = Held()
 
 
+class QuickRead:
+    """The context of a read for which a connection is idle, without any option.
+
+    This is what happens a million times; all else goes through ``Checkout``.
+
+    Parameters
+    ----------
+    pool : Lender
+    """
+
+    __slots__ = ("_held", "_pool", "_slot", "_slow")
+
+    def __init__(self, pool: "Lender") -> None:
+        self._pool = pool
+        self._slot: Slot | None = None
+
+    def __enter__(self) -> sqlite3.Connection:
+        pool = self._pool
+        held = pool.per_thread.held
+        if held.reader is None and held.writer is None:
+            readers = pool.readers
+            with pool.lock:
+                if pool.serving and readers.idle and not readers.waiters:
+                    slot = readers.idle.pop()
+                    self._slot = slot
+            if self._slot is not None:
+                frame = sys._getframe(1)  # noqa: SLF001 - the documented, fast way
+                code = frame.f_code
+                if code.co_filename in OWN_FILES:
+                    slot.note(frame)
+                else:
+                    slot.code, slot.instruction = code, frame.f_lasti
+                slot.thread = held.thread
+                slot.since = now = monotonic()
+                slot.uses += 1
+                connection = slot.connection
+                if connection is None or now - slot.checked > CHECK_FILE_EVERY:
+                    self._slot = None  # it goes back if this fails
+                    connection = pool.prepare(slot)
+                    self._slot = slot
+                connection.refusal = None
+                self._held, held.reader = held, slot
+                return connection
+        self._slow = Checkout(pool, readonly=True)
+        return self._slow.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        slot = self._slot
+        if slot is None:
+            self._slow.__exit__(exc_type, exc, traceback)
+            return
+        self._slot = self._held.reader = None
+        pool, connection = self._pool, slot.connection
+        if (
+            exc is not None
+            or connection is None
+            or connection.in_transaction
+            or connection.refusal is not None
+        ):
+            pool.leave(slot, exc)
+            return
+        if connection.tracked:
+            connection.close_cursors()
+        connection.row_factory = None
+        connection.text_factory = str
+        connection.refusal = GIVEN_BACK
+        with pool.lock:
+            if pool.serving and not pool.readers.waiters:
+                slot.code = None
+                slot.warned = False
+                pool.readers.idle.append(slot)
+                return
+        pool.release(slot)
+
+    def __del__(self) -> None:
+        if self._slot is not None:
+            self._pool.dropped.notes.append((self._slot, self._held))
+
+
 class Checkout:
-    """The context of one use of a connection."""
+    """The context of one use of a connection.
+
+    Parameters
+    ----------
+    pool : Lender
+    readonly : bool
+    wait : float or None
+        Seconds to wait for a connection.
+    limit : float or None
+        Seconds after which queries are interrupted.
+    durable : bool
+        Commit to the disk, not only to the operating system.
+    """
 
     __slots__ = (
         "_connection",
+        "_durable",
         "_held",
         "_keep",
+        "_limit",
         "_pool",
         "_readonly",
         "_slot",
@@ -46,34 +148,46 @@ class Checkout:
     )
 
     def __init__(
-        self, pool: "SQLiteConnectionPool", *, readonly: bool, timeout: float | None
+        self,
+        pool: "Lender",
+        *,
+        readonly: bool,
+        wait: float | None = None,
+        limit: float | None = None,
+        durable: bool = False,
     ) -> None:
         self._pool = pool
         self._readonly = readonly
-        self._wait = timeout
+        self._wait = wait
+        self._limit = limit
+        self._durable = durable
         self._slot: Slot | None = None
         self._connection: PooledConnection | None = None
-        self._keep: list[Any] = []
 
     def __enter__(self) -> sqlite3.Connection:
         pool = self._pool
-        held = pool._per_thread.held  # noqa: SLF001 - one unit
+        self._held = held = pool.per_thread.held
         outer = held.writer or (held.reader if self._readonly else None)
-        if outer is not None and pool._forked is None:  # noqa: SLF001
+        if outer is not None and pool.forked is None:
             if not self._readonly:
                 raise DatabaseError(
                     "a write cannot start inside a write of the same thread: "
-                    f"{outer.describe()}. Use that block's connection."
+                    f"{outer.describe()}. Use that block's connection, or "
+                    "Database.transaction()."
                 )
             # Whoever holds a connection never waits for another: no deadlock.
             assert outer.connection is not None  # noqa: S101
             self._connection = outer.connection
-            self._keep = outer.connection.open_cursors()
+            self._keep: list[Any] = outer.connection.open_cursors()
             return outer.connection
-        slot = pool._acquire(  # noqa: SLF001
-            readonly=self._readonly, timeout=self._wait, holds=held.reader is not None
+        slot = pool.acquire(
+            readonly=self._readonly,
+            timeout=self._wait,
+            holds=held.reader is not None,
+            limit=self._limit,
+            durable=self._durable,
         )
-        self._slot, self._connection, self._held = slot, slot.connection, held
+        self._slot, self._connection = slot, slot.connection
         if self._readonly:
             held.reader = slot
         else:
@@ -87,19 +201,20 @@ class Checkout:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        connection, slot = self._connection, self._slot
+        connection, slot, pool = self._connection, self._slot, self._pool
         if connection is None:
-            return
-        if connection.pid != os.getpid():
-            if exc is None:
-                connection.cursor()  # raises by name
             return
         if slot is None:
             connection.close_cursors(self._keep)
+            self._connection = None
             return
         if self._readonly:
             self._held.reader = None
         else:
             self._held.writer = None
         self._slot = self._connection = None
-        self._pool._leave(slot, exc)  # noqa: SLF001
+        pool.leave(slot, exc)
+
+    def __del__(self) -> None:
+        if self._slot is not None:
+            self._pool.dropped.notes.append((self._slot, self._held))

@@ -1,14 +1,16 @@
 """Columns as contiguous bytes that prove themselves.
 
-A chunk holds one column of one symbol and calendar year: little-endian values,
-one after the other, and a CRC-32 over its place and its bytes. SQLite's own
+A chunk holds one column of one symbol from one time to the next chunk's: up to 2,000
+little-endian values, one after the other, and a CRC-32 over its place and its bytes.
+That is eight years of daily bars or a week of minutes, and fits on one page of the
+file; a chunk that fills up is split in two. SQLite's own
 integrity check does not see a flipped bit inside a value; this does, and it also
 sees a chunk that sits in another chunk's place.
 """
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,43 +20,54 @@ from numpy.typing import NDArray
 from skatra.exceptions import DatabaseCorruptError
 
 TIME_COLUMN = 0
+MOST_ROWS = 2000
 DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype(f"<{name}") for name in ("f8", "f4", "i8")
+    name: np.dtype(f"<{name}") for name in ("f8", "f4", "i8", "i1")
 }
+
+
+Stored = tuple[str, int, int, bytes]
+"""dtype, number of values, checksum and bytes of a column."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkKey:
-    """The place of a chunk: set, symbol, calendar year (UTC) and column number."""
+    """The place of a chunk: set, symbol, first time (ns UTC) and column number."""
 
     set_id: int
     sid: int
-    period: int
+    start: int
     col: int
 
-    def checksum(self, dtype: str, n: int, data: bytes) -> int:
+    def checksum(self, dtype: str, n: int, data: Any) -> int:
         """Return the CRC-32 of the place and the bytes."""
-        place = f"{self.set_id}/{self.sid}/{self.period}/{self.col}/{dtype}/{n}/"
-        return zlib.crc32(data, zlib.crc32(place.encode()))
+        return checksum(self.set_id, self.sid, self.start, self.col, dtype, n, data)
 
 
-def encode(values: NDArray[Any], key: ChunkKey) -> tuple[str, int, int, bytes]:
+def checksum(
+    set_id: int, sid: int, start: int, col: int, dtype: str, n: int, data: Any
+) -> int:
+    """Return the CRC-32 of a place and the bytes in it."""
+    place = f"{set_id}/{sid}/{start}/{col}/{dtype}/{n}/"
+    return zlib.crc32(data, zlib.crc32(place.encode()))
+
+
+def encode(values: NDArray[Any], key: ChunkKey) -> tuple[str, int, int, Any]:
     """Return dtype, number of values, checksum and bytes of a column.
 
     Parameters
     ----------
-    values : ndarray of shape (n,), float64, float32 or int64
+    values : ndarray of shape (n,), float64, float32, int64 or int8
         NaN (with its payload), infinities and -0.0 are kept bit for bit.
     key : ChunkKey
     """
     name = f"{values.dtype.kind}{values.dtype.itemsize}"
-    data = values.astype(DTYPES[name], copy=False).tobytes()
+    contiguous: Any = np.ascontiguousarray(values, dtype=DTYPES[name])
+    data = memoryview(contiguous).cast("B")
     return name, len(values), key.checksum(name, len(values), data), data
 
 
-def decode(
-    stored: tuple[str, int, int, bytes], key: ChunkKey, describe: str
-) -> NDArray[Any]:
+def decode(stored: Stored, key: ChunkKey, describe: str) -> NDArray[Any]:
     """Return a column, a read-only view of its bytes.
 
     Parameters
@@ -63,7 +76,7 @@ def decode(
         dtype, number of values, checksum and bytes, as ``encode`` returned them.
     key : ChunkKey
     describe : str
-        Set, symbol, year and column in the user's words, for the error message.
+        Set, symbol and column in the user's words, for the error message.
 
     Raises
     ------
@@ -77,36 +90,62 @@ def decode(
         or len(data) != n * dtype.itemsize
         or key.checksum(name, n, data) != crc
     ):
-        raise DatabaseCorruptError(
-            f"the chunk of {describe} fails its checksum: the file was damaged after "
-            "it was written. Write these features again, or restore a backup; "
-            "Database.check() lists all damage."
-        )
+        raise damaged(describe, key.start)
     values: NDArray[Any] = np.frombuffer(data, dtype=dtype)
     return values
 
 
-def store(connection: sqlite3.Connection, key: ChunkKey, values: NDArray[Any]) -> None:
-    """Write or replace one chunk."""
-    connection.execute(
-        "INSERT INTO feature_chunks (set_id, sid, period, col, dtype, n, crc32, data) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (set_id, sid, period, col) "
-        "DO UPDATE SET dtype = excluded.dtype, n = excluded.n, "
-        "crc32 = excluded.crc32, data = excluded.data",
-        (key.set_id, key.sid, key.period, key.col, *encode(values, key)),
+def damaged(describe: str, start: int) -> DatabaseCorruptError:
+    """Return the error for a chunk whose bytes are not those that were written."""
+    return DatabaseCorruptError(
+        f"the chunk of {describe}, from {show_time(start)}, fails its checksum: the "
+        "file was damaged after it was written. Write these rows again, or restore a "
+        "backup; Database.check() lists all damage."
     )
 
 
-def periods_of(ts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the calendar years (UTC) of nanosecond times."""
-    years = ts.view("datetime64[ns]").astype("datetime64[Y]").astype(np.int64)
-    result: NDArray[np.int64] = years + 1970
-    return result
+def show_time(ns: int) -> str:
+    """Return a time in nanoseconds as text."""
+    return str(np.datetime64(ns, "ns")).replace("T", " ").removesuffix(".000000000")
 
 
-def period_blocks(ts: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
-    """Yield each calendar year of sorted times with its rows."""
-    years = periods_of(ts)
-    starts = np.flatnonzero(np.diff(years, prepend=years[:1] - 1))
-    for start, stop in zip(starts, [*starts[1:], len(ts)], strict=True):
-        yield int(years[start]), slice(int(start), int(stop))
+def store(
+    connection: sqlite3.Connection,
+    table: str,
+    chunks: Iterable[tuple[ChunkKey, NDArray[Any]]],
+) -> None:
+    """Write or replace chunks."""
+    connection.executemany(
+        f"INSERT INTO {table} (set_id, sid, t_lo, col, dtype, n, crc32, data) "  # noqa: S608
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (set_id, sid, t_lo, col) "
+        "DO UPDATE SET dtype = excluded.dtype, n = excluded.n, "
+        "crc32 = excluded.crc32, data = excluded.data",
+        (
+            (key.set_id, key.sid, key.start, key.col, *encode(values, key))
+            for key, values in chunks
+        ),
+    ).close()
+
+
+def pieces(n: int) -> Iterator[slice]:
+    """Yield the rows of each chunk when n rows are spread evenly."""
+    count = -(-n // MOST_ROWS)
+    for k in range(count):
+        yield slice(k * n // count, (k + 1) * n // count)
+
+
+def reach(table: str) -> str:
+    """Return the condition for chunks of a set and symbol that may touch a range.
+
+    Its parameters are set, symbol, end, set, symbol, start and start.
+    """
+    return (
+        "set_id = ? AND sid = ? AND t_lo <= ? AND t_lo >= coalesce((SELECT t_lo FROM "  # noqa: S608
+        f"{table} WHERE set_id = ? AND sid = ? AND t_lo <= ? "
+        "ORDER BY t_lo DESC LIMIT 1), ?)"
+    )
+
+
+def reach_of(set_id: int, sid: int, low: int, high: int) -> tuple[int, ...]:
+    """Return the parameters of ``reach``."""
+    return set_id, sid, high, set_id, sid, low, low

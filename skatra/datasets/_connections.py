@@ -13,6 +13,16 @@ from skatra.exceptions import DatabaseError, DatabaseNotFoundError, PoolForkedEr
 
 _PAGE_SIZE = 16384
 _PRUNE_AT = 256
+_new_cursor = sqlite3.Connection.cursor
+_reference = weakref.ref
+
+GIVEN_BACK = DatabaseError(
+    "this connection was given back to its pool. Use it inside its 'with' block only."
+)
+FORKED = PoolForkedError(
+    "this connection was opened before the process forked; what it wrote would be "
+    "lost. Take a connection from a pool opened in this process."
+)
 
 forked_files: dict[tuple[int, int], str] = {}
 """Files (device, inode) in use when this process was forked, and what to say."""
@@ -28,35 +38,33 @@ _COMMON = (
 
 
 class PooledConnection(sqlite3.Connection):
-    """A connection that knows its process and its open cursors."""
+    """A connection that knows its open cursors and when it must not be used."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pid = os.getpid()
-        self.in_use = True
-        self._cursors: list[weakref.ref[sqlite3.Cursor]] = []
+        self.refusal: DatabaseError | None = None
+        self.durable = False
+        self.tracked: list[weakref.ref[sqlite3.Cursor]] = []
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Open a cursor that is closed when the connection goes back."""
-        if self.pid != os.getpid():
-            raise PoolForkedError(
-                "this connection was opened before the process forked; what it wrote "
-                "would be lost. Take a connection from a pool opened in this process."
-            )
-        if not self.in_use:
-            raise DatabaseError(
-                "this connection was given back to its pool. Use it inside its "
-                "'with' block only."
-            )
-        cursor = super().cursor(*args, **kwargs)
-        if len(self._cursors) >= _PRUNE_AT:
-            self._cursors = [ref for ref in self._cursors if ref() is not None]
-        self._cursors.append(weakref.ref(cursor))
+        if self.refusal is not None:
+            raise type(self.refusal)(str(self.refusal))
+        cursor = _new_cursor(self, *args, **kwargs)
+        tracked = self.tracked
+        if len(tracked) >= _PRUNE_AT:
+            tracked[:] = [ref for ref in tracked if ref() is not None]
+        tracked.append(_reference(cursor))
         return cursor
 
     def execute(self, *args: Any) -> Any:
         """Execute through a tracked cursor (C would bypass ``cursor``)."""
-        return self.cursor().execute(*args)
+        if self.refusal is not None or len(self.tracked) >= _PRUNE_AT:
+            return self.cursor().execute(*args)
+        cursor = _new_cursor(self)
+        self.tracked.append(_reference(cursor))
+        return cursor.execute(*args)
 
     def executemany(self, *args: Any) -> Any:
         """Execute many through a tracked cursor."""
@@ -66,18 +74,25 @@ class PooledConnection(sqlite3.Connection):
         """Execute a script through a tracked cursor."""
         return self.cursor().executescript(*args)
 
+    def make_durable(self, *, durable: bool) -> None:
+        """Choose whether a commit waits for the disk (synchronous FULL or NORMAL)."""
+        if durable != self.durable:
+            level = "FULL" if durable else "NORMAL"
+            self.execute(f"PRAGMA synchronous = {level}").close()
+            self.durable = durable
+
     def close_cursors(self, keep: Sequence[Any] = ()) -> None:
         """Close every cursor opened since ``keep`` was taken."""
         kept = set(map(id, keep))
-        for reference in self._cursors:
+        for reference in self.tracked:
             cursor = reference()
             if cursor is not None and id(reference) not in kept:
                 cursor.close()
-        self._cursors = list(keep)
+        self.tracked[:] = keep
 
     def open_cursors(self) -> list[Any]:
         """Return the cursors open now, to be kept by ``close_cursors``."""
-        return list(self._cursors)
+        return list(self.tracked)
 
 
 def identity(path: Path) -> tuple[int, int]:
@@ -116,14 +131,9 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     DatabaseError
-        If the name is empty, ":memory:" or holds a null character.
+        If the name is empty or holds a null character.
     """
     text = os.fsdecode(path)
-    if isinstance(path, str) and text == ":memory:":
-        raise DatabaseError(
-            "a ':memory:' database cannot be shared by the connections of a pool. "
-            "Use a file in tempfile.TemporaryDirectory()."
-        )
     if not text or "\0" in text:
         raise DatabaseError(f"path must be the name of a file, got {text!r}.")
     return Path(os.path.realpath(text))

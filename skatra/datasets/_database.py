@@ -1,26 +1,19 @@
 """The database: frames in, frames out, every call through the pool."""
 
-import contextlib
-import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from skatra.datasets import _bars, _check, _features, _labels, _tables, _trades
-from skatra.datasets._connections import identity, resolve
-from skatra.datasets._frames import WriteReport
-from skatra.datasets._pool import SQLiteConnectionPool
-from skatra.datasets._registry import get_db_pool
-from skatra.datasets._schema import ensure_schema
-from skatra.exceptions import DatabaseError, PoolClosedError
+from skatra.datasets import _bars, _features, _labels, _predictions, _tables, _trades
+from skatra.datasets._database_file import DatabaseFile
+from skatra.datasets._feature_reader import FeatureReader
+from skatra.datasets._frames import WriteReport, bounds_ns
 
 Symbols = str | Sequence[str] | None
 
 
-class Database:
+class Database(DatabaseFile):
     """Bars, features, labels, trades and runs in one SQLite file.
 
     Frames go in and come out; times may have any datetime unit and time zone
@@ -33,6 +26,7 @@ class Database:
     ----------
     path : str or path-like
         The file. ``?``, ``#``, ``%`` and ``file:`` in it have no special meaning.
+        ":memory:" makes a new database that lives as long as this object.
     create : bool, default=False
         Create the file when it is missing. Its directory must exist.
     readonly : bool, default=False
@@ -92,58 +86,6 @@ class Database:
     >>> db.close()
     >>> folder.cleanup()
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        create: bool = False,
-        readonly: bool = False,
-    ) -> None:
-        if create and readonly:
-            raise ValueError(
-                "create=True and readonly=True contradict each other; choose one."
-            )
-        self.path = resolve(path)
-        self.readonly = readonly
-        if not create:
-            identity(self.path)
-        self._pool: SQLiteConnectionPool | None = get_db_pool(self.path, create=create)
-        ensure_schema(self._pool, create=create, readonly=readonly)
-
-    @property
-    def pool(self) -> SQLiteConnectionPool:
-        """The file's connection pool."""
-        if self._pool is None:
-            raise PoolClosedError(
-                f"this Database was closed. Open it again: "
-                f"Database({str(self.path)!r})."
-            )
-        return self._pool
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection that sees one state of the file throughout."""
-        with self.pool.get_connection(readonly=True) as connection:
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN").close()
-            try:
-                yield connection
-            finally:
-                connection.rollback()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the writer in a transaction."""
-        if self.readonly:
-            raise DatabaseError(
-                f"{self.path} was opened with readonly=True. Open it with "
-                "Database(path) to write."
-            )
-        with self.pool.get_connection(readonly=False) as connection:
-            yield connection
 
     def symbols(self) -> list[str]:
         """Return every symbol that was ever written, sorted.
@@ -253,7 +195,7 @@ class Database:
         start: Any = None,
         end: Any = None,
     ) -> pd.DataFrame:
-        """Return features; columns, symbols and years not asked for are not read.
+        """Return features; columns, symbols and chunks not asked for are not read.
 
         Parameters
         ----------
@@ -280,10 +222,9 @@ class Database:
             If a chunk fails its checksum.
         """
         with self._reading() as connection:
-            block = _features.read_features(
-                connection, feature_set, columns, symbols, start, end
-            )
-        return _features.feature_frame(block)
+            low, high = bounds_ns(start, end)
+            reader = FeatureReader(connection, feature_set, columns, low, high)
+            return reader.frame(_tables.chosen_symbols(connection, symbols))
 
     def feature_sets(self) -> dict[str, dict[str, Any]]:
         """Return name -> columns, rows, symbols and spec of every feature set.
@@ -379,6 +320,8 @@ class Database:
     def write_trades(self, frame: pd.DataFrame) -> WriteReport:
         """Insert closed trades, replacing those of the same symbol, times and side.
 
+        The commit waits for the disk: acknowledged trades survive a power failure.
+
         Parameters
         ----------
         frame : DataFrame of shape (n_trades, 9)
@@ -394,7 +337,7 @@ class Database:
         ValueError
             If columns are missing, numbers not finite, or a trade occurs twice.
         """
-        with self._writing() as connection:
+        with self._writing(durable=True) as connection:
             return _trades.write_trades(connection, frame)
 
     def trades(
@@ -416,6 +359,88 @@ class Database:
         """
         with self._reading() as connection:
             return _trades.read_trades(connection, symbols, start, end)
+
+    def write_predictions(self, frame: pd.DataFrame, model: str) -> WriteReport:
+        """Insert a model's predictions, replacing those of the same symbol and t0.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n_predictions, 2)
+            Index (symbol, t0); columns value (what the model said, such as a
+            probability) and position (signed share of capital), finite.
+        model : str
+            The model's name, such as a run id.
+
+        Returns
+        -------
+        WriteReport
+
+        Raises
+        ------
+        ValueError
+            If columns are missing or numbers not finite.
+        """
+        with self._writing() as connection:
+            return _predictions.write_rows(connection, "predictions", frame, model)
+
+    def settle_predictions(self, frame: pd.DataFrame, model: str) -> WriteReport:
+        """Say what became of predictions, replacing earlier settlements.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n_settlements, 2)
+            Index (symbol, t0) of predictions that are there; columns t1 (when the
+            outcome was known) and ret (simple return of a long unit position).
+        model : str
+
+        Returns
+        -------
+        WriteReport
+
+        Raises
+        ------
+        DatabaseError
+            If there is no such prediction.
+        ValueError
+            If columns are missing or numbers not finite.
+        sqlite3.IntegrityError
+            If t1 < t0.
+        """
+        with self._writing() as connection:
+            return _predictions.write_rows(connection, "settlements", frame, model)
+
+    def predictions(
+        self,
+        model: str,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+        *,
+        as_of: Any = None,
+    ) -> pd.DataFrame:
+        """Return a model's predictions and what became of them.
+
+        Parameters
+        ----------
+        model : str
+        symbols : str or sequence of str, default=None
+            None means all.
+        start, end : datetime-like, default=None
+            First and last t0, both included.
+        as_of : datetime-like, default=None
+            Leave out what was not known then: predictions with a later t0, and
+            outcomes with a later t1.
+
+        Returns
+        -------
+        DataFrame of shape (n_predictions, 4)
+            Index (symbol, t0), sorted; value, position, t1 (NaT while open) and ret
+            (NaN while open).
+        """
+        with self._reading() as connection:
+            return _predictions.read_predictions(
+                connection, model, symbols, start, end, as_of
+            )
 
     def write_run(self, run_id: str, card: dict[str, Any]) -> WriteReport:
         """Keep the card of a run, replacing an earlier one of the same id.
@@ -443,50 +468,3 @@ class Database:
         """
         with self._reading() as connection:
             return _trades.read_runs(connection)
-
-    def check(self) -> list[str]:
-        """Verify the file, its references, every checksum and skatra's own rules.
-
-        Returns
-        -------
-        list of str
-            One sentence for each problem; empty when the file is sound.
-        """
-        return _check.check_all(self.pool)
-
-    def info(self) -> dict[str, Any]:
-        """Return size, schema version, row counts, time ranges and sets.
-
-        Returns
-        -------
-        dict
-            ``path``, ``schema_version``, ``size_bytes``, ``rows`` (table -> count),
-            ``ranges`` (table -> first and last time, or None), ``feature_sets`` and
-            ``label_sets``.
-        """
-        with self._reading() as connection:
-            return {"path": self.path, **_check.describe(connection)}
-
-    def close(self) -> None:
-        """Let go of the file. Other Database objects on it go on.
-
-        Its connections close when nobody in the process refers to its pool any more.
-        """
-        self._pool = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "readonly": self.readonly}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        path: Path = state["path"]
-        self.__init__(path, readonly=state["readonly"])  # type: ignore[misc]
-
-    def __repr__(self) -> str:
-        readonly = ", readonly=True" if self.readonly else ""
-        return f"Database({str(self.path)!r}{readonly})"

@@ -13,6 +13,7 @@ from skatra.exceptions import (
     DatabaseNotFoundError,
     DiskFullError,
     PoolTimeoutError,
+    QueryTimeoutError,
 )
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -51,6 +52,14 @@ def disk_full(path: Path, cause: object) -> DiskFullError:
     return DiskFullError(
         f"disk full while writing {path} ({cause}); nothing of this write was kept, "
         "everything written before is safe. Free space and run again."
+    )
+
+
+def query_timeout(path: Path) -> QueryTimeoutError:
+    """Return the error for a query that the watchdog interrupted."""
+    return QueryTimeoutError(
+        f"a query on {path} ran longer than its time limit and was interrupted. Ask "
+        "for less, add an index, or allow more: get_connection(limit=seconds)."
     )
 
 

@@ -1,9 +1,8 @@
-"""Feature sets as column chunks: one per symbol, calendar year and column."""
+"""Feature sets as column chunks: how they are written, described and checked."""
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,67 +10,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skatra.datasets._chunks import (
-    DTYPES,
     TIME_COLUMN,
     ChunkKey,
     decode,
-    period_blocks,
-    periods_of,
+    pieces,
+    reach,
+    reach_of,
     store,
 )
-from skatra.datasets._frames import (
-    Int64Array,
-    Keys,
-    WriteReport,
-    bounds_ns,
-    check_symbols,
-    key_index,
-    keys_of,
-)
+from skatra.datasets._frames import Keys, WriteReport, check_symbols, keys_of
 from skatra.datasets._tables import (
-    chosen_symbols,
     clear_set,
     ensure_set,
     find_set,
     set_names,
     symbol_id,
 )
-from skatra.exceptions import DatabaseCorruptError, DatabaseError, EmptyDataError
+from skatra.exceptions import DatabaseCorruptError, DatabaseError
 
-
-@dataclass(frozen=True, slots=True)
-class FeatureBlock:
-    """Features as arrays, rows sorted by (symbol, time).
-
-    Attributes
-    ----------
-    symbols : list of str
-    counts : list of int
-        Rows of each symbol.
-    times : ndarray of shape (n,), int64
-        Nanoseconds UTC.
-    columns : list of str
-    values : ndarray of shape (n_columns, n) or list of ndarray of shape (n,)
-        One array when all columns have one dtype.
-    """
-
-    symbols: list[str]
-    counts: list[int]
-    times: Int64Array
-    columns: list[str]
-    values: NDArray[Any] | list[NDArray[Any]]
-
-    def frame(self, index: pd.Index, rows: NDArray[np.intp] | None = None) -> Any:
-        """Return the (chosen) rows as a frame, without a copy where there is none."""
-        if isinstance(self.values, np.ndarray):
-            values = self.values if rows is None else self.values.take(rows, axis=1)
-            return pd.DataFrame(
-                values.T, index=index, columns=pd.Index(self.columns), copy=False
-            )
-        arrays = [v if rows is None else v[rows] for v in self.values]
-        return pd.DataFrame(
-            dict(zip(self.columns, arrays, strict=True)), index=index, copy=False
-        )
+TABLE = "feature_chunks"
+Chunks = dict[int, list[NDArray[Any]]]
+"""First time of a chunk -> its times and columns."""
 
 
 def _columns_of(frame: pd.DataFrame) -> list[tuple[str, str]]:
@@ -130,8 +89,30 @@ def write_features(
         )
         known = set_columns(connection, set_id)
     _same_columns(feature_set, dict(given), known)
-    arrays = [frame[name].to_numpy()[keys.order] for name in known]
-    return _merge(connection, set_id, feature_set, keys, arrays)
+    report = WriteReport(0, 0, 0)
+    for symbol, new in _by_symbol(frame, list(known), keys):
+        sid = symbol_id(connection, symbol)
+        what = f"feature set {feature_set!r}, symbol {symbol!r}"
+        report += _merge(connection, (set_id, sid), new, what)
+    return report
+
+
+def _by_symbol(
+    frame: pd.DataFrame, names: list[str], keys: Keys
+) -> Iterator[tuple[str, list[NDArray[Any]]]]:
+    """Yield each symbol with its times and columns, sorted by time."""
+    if list(frame.columns) != names:
+        frame = frame[names]
+    one = len(set(frame.dtypes)) == 1
+    whole = frame.to_numpy() if one else None
+    arrays = [] if one else [frame[name].to_numpy() for name in names]
+    for symbol, rows in keys.blocks():
+        chosen = rows if keys.in_order else keys.order[rows]
+        if whole is not None:
+            columns = list(np.ascontiguousarray(whole[chosen].T))
+        else:
+            columns = [array[chosen] for array in arrays]
+        yield symbol, [keys.times[rows], *columns]
 
 
 def _same_columns(
@@ -156,33 +137,57 @@ def _same_columns(
 
 def _merge(
     connection: sqlite3.Connection,
-    set_id: int,
-    feature_set: str,
-    keys: Keys,
-    arrays: list[NDArray[Any]],
+    place: tuple[int, int],
+    new: list[NDArray[Any]],
+    what: str,
 ) -> WriteReport:
-    """Put rows into the chunks they belong to; other rows of a chunk stay."""
-    report = WriteReport(0, 0, 0)
-    for symbol, rows in keys.blocks():
-        sid = symbol_id(connection, symbol)
-        for period, part in period_blocks(keys.times[rows]):
-            new = [keys.times[rows][part], *(array[rows][part] for array in arrays)]
-            place = (set_id, sid, period)
-            what = f"feature set {feature_set!r}, symbol {symbol!r}, year {period}"
-            old = _period(connection, place, len(arrays), what)
-            merged, change = (new, WriteReport(len(new[0]), 0, 0))
-            if old is not None:
-                merged, change = _merge_rows(old, new)
-            report += change
-            if not change.inserted and not change.updated:
-                continue
-            for col, values in enumerate(merged):
-                if old is None or values.tobytes() != old[col].tobytes():
-                    store(connection, ChunkKey(*place, col), values)
-    return report
+    """Put a symbol's rows into the chunks they belong to; other rows stay."""
+    first, last = int(new[0][0]), int(new[0][-1])
+    earliest = connection.execute(
+        f"SELECT min(t_lo) FROM {TABLE} WHERE set_id = ? AND sid = ?",  # noqa: S608
+        place,
+    ).fetchone()[0]
+    old: Chunks = {}
+    merged, change = new, WriteReport(len(new[0]), 0, 0)
+    if earliest is not None:
+        # Rows before the first chunk go into it, however few they are.
+        low, high = max(first, earliest), max(last, earliest)
+        old = _read_chunks(connection, place, low, high, len(new), what)
+        before = [np.concatenate(parts) for parts in zip(*old.values(), strict=True)]
+        merged, change = merge_rows(before, new)
+        if not change.inserted and not change.updated:
+            return change
+    replace_chunks(connection, TABLE, place, old, merged)
+    return change
 
 
-def _merge_rows(
+def replace_chunks(
+    connection: sqlite3.Connection,
+    table: str,
+    place: tuple[int, int],
+    old: Chunks,
+    columns: list[NDArray[Any]],
+) -> None:
+    """Write columns in place of some chunks, only what differs from them."""
+
+    def changed() -> Iterator[tuple[ChunkKey, NDArray[Any]]]:
+        for rows in pieces(len(columns[0])):
+            start = int(columns[0][rows.start])
+            known = old.pop(start, None)
+            for col, values in enumerate(columns):
+                piece = values[rows]
+                if known is None or piece.tobytes() != known[col].tobytes():
+                    yield ChunkKey(*place, start, col), piece
+
+    store(connection, table, changed())
+    if old:
+        connection.executemany(
+            f"DELETE FROM {table} WHERE set_id = ? AND sid = ? AND t_lo = ?",  # noqa: S608
+            [(*place, start) for start in old],
+        ).close()
+
+
+def merge_rows(
     old: list[NDArray[Any]], new: list[NDArray[Any]]
 ) -> tuple[list[NDArray[Any]], WriteReport]:
     """Return the union of rows, new ones winning; values compare bit for bit."""
@@ -203,147 +208,30 @@ def _merge_rows(
     return merged, WriteReport(inserted, updated, len(new[0]) - inserted - updated)
 
 
-def _period(
+def _read_chunks(
     connection: sqlite3.Connection,
-    place: tuple[int, int, int],
-    n_columns: int,
-    what: str,
-) -> list[NDArray[Any]] | None:
-    """Return times and all columns of one symbol and year; None if none are there."""
-    rows = connection.execute(
-        "SELECT col, dtype, n, crc32, data FROM feature_chunks "
-        "WHERE set_id = ? AND sid = ? AND period = ? ORDER BY col",
-        place,
-    ).fetchall()
-    if not rows:
-        return None
-    if [row[0] for row in rows] != list(range(n_columns + 1)):
-        raise DatabaseCorruptError(f"{what}: columns are missing. Write it again.")
-    return [
-        decode(row[1:], ChunkKey(*place, row[0]), f"{what}, column {row[0]}")
-        for row in rows
-    ]
-
-
-def read_features(
-    connection: sqlite3.Connection,
-    feature_set: str,
-    columns: Sequence[str] | None = None,
-    symbols: str | Sequence[str] | None = None,
-    start: Any = None,
-    end: Any = None,
-) -> FeatureBlock:
-    """Read chosen columns, symbols and times; other chunks are not touched."""
-    low, high = bounds_ns(start, end)
-    set_id = find_set(connection, "feature", feature_set)
-    known = set_columns(connection, set_id)
-    names = list(known) if columns is None else _chosen(columns, known, feature_set)
-    parts = _time_parts(
-        connection,
-        (set_id, feature_set),
-        chosen_symbols(connection, symbols),
-        low,
-        high,
-    )
-    total = sum(len(part.times) for part in parts)
-    dtypes = [DTYPES[known[name][1]] for name in names]
-    values: NDArray[Any] | list[NDArray[Any]]
-    if len(set(dtypes)) == 1:
-        values = np.empty((len(names), total), dtype=dtypes[0].newbyteorder("="))
-    else:
-        values = [np.empty(total, dtype=d.newbyteorder("=")) for d in dtypes]
-    filled = 0
-    for part in parts:
-        to = slice(filled, filled + len(part.times))
-        for name, target in zip(names, values, strict=True):
-            target[to] = _column(connection, part, name, known[name][0])[part.rows]
-        filled = to.stop
-    found = list(dict.fromkeys(part.symbol for part in parts))
-    counts = dict.fromkeys(found, 0)
-    for part in parts:
-        counts[part.symbol] += len(part.times)
-    times = np.concatenate([part.times for part in parts] or [np.empty(0, np.int64)])
-    return FeatureBlock(found, list(counts.values()), times, names, values)
-
-
-def _chosen(
-    columns: Sequence[str], known: dict[str, tuple[int, str]], feature_set: str
-) -> list[str]:
-    names = [columns] if isinstance(columns, str) else list(columns)
-    unknown = [name for name in names if name not in known]
-    if unknown or not names or len(set(names)) < len(names):
-        raise EmptyDataError(
-            f"columns must name features of the set {feature_set!r}, each once, got "
-            f"{names}; it has {list(known)}."
-        )
-    return names
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The wanted rows of one symbol and year."""
-
-    place: tuple[int, int, int]
-    symbol: str
-    what: str
-    times: Int64Array
-    rows: slice
-    n: int
-
-
-def _time_parts(
-    connection: sqlite3.Connection,
-    feature_set: tuple[int, str],
-    symbols: dict[str, int],
+    place: tuple[int, int],
     low: int,
     high: int,
-) -> list[_Part]:
-    """Read the time chunks in reach and cut them to the range."""
-    set_id, set_name = feature_set
-    first, last = periods_of(np.array([low, high])).tolist()
-    parts = []
-    for symbol, sid in symbols.items():
-        rows = connection.execute(
-            "SELECT period, dtype, n, crc32, data FROM feature_chunks WHERE "
-            "set_id = ? AND sid = ? AND period BETWEEN ? AND ? AND col = ? "
-            "ORDER BY period",
-            (set_id, sid, first, last, TIME_COLUMN),
-        )
-        for period, *stored in rows.fetchall():
-            place = (set_id, sid, period)
-            what = f"feature set {set_name!r}, symbol {symbol!r}, year {period}"
-            key = ChunkKey(*place, TIME_COLUMN)
-            times = decode(tuple(stored), key, f"{what}, column of times")
-            cut = slice(
-                int(np.searchsorted(times, low, "left")),
-                int(np.searchsorted(times, high, "right")),
-            )
-            if cut.stop > cut.start:
-                parts.append(_Part(place, symbol, what, times[cut], cut, len(times)))
-    return parts
-
-
-def _column(
-    connection: sqlite3.Connection, part: _Part, name: str, col: int
-) -> NDArray[Any]:
-    row = connection.execute(
-        "SELECT dtype, n, crc32, data FROM feature_chunks "
-        "WHERE set_id = ? AND sid = ? AND period = ? AND col = ?",
-        (*part.place, col),
-    ).fetchone()
-    if row is None or row[1] != part.n:
-        raise DatabaseCorruptError(
-            f"{part.what}: column {name!r} does not fit its times. Write it again."
-        )
-    return decode(row, ChunkKey(*part.place, col), f"{part.what}, column {name!r}")
-
-
-def feature_frame(block: FeatureBlock) -> pd.DataFrame:
-    """Return features as a frame indexed by (symbol, time)."""
-    frame: pd.DataFrame = block.frame(
-        key_index(block.symbols, block.counts, block.times)
-    )
-    return frame
+    n_columns: int,
+    what: str,
+) -> Chunks:
+    """Return the chunks of one symbol that touch a range, with all columns."""
+    rows = connection.execute(
+        f"SELECT t_lo, col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
+        f"WHERE {reach(TABLE)} ORDER BY t_lo, col",
+        reach_of(*place, low, high),
+    ).fetchall()
+    chunks: Chunks = {}
+    for start, col, *stored in rows:
+        columns = chunks.setdefault(start, [])
+        if col != len(columns):
+            break
+        key = ChunkKey(*place, start, col)
+        columns.append(decode(tuple(stored), key, f"{what}, column {col}"))
+    if any(len(columns) != n_columns for columns in chunks.values()):
+        raise DatabaseCorruptError(f"{what}: columns are missing. Write it again.")
+    return chunks
 
 
 def feature_sets(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
@@ -370,30 +258,35 @@ def check_features(connection: sqlite3.Connection) -> list[str]:
     """Verify every chunk and how they fit together; return what is wrong."""
     problems = []
     places = connection.execute(
-        "SELECT DISTINCT c.set_id, c.sid, c.period, f.name, s.symbol FROM "
+        "SELECT DISTINCT c.set_id, c.sid, f.name, s.symbol FROM "
         "feature_chunks c JOIN feature_sets f USING (set_id) JOIN symbols s USING (sid)"
     ).fetchall()
-    for set_id, sid, period, set_name, symbol in places:
-        what = f"feature set {set_name!r}, symbol {symbol!r}, year {period}"
+    for set_id, sid, set_name, symbol in places:
+        what = f"feature set {set_name!r}, symbol {symbol!r}"
         names = ["of times", *set_columns(connection, set_id)]
-        lengths = {}
-        for col, *stored in connection.execute(
-            "SELECT col, dtype, n, crc32, data FROM feature_chunks "
-            "WHERE set_id = ? AND sid = ? AND period = ? ORDER BY col",
-            (set_id, sid, period),
+        lengths: dict[int, dict[int, int]] = {}
+        last = None
+        for start, col, *stored in connection.execute(
+            "SELECT t_lo, col, dtype, n, crc32, data FROM feature_chunks "
+            "WHERE set_id = ? AND sid = ? ORDER BY t_lo, col",
+            (set_id, sid),
         ):
             name = names[col] if 0 <= col < len(names) else f"number {col}"
-            key = ChunkKey(set_id, sid, period, col)
-            lengths[col] = stored[1]
+            key = ChunkKey(set_id, sid, start, col)
+            lengths.setdefault(start, {})[col] = stored[1]
             try:
-                values = decode(tuple(stored), key, f"{what}, column {name}")
+                values = decode(tuple(stored), key, f"{what}, column {name!r}")
             except DatabaseCorruptError as error:
                 problems.append(str(error))
                 continue
-            if col == TIME_COLUMN and (
-                (np.diff(values) <= 0).any() or (periods_of(values) != period).any()
-            ):
-                problems.append(f"{what}: times do not rise, or lie outside the year.")
-        if list(lengths) != list(range(len(names))) or len(set(lengths.values())) > 1:
-            problems.append(f"{what}: columns are missing or differ in length.")
+            if col == TIME_COLUMN:
+                rising = (np.diff(values) > 0).all() and values[:1] == start
+                if not rising or (last is not None and last >= start):
+                    problems.append(f"{what}: times do not rise.")
+                last = int(values[-1])
+        problems += [
+            f"{what}: columns are missing or differ in length."
+            for sizes in lengths.values()
+            if list(sizes) != list(range(len(names))) or len(set(sizes.values())) > 1
+        ]
     return problems

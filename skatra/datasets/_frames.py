@@ -56,12 +56,15 @@ class Keys:
         Nanoseconds UTC, after ``order``.
     order : ndarray of shape (n,)
         Row positions of the frame.
+    in_order : bool
+        Whether ``order`` is 0, 1, 2, ...
     """
 
     symbols: list[str]
     offsets: NDArray[np.intp]
     times: Int64Array
     order: NDArray[np.intp]
+    in_order: bool
 
     def blocks(self) -> Iterator[tuple[str, slice]]:
         """Yield each symbol with its rows."""
@@ -198,7 +201,7 @@ def keys_of(
                 f"{name} must have the index levels (symbol, time), got "
                 f"{list(index.names)}."
             )
-        codes, uniques = pd.factorize(index.get_level_values(0))
+        codes, uniques = _symbol_codes(index)
         times: Any = index.get_level_values(1)
     else:
         if symbol is None:
@@ -218,6 +221,21 @@ def keys_of(
     )
 
 
+def _symbol_codes(index: pd.MultiIndex) -> tuple[NDArray[Any], pd.Index]:
+    """Return the symbol of each row as a code, and the symbols that occur."""
+    codes, level = np.asarray(index.codes[0]), index.levels[0]
+    counts = np.bincount(codes[codes >= 0], minlength=len(level))
+    if not level.is_unique:
+        factorized: tuple[NDArray[Any], pd.Index] = pd.factorize(
+            index.get_level_values(0)
+        )
+        return factorized
+    if counts.all():
+        return codes, level
+    new = np.cumsum(counts > 0) - 1
+    return np.where(codes >= 0, new[codes], -1), level[counts > 0]
+
+
 def _sort_keys(
     index: pd.Index,
     symbols: list[str],
@@ -231,8 +249,10 @@ def _sort_keys(
     rank_of[ranks] = np.arange(len(symbols))
     codes = rank_of[codes] if len(codes) else codes.astype(np.intp)
     ns = to_ns(times, f"the times of {name}", error)
-    order = np.lexsort((ns, codes))
-    codes, ns = codes[order], ns[order]
+    in_order = _rising(codes, ns)
+    order = np.arange(len(ns)) if in_order else np.lexsort((ns, codes))
+    if not in_order:
+        codes, ns = codes[order], ns[order]
     same = np.flatnonzero((codes[1:] == codes[:-1]) & (ns[1:] == ns[:-1])) + 1
     if len(same):
         raise error(
@@ -240,22 +260,57 @@ def _sort_keys(
             "one row of each: frame[~frame.index.duplicated()]."
         )
     offsets = np.searchsorted(codes, np.arange(len(symbols) + 1)).astype(np.intp)
-    return Keys([symbols[k] for k in ranks], offsets, ns, order)
+    return Keys([symbols[k] for k in ranks], offsets, ns, order, in_order)
+
+
+def _rising(codes: NDArray[Any], times: Int64Array) -> bool:
+    """Tell whether rows are sorted by (code, time) and none occurs twice."""
+    later = times[1:] > times[:-1]
+    return bool(((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)).all())
+
+
+def time_codes(parts: Sequence[Int64Array]) -> tuple[Int64Array, NDArray[np.intp]]:
+    """Return the distinct times of sorted arrays, and where each time is in them."""
+    if not parts:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.intp)
+    first = parts[0]
+    if all(np.array_equal(part, first) for part in parts[1:]):
+        return first, np.tile(np.arange(len(first)), len(parts))
+    times = np.concatenate(parts)
+    uniques = np.unique(times)
+    return uniques, np.searchsorted(uniques, times)
 
 
 def key_index(
     symbols: Sequence[str],
     counts: Sequence[int],
-    times: Int64Array,
+    times: Int64Array | Sequence[Int64Array],
     time_name: str = "time",
 ) -> pd.MultiIndex:
-    """Build the (symbol, time) index of rows sorted by symbol."""
-    codes = np.repeat(np.arange(len(symbols)), np.asarray(counts, dtype=np.intp))
-    time_codes, uniques = pd.factorize(times, sort=True)
-    levels: Any = [pd.Index(list(symbols), dtype="str"), from_ns(np.asarray(uniques))]
-    code_arrays: Any = [codes, time_codes]
+    """Build the (symbol, time) index of rows sorted by symbol.
+
+    ``times`` are sorted within each symbol, given in one array or one for each.
+    """
+    if isinstance(times, np.ndarray):
+        times = np.split(times, np.cumsum(counts)[:-1]) if len(counts) else []
+    uniques, codes = time_codes(times)
+    owners = np.repeat(np.arange(len(symbols)), np.asarray(counts, dtype=np.intp))
+    return multi_index(symbols, uniques, owners, codes, time_name)
+
+
+def multi_index(
+    symbols: Sequence[str],
+    times: Int64Array,
+    symbol_codes: NDArray[Any],
+    codes: NDArray[Any],
+    time_name: str,
+) -> pd.MultiIndex:
+    """Build a (symbol, time) index from levels and codes that are known to fit."""
+    levels: Any = [pd.Index(list(symbols), dtype="str"), from_ns(np.asarray(times))]
+    code_arrays: Any = [symbol_codes, codes]
     return pd.MultiIndex(
         levels=levels,
         codes=code_arrays,
         names=["symbol", time_name],
+        verify_integrity=False,
     )

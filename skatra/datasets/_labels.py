@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skatra.datasets._frames import (
+    Int64Array,
     WriteReport,
     bounds_ns,
     from_ns,
@@ -18,6 +19,7 @@ from skatra.datasets._frames import (
     show,
     to_ns,
 )
+from skatra.datasets._label_chunks import LabelArrays, drop_chunks, write_chunks
 from skatra.datasets._tables import (
     chosen_symbols,
     clear_set,
@@ -48,10 +50,12 @@ def write_labels(
         symbols = [symbol for symbol, _ in keys.blocks()]
         clear_set(connection, "label", label_set, spec, symbols)
     set_id = ensure_set(connection, "label", label_set, spec)
-    lists = [column[keys.order].tolist() for column in values]
+    columns = [column[keys.order] for column in values]
+    lists = [column.tolist() for column in columns]
     report = WriteReport(0, 0, 0)
     for symbol, rows in keys.blocks():
         sid, t0 = symbol_id(connection, symbol), keys.times[rows]
+        drop_chunks(connection, set_id, [sid])
         report += upsert(
             connection,
             "labels",
@@ -69,7 +73,26 @@ def write_labels(
                 (set_id, sid, int(t0[0]), int(t0[-1])),
             ),
         )
+        (count,) = connection.execute(
+            "SELECT count(*) FROM labels WHERE set_id = ? AND sid = ?", (set_id, sid)
+        ).fetchone()
+        whole = _arrays(t0, [column[rows] for column in columns])
+        write_chunks(connection, set_id, sid, whole if count == len(t0) else None)
     return report
+
+
+def _arrays(t0: Int64Array, columns: list[NDArray[Any]]) -> LabelArrays:
+    """Return checked columns as they are kept in chunks."""
+    t1, ret, label, side, touched, weight = columns
+    return LabelArrays(
+        t0,
+        t1,
+        ret.astype(np.float64),
+        label.astype(np.int8),
+        side.astype(np.int8),
+        (touched == "open").astype(np.int8),
+        weight.astype(np.float64),
+    )
 
 
 def _checked(frame: pd.DataFrame) -> list[NDArray[Any]]:

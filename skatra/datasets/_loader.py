@@ -1,6 +1,6 @@
 """Features and labels of a database as one dataset for scikit-learn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from skatra.datasets._database import Database
-from skatra.datasets._features import FeatureBlock
-from skatra.datasets._features import read_features as _read_features
-from skatra.datasets._labels import read_labels
+from skatra.datasets._feature_reader import FeatureReader, Rows, SymbolTimes
+from skatra.datasets._frames import (
+    Int64Array,
+    bounds_ns,
+    from_ns,
+    multi_index,
+    time_codes,
+)
+from skatra.datasets._label_chunks import LabelArrays, read_label_arrays
+from skatra.datasets._tables import chosen_symbols, find_set
 from skatra.exceptions import DatabaseError, EmptyDataError
 
 
@@ -98,83 +105,258 @@ def load_dataset(
             f"db must be a Database, got {type(db).__name__}. Open one: "
             "Database('market.db')."
         )
+    low, high = bounds_ns(start, end)
     with db.pool.get_connection() as connection:
         connection.execute("BEGIN").close()
-        features = _read_features(connection, feature_set, columns, symbols, start, end)
-        labels = read_labels(connection, label_set, symbols, start, end)
-    n_open = int((labels["touched"] == "open").sum())
-    closed = labels[labels["touched"] != "open"]
-    where = _positions(features, closed.index)
-    matched = np.flatnonzero(where >= 0)
-    unmatched = len(closed) - len(matched)
-    if not len(matched):
-        _raise_empty(
-            (feature_set, len(features.times)), (label_set, len(labels)), n_open, db
-        )
-    order = matched[np.lexsort((_codes(closed.index)[matched], _t0(closed)[matched]))]
-    closed = closed.iloc[order]
-    index = closed.index
+        reader = FeatureReader(connection, feature_set, columns, low, high)
+        set_id = find_set(connection, "label", label_set)
+        samples = _Samples()
+        for symbol, sid in chosen_symbols(connection, symbols).items():
+            labels = read_label_arrays(
+                connection, (set_id, label_set), (sid, symbol), low, high
+            )
+            samples.add(labels, reader.times(symbol, sid))
+        if not samples.n:
+            connection.rollback()
+            _raise_empty((feature_set, samples.n_features), label_set, samples, db)
+        index, places = samples.index()
+        weight = samples.column("weight", np.float64, places)
+        columns_of: dict[str, Any] = {
+            "target": samples.column("label", np.int8, places),
+            "returns": samples.column("ret", np.float64, places),
+            "side": samples.column("side", np.int8, places),
+            "label_times": from_ns(samples.column("t1", np.int64, places)),
+            "sample_weight": _weights(weight, label_set),
+        }
+        samples.forget_labels()
+        data = _fill(reader, samples, places, index)
+    columns_of["groups"] = index.get_level_values(0)
+    series = {
+        name: pd.Series(values, index=index, name=name, copy=False)
+        for name, values in columns_of.items()
+    }
     return Bunch(
-        data=features.frame(index, where[order]),
-        target=closed["label"].rename("target"),
-        label_times=closed["t1"].rename("label_times"),
-        returns=closed["ret"].rename("returns"),
-        side=closed["side"],
-        sample_weight=_weights(closed, label_set),
-        groups=pd.Series(index.get_level_values(0), index=index, name="groups"),
-        feature_names=list(features.columns),
-        unmatched=unmatched,
-        n_open=n_open,
+        data=data,
+        **series,
+        feature_names=list(reader.columns),
+        unmatched=samples.unmatched,
+        n_open=samples.n_open,
     )
 
 
-def _codes(index: pd.Index) -> NDArray[np.intp]:
-    """Return the rank of each row's symbol (the levels are sorted)."""
-    assert isinstance(index, pd.MultiIndex)  # noqa: S101
-    return np.asarray(index.codes[0], dtype=np.intp)
+def iter_batches(
+    db: Database,
+    feature_set: str = "base",
+    label_set: str = "triple_barrier",
+    *,
+    batch_rows: int = 100_000,
+    symbols: str | Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    start: Any = None,
+    end: Any = None,
+) -> Iterator[Bunch]:
+    """Yield a dataset too large for memory piece by piece, in order of t0.
+
+    Put together, the batches are what ``load_dataset`` returns; all labels of one
+    t0 are in one batch. Each batch is one state of the file.
+
+    Parameters
+    ----------
+    db : Database
+    feature_set, label_set : str, default="base", "triple_barrier"
+        Names of the sets.
+    batch_rows : int, default=100000
+        Most labels in a batch, unless a single t0 has more.
+    symbols, columns, start, end
+        As of ``load_dataset``.
+
+    Yields
+    ------
+    Bunch
+        As ``load_dataset`` returns; spans without any sample are passed over.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_rows`` is less than 1.
+    EmptyDataError
+        If a set does not exist.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.datasets import Database, iter_batches
+    >>> days = pd.date_range("2024-01-01", periods=5, tz="UTC")
+    >>> rows = pd.MultiIndex.from_product([["SP500"], days], names=["symbol", "t0"])
+    >>> labels = pd.DataFrame({"t1": days, "ret": 0.1, "label": 1, "side": 1,
+    ...                        "touched": "time"}, index=rows)
+    >>> with Database(":memory:") as db:
+    ...     _ = db.write_features(pd.DataFrame({"x": 1.0}, index=rows), "base")
+    ...     _ = db.write_labels(labels, "triple_barrier")
+    ...     [len(batch.data) for batch in iter_batches(db, batch_rows=2)]
+    [2, 2, 1]
+    """
+    if batch_rows < 1:
+        raise ValueError(f"batch_rows must be an integer >= 1, got {batch_rows!r}.")
+    low, high = bounds_ns(start, end)
+    t0: list[Int64Array] = [np.empty(0, dtype=np.int64)]
+    with db.pool.get_connection() as connection:
+        connection.execute("BEGIN").close()
+        FeatureReader(connection, feature_set, columns, low, high)
+        label = (find_set(connection, "label", label_set), label_set)
+        for symbol, sid in chosen_symbols(connection, symbols).items():
+            found = read_label_arrays(connection, label, (sid, symbol), low, high)
+            t0.append(found.t0)
+    times, counts = np.unique(np.concatenate(t0), return_counts=True)
+    del t0
+    first, filled = 0, 0
+    for k, count in enumerate(counts.tolist()):
+        if filled and filled + count > batch_rows:
+            yield from _batch(
+                db, feature_set, label_set, symbols, columns, times[[first, k - 1]]
+            )
+            first, filled = k, 0
+        filled += count
+    if filled:
+        yield from _batch(
+            db, feature_set, label_set, symbols, columns, times[[first, -1]]
+        )
 
 
-def _t0(frame: pd.DataFrame) -> NDArray[np.int64]:
-    index: Any = frame.index
-    times: NDArray[np.int64] = index.levels[1].asi8[index.codes[1]]
-    return times
+def _batch(
+    db: Database,
+    feature_set: str,
+    label_set: str,
+    symbols: str | Sequence[str] | None,
+    columns: Sequence[str] | None,
+    ends: Int64Array,
+) -> Iterator[Bunch]:
+    start, end = from_ns(ends)
+    try:
+        yield load_dataset(
+            db,
+            feature_set,
+            label_set,
+            symbols=symbols,
+            columns=columns,
+            start=start,
+            end=end,
+        )
+    except EmptyDataError:
+        return
 
 
-def _positions(features: FeatureBlock, index: pd.Index) -> NDArray[np.intp]:
-    """Return the feature row of each label, -1 where there is none."""
-    assert isinstance(index, pd.MultiIndex)  # noqa: S101
-    codes = _codes(index)
-    t0 = index.levels[1].asi8[index.codes[1]]  # type: ignore[attr-defined]
-    where = np.full(len(index), -1, dtype=np.intp)
-    rank = {symbol: k for k, symbol in enumerate(index.levels[0])}
-    begin = 0
-    for symbol, count in zip(features.symbols, features.counts, strict=True):
-        times = features.times[begin : begin + count]
-        rows = np.flatnonzero(codes == rank.get(symbol, -2))
-        at = np.searchsorted(times, t0[rows])
-        hit = times[np.minimum(at, count - 1)] == t0[rows]
-        where[rows[hit]] = begin + at[hit]
-        begin += count
-    return where
+class _Samples:
+    """Labels that have features, symbol by symbol, on their way to one order."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[SymbolTimes, Rows]] = []
+        self.labels: list[LabelArrays] = []
+        self.times: list[Int64Array] = []
+        self.n = self.n_open = self.n_labels = self.n_features = self.unmatched = 0
+
+    def add(self, labels: LabelArrays, features: SymbolTimes | None) -> None:
+        """Match a symbol's closed labels with its features."""
+        self.n_labels += len(labels.t0)
+        self.n_features += 0 if features is None else len(features.times)
+        if labels.is_open.any():
+            closed = labels.is_open == 0
+            self.n_open += int((~closed).sum())
+            labels = LabelArrays(*(column[closed] for column in labels.columns()))
+        n = len(labels.t0)
+        if features is None or n == 0:
+            self.unmatched += n
+            return
+        chosen: Rows = slice(None)
+        if not np.array_equal(labels.t0, features.times):
+            at = np.searchsorted(features.times, labels.t0)
+            at = np.minimum(at, len(features.times) - 1)
+            hit = features.times[at] == labels.t0
+            self.unmatched += int((~hit).sum())
+            labels = LabelArrays(*(column[hit] for column in labels.columns()))
+            chosen = at[hit]
+        if len(labels.t0):
+            self.n += len(labels.t0)
+            self.times.append(labels.t0)
+            self.parts.append((features, chosen))
+            self.labels.append(labels)
+
+    def index(self) -> tuple[pd.MultiIndex, list[Rows]]:
+        """Return the index sorted by (t0, symbol), and where each symbol's rows go."""
+        uniques, codes = time_codes(self.times)
+        n_symbols = len(self.parts)
+        if len(codes) == n_symbols * len(uniques):
+            places: list[Rows] = [slice(k, None, n_symbols) for k in range(n_symbols)]
+            owners = np.tile(np.arange(n_symbols), len(uniques))
+            codes = np.repeat(np.arange(len(uniques)), n_symbols)
+        else:
+            counts = [len(times) for times in self.times]
+            owner = np.repeat(np.arange(n_symbols), counts)
+            place = np.empty(len(codes), dtype=np.intp)
+            order = np.argsort(codes * n_symbols + owner)
+            place[order] = np.arange(len(codes))
+            owners, codes = owner[order], codes[order]
+            places = list(np.split(place, np.cumsum(counts)[:-1]))
+        symbols = [features.symbol for features, _ in self.parts]
+        return multi_index(symbols, uniques, owners, codes, "t0"), places
+
+    def column(self, name: str, dtype: Any, places: list[Rows]) -> NDArray[Any]:
+        """Return one column of the labels in the final order."""
+        values = np.empty(self.n, dtype=dtype)
+        for labels, place in zip(self.labels, places, strict=True):
+            values[place] = getattr(labels, name)
+        return values
+
+    def forget_labels(self) -> None:
+        """Free what is in the final order by now, before the features need room."""
+        self.labels.clear()
+        self.times.clear()
 
 
-def _weights(labels: pd.DataFrame, label_set: str) -> "pd.Series[float]":
-    if "weight" not in labels.columns:
-        return pd.Series(1.0, index=labels.index, name="sample_weight")
-    weights = labels["weight"].rename("sample_weight")
-    missing = int(weights.isna().sum())
+def _fill(
+    reader: FeatureReader, samples: _Samples, places: list[Rows], index: pd.MultiIndex
+) -> pd.DataFrame:
+    """Read the features symbol by symbol straight into the rows where they belong."""
+    n_columns, dtypes = len(reader.columns), reader.dtypes
+    longest = max(len(features.times) for features, _ in samples.parts)
+    one = len(set(dtypes)) == 1
+    block = np.empty((samples.n, n_columns), dtype=dtypes[0]) if one else None
+    arrays = [] if one else [np.empty(samples.n, dtype=dtype) for dtype in dtypes]
+    shelf = np.empty((n_columns, longest), dtypes[0])
+    for (features, chosen), place in zip(samples.parts, places, strict=True):
+        n = len(features.times)
+        if block is not None:
+            reader.fill(features, list(shelf[:, :n]))
+            block[place] = shelf[:, :n].T[chosen]
+        else:
+            targets = [np.empty(n, dtype=dtype) for dtype in dtypes]
+            reader.fill(features, targets)
+            for array, values in zip(arrays, targets, strict=True):
+                array[place] = values[chosen]
+    columns = pd.Index(reader.columns)
+    if block is not None:
+        return pd.DataFrame(block, index=index, columns=columns, copy=False)
+    named = dict(zip(reader.columns, arrays, strict=True))
+    return pd.DataFrame(named, index=index, copy=False)
+
+
+def _weights(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64]:
+    missing = int(np.isnan(weights).sum())
     if 0 < missing < len(weights):
         raise DatabaseError(
             f"{missing} of {len(weights)} labels of the set {label_set!r} have no "
             "weight. Write weights for all of them, or for none."
         )
-    return weights.fillna(1.0)
+    if missing:
+        weights.fill(1.0)
+    return weights
 
 
 def _raise_empty(
-    features: tuple[str, int], labels: tuple[str, int], n_open: int, db: Database
+    features: tuple[str, int], label_set: str, samples: _Samples, db: Database
 ) -> None:
-    (feature_set, n_features), (label_set, n_labels) = features, labels
+    feature_set, n_features = features
+    n_labels, n_open = samples.n_labels, samples.n_open
     sets = (
         f"The database has the feature sets {list(db.feature_sets())} and the label "
         f"sets {list(db.label_sets())}."

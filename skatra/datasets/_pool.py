@@ -1,38 +1,34 @@
 """A pool of SQLite connections: several readers, one writer, nobody overtaken."""
 
-import ctypes
+import asyncio
+import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
-import time
 import weakref
-from collections.abc import Iterable
-from typing import Any, Self
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from skatra.datasets import _forks
-from skatra.datasets._checkout import Checkout, PerThread
+from skatra.datasets._checkout import Checkout, QuickRead
 from skatra.datasets._connections import (
-    PooledConnection,
     forked_files,
     identity,
     open_connection,
     resolve,
 )
-from skatra.datasets._errors import breaks_connection, needs_recovery, translate
-from skatra.datasets._file_lock import FileLock
-from skatra.datasets._slots import Slot, SlotGroup
-from skatra.exceptions import (
-    DatabaseError,
-    PoolClosedError,
-    PoolForkedError,
-    PoolTimeoutError,
-)
+from skatra.datasets._lending import CLOSE_WAIT, Lender, close_idle
+from skatra.exceptions import DatabaseError, PoolTimeoutError
 
-_CHECK_FILE_EVERY = 1.0
-_CLOSE_WAIT = 1.0
+MEMORY = ":memory:"
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+_Result = TypeVar("_Result")
 
 
-class SQLiteConnectionPool:
+class SQLiteConnectionPool(Lender):
     """Connections to one SQLite file, shared fairly by all threads of a process.
 
     A few read-only connections and one writer. Whoever waits is served in order of
@@ -49,7 +45,9 @@ class SQLiteConnectionPool:
     ----------
     path : str or path-like
         The file. Any name means the file of that name, also with ``?``, ``%``, ``#``
-        or a leading ``file:``. ":memory:" is refused.
+        or a leading ``file:``. ":memory:" makes a database that all connections of
+        this pool share and that ends with it (a private file, in memory where the
+        system has ``/dev/shm``).
     create : bool, default=False
         Create the file when it is missing.
     max_readers : int, default=None
@@ -60,13 +58,29 @@ class SQLiteConnectionPool:
         Seconds to wait for a program that locks the file without using skatra.
     fork_wait : float, default=1.0
         Seconds that a fork waits for other threads to give back connections.
+    max_life : float, default=3600.0
+        Seconds after which a connection is opened anew (up to a tenth sooner, so
+        that not all are at once); None means never.
+    max_idle : float, default=600.0
+        Seconds after which an unused reader is closed, looked at whenever others
+        are used; None means never.
+    leak_after : float, default=None
+        Seconds after which a connection that others wait for is reported, with the
+        line that took it, by a RuntimeWarning; None means never. One whose thread
+        ended, or whose block was dropped, always is.
+    query_limit : float, default=None
+        Seconds that queries of one ``with`` block may take; see ``get_connection``.
+    wal_limit : int, default=67108864
+        Bytes of write-ahead log above which a commit makes room: readers that
+        overlap without end are held off for a moment (at most a quarter of a
+        second); one that stays is named in a RuntimeWarning. None means no limit.
 
     Attributes
     ----------
     path : Path
         The file, absolute and with links followed.
     options : dict
-        ``max_readers``, ``timeout``, ``busy_timeout`` and ``fork_wait``.
+        Every option above.
 
     Raises
     ------
@@ -84,9 +98,9 @@ class SQLiteConnectionPool:
     -----
     Commits survive the death of the process at any moment
     (``synchronous=NORMAL``); after a power failure the file is intact but the
-    last commits may be missing. All commits and checkpoints are made under the side
-    file's lock, which also keeps clear of SQLite's WAL-reset bug
-    (https://sqlite.org/wal.html).
+    last commits may be missing, unless they were made with ``durable=True``. All
+    commits and checkpoints are made under the side file's lock, which also keeps
+    clear of SQLite's WAL-reset bug (https://sqlite.org/wal.html).
 
     Examples
     --------
@@ -113,32 +127,35 @@ class SQLiteConnectionPool:
         timeout: float = 30.0,
         busy_timeout: float = 5.0,
         fork_wait: float = 1.0,
+        max_life: float | None = 3600.0,
+        max_idle: float | None = 600.0,
+        leak_after: float | None = None,
+        query_limit: float | None = None,
+        wal_limit: int | None = 1 << 26,
     ) -> None:
-        self.path = resolve(path)
-        self.options = _options(
-            max_readers=max_readers,
-            timeout=timeout,
-            busy_timeout=busy_timeout,
-            fork_wait=fork_wait,
+        options = _options(
+            {"timeout": timeout, "busy_timeout": busy_timeout, "fork_wait": fork_wait},
+            {
+                "max_life": max_life,
+                "max_idle": max_idle,
+                "leak_after": leak_after,
+                "query_limit": query_limit,
+                "wal_limit": wal_limit,
+            },
+            max_readers,
         )
-        self._lock = threading.Lock()
-        self._returned = threading.Condition(self._lock)
-        self._per_thread = PerThread()
-        self._readers = SlotGroup(int(self.options["max_readers"]), readonly=True)
-        self._writers = SlotGroup(1, readonly=False)
-        self._file_lock = FileLock(self.path.with_name(f"{self.path.name}-lock"))
-        self._closed = self._paused = self._lock_kept = False
-        self._counts = dict.fromkeys(
-            ("acquired", "waited", "timeouts", "opened", "discarded"), 0
-        )
-        self._longest_wait = 0.0
-        if create and not self.path.exists():
+        folder = _private_folder() if path == MEMORY else None
+        real = resolve(path) if folder is None else folder / "memory.db"
+        super().__init__(real, options)
+        if (create or folder is not None) and not self.path.exists():
             self._create()
-        self._identity = identity(self.path)
-        self._forked = forked_files.get(self._identity)
+        self.identity = identity(self.path)
+        self.forked = forked_files.get(self.identity)
+        self.serving = self.forked is None
+        self._query_limit = options["query_limit"]
         _forks.guard(self)
         self._finalizer = weakref.finalize(
-            self, _close_idle, self._readers, self._writers, self._file_lock
+            self, _end, self.readers, self.writers, self.file_lock, folder, os.getpid()
         )
 
     def get_connection(
@@ -146,7 +163,9 @@ class SQLiteConnectionPool:
         *,
         readonly: bool = True,
         timeout: float | None = None,
-    ) -> Checkout:
+        limit: float | None = None,
+        durable: bool = False,
+    ) -> Checkout | QuickRead:
         """Borrow a connection for a ``with`` block.
 
         Parameters
@@ -157,6 +176,13 @@ class SQLiteConnectionPool:
             rolled back when it raises.
         timeout : float, default=None
             Seconds to wait; None means the pool's ``timeout``.
+        limit : float, default=None
+            Seconds after which queries of the block are interrupted; None means
+            the pool's ``query_limit``. A read inside a block of the same thread
+            keeps that block's limit.
+        durable : bool, default=False
+            Commit to the disk (``synchronous=FULL``), so that the transaction
+            survives a power failure, too; costs a sync.
 
         Returns
         -------
@@ -178,10 +204,58 @@ class SQLiteConnectionPool:
             the file was moved, deleted or replaced.
         DiskFullError
             On leaving, if the disk is full: nothing of the transaction was kept.
+        QueryTimeoutError
+            On leaving, if a query was interrupted at its limit.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be seconds >= 0 or None, got {timeout!r}.")
-        return Checkout(self, readonly=readonly, timeout=timeout)
+        if limit is None:
+            limit = self._query_limit
+        if readonly and timeout is None and limit is None:
+            return QuickRead(self)
+        if timeout is not None or limit is not None:
+            _check_seconds("timeout", timeout)
+            _check_seconds("limit", limit)
+        return Checkout(
+            self, readonly=readonly, wait=timeout, limit=limit, durable=durable
+        )
+
+    async def run_async(
+        self,
+        function: Callable[[sqlite3.Connection], _Result],
+        *,
+        readonly: bool = True,
+        **options: Any,
+    ) -> _Result:
+        """Run a function with a connection in a thread; the event loop goes on.
+
+        Parameters
+        ----------
+        function : callable
+            Takes the connection. It commits when it returns and is rolled back when
+            it raises, as a ``with`` block of ``get_connection``.
+        readonly : bool, default=True
+        **options : dict
+            ``timeout``, ``limit`` and ``durable``, as of ``get_connection``.
+
+        Returns
+        -------
+        object
+            What the function returns.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> from skatra.datasets import SQLiteConnectionPool
+        >>> with SQLiteConnectionPool(":memory:") as pool:
+        ...     asyncio.run(pool.run_async(
+        ...         lambda connection: connection.execute("SELECT 1").fetchone()))
+        (1,)
+        """
+
+        def work() -> _Result:
+            with self.get_connection(readonly=readonly, **options) as connection:
+                return function(connection)
+
+        return await asyncio.to_thread(work)
 
     def stats(self) -> dict[str, Any]:
         """Return what the pool does and did.
@@ -190,29 +264,35 @@ class SQLiteConnectionPool:
         -------
         dict
             ``max_readers``, ``readers_open``, ``readers_in_use``, ``writer_open``,
-            ``writer_in_use``, ``waiting_readers``, ``waiting_writers`` now;
-            ``acquired``, ``waited``, ``timeouts``, ``opened``, ``discarded`` and
+            ``writer_in_use``, ``waiting_readers``, ``waiting_writers`` and
+            ``wal_bytes`` now; ``acquired``, ``waited``, ``timeouts``, ``opened``,
+            ``discarded``, ``leaked``, ``checkpoints`` (beside SQLite's own) and
             ``longest_wait`` (seconds) since the start; ``holders``, one line each.
         """
-        with self._lock:
-            readers, writers = self._readers.held(), self._writers.held()
+        with self.lock:
+            readers, writers = self.readers.held(), self.writers.held()
+            slots = self.readers.slots + self.writers.slots
+            is_open = [slot.connection is not None for slot in slots]
             return {
-                "max_readers": len(self._readers.slots),
-                "readers_open": _count_open(self._readers.slots),
+                "max_readers": len(self.readers.slots),
+                "readers_open": sum(is_open[:-1]),
                 "readers_in_use": len(readers),
-                "writer_open": bool(_count_open(self._writers.slots)),
+                "writer_open": is_open[-1],
                 "writer_in_use": bool(writers),
-                "waiting_readers": len(self._readers.waiters),
-                "waiting_writers": len(self._writers.waiters),
-                **self._counts,
-                "longest_wait": self._longest_wait,
+                "waiting_readers": len(self.readers.waiters),
+                "waiting_writers": len(self.writers.waiters),
+                "wal_bytes": self.log.size(),
+                "acquired": sum(slot.uses for slot in slots),
+                **self.counts,
+                "checkpoints": self.log.checkpoints,
+                "longest_wait": self.longest_wait,
                 "holders": [slot.describe() for slot in readers + writers],
             }
 
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called."""
-        return self._closed
+        return self.is_closed
 
     def close(self, timeout: float | None = None) -> None:
         """Refuse new uses, wait for the current ones and close every connection.
@@ -230,24 +310,25 @@ class SQLiteConnectionPool:
         DatabaseError
             If the calling thread itself holds one.
         """
-        held = self._per_thread.held
+        held = self.per_thread.held
         mine = held.writer or held.reader
-        if mine is not None and self._forked is None:
+        if mine is not None and self.forked is None:
             raise DatabaseError(
                 f"a pool cannot be closed by who still uses it: {mine.describe()}. "
                 "Close it after the 'with' block."
             )
-        wait = self.options["timeout"] if timeout is None else timeout
-        deadline = time.monotonic() + wait
-        with self._lock:
-            self._closed = True
-            self._readers.cancel()
-            self._writers.cancel()
-            while holders := self._readers.held() + self._writers.held():
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._returned.wait(left):
-                    break
+        wait = self.seconds("timeout") if timeout is None else timeout
+        self.reclaim()
+        with self.lock:
+            first = not self.is_closed
+            self.is_closed = True
+            self.serving = False
+            self.readers.cancel()
+            self.writers.cancel()
+            holders = self.wait_until_returned(wait, but=held)
             names = "; ".join(slot.describe() for slot in holders)
+        if first and not names:
+            self._optimize()
         self._finalizer()
         if names:
             raise PoolTimeoutError(
@@ -270,8 +351,6 @@ class SQLiteConnectionPool:
             "the path and call get_db_pool(path)."
         )
 
-    # --- taking and giving back ------------------------------------------------
-
     def _create(self) -> None:
         if not self.path.parent.is_dir():
             raise DatabaseError(
@@ -279,292 +358,60 @@ class SQLiteConnectionPool:
                 "Create the directory first."
             )
         with _forks.FORK_LOCK:
-            self._lock_file(float(self.options["timeout"]))
+            self.take_file_lock(self.seconds("timeout"))
             try:
                 open_connection(self.path, readonly=False, create=True).close()
             finally:
-                self._file_lock.release()
+                self.file_lock.release()
 
-    def _usable(self) -> None:
-        if self._forked is not None:
-            raise PoolForkedError(self._forked)
-        if self._closed:
-            raise PoolClosedError(
-                f"the pool of {self.path} is closed. Call get_db_pool(path), or open "
-                "the Database again."
-            )
-
-    def _acquire(self, *, readonly: bool, timeout: float | None, holds: bool) -> Slot:
-        deadline = time.monotonic() + (
-            self.options["timeout"] if timeout is None else timeout
-        )
-        group = self._readers if readonly else self._writers
-        with self._lock:
-            self._usable()
-            slot = None if self._paused and not holds else group.take()
-            waiter = group.queue() if slot is None else None
-        if waiter is not None:
-            slot = self._await(group, waiter, deadline)
-        assert slot is not None  # noqa: S101
-        slot.stamp()
-        try:
-            if readonly:
-                self._open(slot)
-            else:
-                self._begin(slot, deadline)
-        except BaseException as error:
-            self._release(slot, discard=True)
-            if isinstance(error, sqlite3.Error | OSError):
-                self._raise_translated(error)
-            raise
-        with self._lock:
-            self._counts["acquired"] += 1
-        return slot
-
-    def _await(self, group: SlotGroup, waiter: Any, deadline: float) -> Slot:
-        start = time.monotonic()
-        try:
-            waiter.bell.acquire(timeout=max(0.0, deadline - start))
-        except BaseException:
-            with self._lock:
-                slot = group.leave(waiter)
-            if slot is not None:
-                self._release(slot)
-            raise
-        with self._lock:
-            slot = group.leave(waiter)
-            waited = time.monotonic() - start
-            self._counts["waited"] += 1
-            self._longest_wait = max(self._longest_wait, waited)
-            if slot is not None:
-                return slot
-            self._usable()
-            self._counts["timeouts"] += 1
-            holders = [held.describe() for held in group.held()]
-        kind = "reader" if group is self._readers else "writer"
-        raise PoolTimeoutError(
-            f"no {kind} of {self.path} came free in {waited:.1f} s: "
-            f"{'; '.join(holders) or 'a fork is under way'}. Keep 'with' blocks short, "
-            "wait longer (timeout=...)"
-            + (" or allow more readers (max_readers=...)." if kind == "reader" else ".")
-        )
-
-    def _open(self, slot: Slot) -> PooledConnection:
-        """Give the slot an open connection to the file that is there now."""
-        now = time.monotonic()
-        if not slot.readonly or now - slot.checked > _CHECK_FILE_EVERY:
-            try:
-                same = identity(self.path) == self._identity
-            except DatabaseError:
-                same = False
-            if not same:
-                raise DatabaseError(
-                    f"{self.path} was moved, deleted or replaced while it was open. "
-                    "Open the database again."
-                )
-            slot.checked = now
-        if slot.connection is None:
-            try:
-                slot.connection = self._connect(readonly=slot.readonly)
-            except DatabaseError as error:
-                if not (slot.readonly and needs_recovery(error.__cause__)):
-                    raise
-                self._recover()
-                slot.connection = self._connect(readonly=True)
-            with self._lock:
-                self._counts["opened"] += 1
-        slot.connection.in_use = True
-        return slot.connection
-
-    def _connect(self, *, readonly: bool) -> PooledConnection:
-        busy_timeout = float(self.options["busy_timeout"])
-        return open_connection(self.path, readonly=readonly, busy_timeout=busy_timeout)
-
-    def _recover(self) -> None:
-        """Undo what a killed process left half-written; only a writer can."""
-        lock = FileLock(self._file_lock.path)
-        try:
-            if lock.acquire(float(self.options["timeout"]), "recovering"):
-                self._connect(readonly=False).close()
-        finally:
-            lock.close()
-
-    def _lock_file(self, timeout: float) -> None:
-        try:
-            if self._file_lock.acquire(timeout, threading.current_thread().name):
-                return
-        except OSError as error:
-            self._raise_translated(error)
-            raise
-        raise PoolTimeoutError(
-            f"another process keeps writing to {self.path}: after {timeout:.1f} s the "
-            f"lock is still held by {self._file_lock.owner()}. Wait longer "
-            "(timeout=...) or end that process."
-        )
-
-    def _begin(self, slot: Slot, deadline: float) -> None:
-        self._lock_file(max(0.0, deadline - time.monotonic()))
-        try:
-            self._open(slot).execute("BEGIN IMMEDIATE").close()
-        except BaseException:
-            self._discard(slot)
-            self._file_lock.release()
-            raise
-
-    def _leave(self, slot: Slot, exc: BaseException | None) -> None:
-        """Commit or roll back, clean up, and hand the slot on."""
-        connection = slot.connection
-        assert connection is not None  # noqa: S101
-        failure = exc
-        try:
-            connection.close_cursors()
-            if slot.readonly or exc is not None:
-                if connection.in_transaction:
-                    connection.rollback()
-            elif connection.in_transaction:
-                connection.commit()
-            else:
-                raise DatabaseError(  # noqa: TRY301 - cleaned up below
-                    "the transaction ended before its block did: an error in it was "
-                    "swallowed, or it was committed by hand. Nothing after that "
-                    "point was kept; let the block commit."
-                )
-            connection.row_factory = None
-            connection.text_factory = str
-            connection.in_use = False
-            discard = breaks_connection(exc)
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            failure, discard = error, True
-        if discard and not slot.readonly:
-            self._discard(slot)
-        if not slot.readonly:
-            self._file_lock.release()
-        self._release(slot, discard=discard)
-        if isinstance(failure, sqlite3.Error):
-            self._raise_translated(failure)
-        if failure is not None and failure is not exc:
-            raise failure
-
-    def _raise_translated(self, error: Exception) -> None:
-        named = translate(error, self.path)
-        if named is not error:
-            raise named from error
-
-    def _discard(self, slot: Slot) -> None:
-        connection, slot.connection = slot.connection, None
-        if connection is not None:
-            connection.close()
-
-    def _release(self, slot: Slot, *, discard: bool = False) -> None:
-        if discard and slot.connection is not None:
-            with self._lock:
-                self._counts["discarded"] += 1
-            self._discard(slot)
-        if self._closed:
-            self._discard(slot)
-            if not slot.readonly:
-                self._file_lock.close()
-        group = self._readers if slot.readonly else self._writers
-        with self._lock:
-            if self._paused:
-                slot.clear()
-                group.idle.append(slot)
-            else:
-                group.give(slot)
-            self._returned.notify_all()
-
-    # --- forks -----------------------------------------------------------------
-
-    def before_fork(self) -> None:
-        """Close idle connections; keep the pool's lock until the fork is done."""
-        wait = float(self.options["fork_wait"])
-        self._lock_kept = self._lock.acquire(timeout=wait)
-        if not self._lock_kept:
+    def _optimize(self) -> None:
+        """Let SQLite refresh what its query planner knows, as it advises on close."""
+        connection = self.writers.slots[0].connection
+        if connection is None or connection.pid != os.getpid():
             return
-        self._paused = True
-        me = threading.current_thread()
-        deadline = time.monotonic() + wait
-        while any(slot.thread is not me for slot in self._held()):
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._returned.wait(left):
-                break
-        _close_idle(self._readers, self._writers, self._file_lock)
-
-    def after_fork_in_parent(self) -> None:
-        """Serve those who waited during the fork."""
-        self._paused = False
-        if self._lock_kept:
-            self._readers.serve()
-            self._writers.serve()
-            self._lock.release()
-
-    def after_fork_in_child(self) -> None:
-        """Start afresh, or refuse if a connection was in use."""
-        held = self._held() if self._lock_kept else self._readers.slots
-        self._lock = threading.Lock()
-        self._returned = threading.Condition(self._lock)
-        self._per_thread = PerThread()
-        self._paused = False
-        if held:
-            names = "; ".join(slot.describe() for slot in held)
-            self._forked = (
-                f"the process was forked while {names}, so commits of this child to "
-                f"{self.path} could be lost. Fork when no connection is in use, or "
-                "start the child with multiprocessing's 'spawn' or 'forkserver' "
-                "method."
-            )
-            forked_files[self._identity] = self._forked
-            for slot in self._readers.slots + self._writers.slots:
-                _keep_forever(slot.connection)
-        self._readers.reset()
-        self._writers.reset()
-        self._file_lock.close()
-
-    def _held(self) -> list[Slot]:
-        return self._readers.held() + self._writers.held()
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if self.file_lock.acquire(CLOSE_WAIT, "optimize"):
+                try:
+                    connection.refusal = None
+                    connection.execute("PRAGMA analysis_limit = 400").close()
+                    connection.execute("PRAGMA optimize").close()
+                finally:
+                    self.file_lock.release()
 
 
-def _options(**given: Any) -> dict[str, float]:
-    readers = given["max_readers"]
+def _options(
+    required: dict[str, Any], optional: dict[str, Any], readers: Any
+) -> dict[str, float | None]:
     if readers is None:
         readers = min(4, os.cpu_count() or 1)
     if isinstance(readers, bool) or not isinstance(readers, int) or readers < 1:
         raise ValueError(f"max_readers must be an integer >= 1, got {readers!r}.")
-    options: dict[str, float] = {"max_readers": readers}
-    for name in ("timeout", "busy_timeout", "fork_wait"):
-        value = given[name]
-        if not isinstance(value, int | float) or not 0 <= value < threading.TIMEOUT_MAX:
-            raise ValueError(f"{name} must be seconds >= 0, got {value!r}.")
-        options[name] = float(value)
-    return options
+    for name, value in required.items():
+        if value is None:
+            raise ValueError(f"{name} must be seconds >= 0, got None.")
+        _check_seconds(name, value)
+    for name, value in optional.items():
+        _check_seconds(name, value)
+    return {"max_readers": readers, **required, **optional}
 
 
-def _count_open(slots: Iterable[Slot]) -> int:
-    return sum(slot.connection is not None for slot in slots)
+def _check_seconds(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int | float) or not 0 <= value < threading.TIMEOUT_MAX:
+        what = "a number of bytes" if name == "wal_limit" else "seconds"
+        raise ValueError(f"{name} must be {what} >= 0, got {value!r}.")
 
 
-def _keep_forever(connection: PooledConnection | None) -> None:
-    """Never close an inherited connection: that could remove the parent's log."""
-    if connection is not None:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+def _private_folder() -> Path:
+    """Make a folder for a database that lives in memory."""
+    memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix="skatra-", dir=memory))
 
 
-def _close_idle(readers: SlotGroup, writers: SlotGroup, lock: FileLock) -> None:
-    """Close idle connections, the writer last: it empties the write-ahead log."""
-    pid = os.getpid()
-    for slot in readers.idle + writers.idle:
-        connection, slot.connection = slot.connection, None
-        if connection is None or connection.pid != pid:
-            continue
-        if slot.readonly:
-            connection.close()
-            continue
-        try:
-            locked = lock.acquire(_CLOSE_WAIT)
-        except OSError:
-            locked = False
-        connection.close()
-        if locked:
-            lock.release()
-    if writers.idle:
-        lock.close()
+def _end(*parts: Any) -> None:
+    """Close what is idle; remove a database in memory, but not in a forked child."""
+    readers, writers, lock, folder, pid = parts
+    close_idle(readers, writers, lock)
+    if folder is not None and os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)

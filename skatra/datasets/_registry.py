@@ -6,7 +6,7 @@ from typing import Any
 
 from skatra.datasets import _forks
 from skatra.datasets._connections import identity, resolve
-from skatra.datasets._pool import SQLiteConnectionPool
+from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
 from skatra.exceptions import DatabaseError
 
 _pools: "weakref.WeakValueDictionary[tuple[int, int], SQLiteConnectionPool]" = (
@@ -23,7 +23,7 @@ def get_db_pool(path: str | os.PathLike[str], **options: Any) -> SQLiteConnectio
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file; ":memory:" makes a new database in memory each time.
     **options : dict
         Parameters of ``SQLiteConnectionPool``. Options left out are those of the
         pool that is there, else the defaults.
@@ -50,6 +50,8 @@ def get_db_pool(path: str | os.PathLike[str], **options: Any) -> SQLiteConnectio
     >>> pool.close()
     >>> folder.cleanup()
     """
+    if path == MEMORY:
+        return SQLiteConnectionPool(path, **options)
     real = resolve(path)
     with _forks.FORK_LOCK:
         if not (options.get("create") and not real.exists()):

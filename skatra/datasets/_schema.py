@@ -1,17 +1,53 @@
 """The tables, and the way from each version of them to the next."""
 
-import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from skatra.datasets._connections import resolve
-from skatra.datasets._errors import translate
+import numpy as np
+from numpy.typing import NDArray
+
+from skatra.datasets._backup import copy_database
+from skatra.datasets._chunks import ChunkKey, decode
+from skatra.datasets._features import replace_chunks
+from skatra.datasets._label_chunks import write_chunks
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.exceptions import DatabaseError, SchemaVersionError
 
 APPLICATION_ID = 0x534B5452  # "SKTR"
 
-_VERSION_1 = (
+Step = str | Callable[[sqlite3.Connection], None]
+
+
+def _chunks_of_years(connection: sqlite3.Connection) -> None:
+    """Spread features that were kept by calendar year over chunks of even size."""
+    places = connection.execute(
+        "SELECT DISTINCT set_id, sid FROM old_chunks ORDER BY set_id, sid"
+    ).fetchall()
+    for set_id, sid in places:
+        columns: dict[int, list[NDArray[Any]]] = {}
+        for year, col, *stored in connection.execute(
+            "SELECT period, col, dtype, n, crc32, data FROM old_chunks "
+            "WHERE set_id = ? AND sid = ? ORDER BY period, col",
+            (set_id, sid),
+        ):
+            what = f"feature set number {set_id}, symbol number {sid}"
+            key = ChunkKey(set_id, sid, year, col)
+            values = decode(tuple(stored), key, what)
+            columns.setdefault(col, []).append(values)
+        whole = [np.concatenate(parts) for _, parts in sorted(columns.items())]
+        replace_chunks(connection, "feature_chunks", (set_id, sid), {}, whole)
+
+
+def _chunks_of_labels(connection: sqlite3.Connection) -> None:
+    """Make the chunks of labels that were kept as rows only."""
+    places = connection.execute("SELECT DISTINCT set_id, sid FROM labels").fetchall()
+    for set_id, sid in places:
+        write_chunks(connection, set_id, sid)
+
+
+_VERSION_1: tuple[Step, ...] = (
     """
     CREATE TABLE symbols (
         sid INTEGER PRIMARY KEY,
@@ -84,7 +120,7 @@ _VERSION_1 = (
     """,
 )
 
-_VERSION_2 = (
+_VERSION_2: tuple[Step, ...] = (
     "ALTER TABLE labels ADD COLUMN weight REAL",
     """
     CREATE TABLE trades (
@@ -111,7 +147,73 @@ _VERSION_2 = (
     """,
 )
 
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+_CHUNK_COLUMNS = """
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        t_lo INTEGER NOT NULL,  -- first time
+        col INTEGER NOT NULL,  -- 0 holds the times
+        dtype TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        crc32 INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (set_id, sid, t_lo, col)
+    ) STRICT
+"""
+_STALE = """
+    WHEN EXISTS (
+        SELECT 1 FROM label_chunks WHERE set_id = {row}.set_id AND sid = {row}.sid
+    )
+    BEGIN
+        DELETE FROM label_chunks WHERE set_id = {row}.set_id AND sid = {row}.sid;
+    END
+"""
+
+_VERSION_3: tuple[Step, ...] = (
+    "ALTER TABLE feature_chunks RENAME TO old_chunks",
+    f"""
+    CREATE TABLE feature_chunks (
+        chunk_id INTEGER PRIMARY KEY,
+        set_id INTEGER NOT NULL REFERENCES feature_sets (set_id),
+        {_CHUNK_COLUMNS}
+    """,
+    f"""
+    CREATE TABLE label_chunks (
+        chunk_id INTEGER PRIMARY KEY,
+        set_id INTEGER NOT NULL REFERENCES label_sets (set_id),
+        {_CHUNK_COLUMNS}
+    """,
+    """
+    CREATE TABLE predictions (
+        model TEXT NOT NULL,
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        t0 INTEGER NOT NULL,
+        value REAL NOT NULL,
+        position REAL NOT NULL,
+        PRIMARY KEY (model, sid, t0)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE settlements (
+        model TEXT NOT NULL,
+        sid INTEGER NOT NULL,
+        t0 INTEGER NOT NULL,
+        t1 INTEGER NOT NULL,
+        ret REAL NOT NULL,
+        PRIMARY KEY (model, sid, t0),
+        FOREIGN KEY (model, sid, t0) REFERENCES predictions (model, sid, t0),
+        CHECK (t1 >= t0)
+    ) STRICT, WITHOUT ROWID
+    """,
+    _chunks_of_years,
+    "DROP TABLE old_chunks",
+    _chunks_of_labels,
+    "CREATE TRIGGER labels_inserted AFTER INSERT ON labels" + _STALE.format(row="NEW"),
+    "CREATE TRIGGER labels_updated AFTER UPDATE ON labels" + _STALE.format(row="OLD"),
+    "CREATE TRIGGER labels_moved AFTER UPDATE OF set_id, sid ON labels"
+    + _STALE.format(row="NEW"),
+    "CREATE TRIGGER labels_deleted AFTER DELETE ON labels" + _STALE.format(row="OLD"),
+)
+
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
@@ -181,27 +283,25 @@ def _upgrade(pool: SQLiteConnectionPool) -> None:
                 if version > 0 and not backed_up:
                     _backup(reader, pool.path, version)
                 backed_up = True
-                for statement in MIGRATIONS[version]:
-                    writer.execute(statement)
+                apply(writer, version)
                 writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 writer.execute(f"PRAGMA user_version = {version + 1}")
 
 
+def apply(connection: sqlite3.Connection, version: int) -> None:
+    """Take the tables from one version to the next."""
+    for step in MIGRATIONS[version]:
+        if callable(step):
+            step(connection)
+        else:
+            connection.execute(step)
+
+
 def _backup(source: sqlite3.Connection, path: Path, version: int) -> Path:
-    """Copy the database beside itself; the copy has its name only when complete."""
+    """Copy the database beside itself, under a name that is free."""
     number = 0
     target = path.with_name(f"{path.name}.v{version}.bak")
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.v{version}.{number}.bak")
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        uri = f"{resolve(partial).as_uri()}?mode=rwc"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as copy:
-            source.backup(copy)
-        partial.replace(target)
-    except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
-        raise translate(error, target) from error
-    return target
+    return copy_database(source, target)

@@ -1,14 +1,20 @@
 """A fixed number of places for connections, given out first come, first served."""
 
-import sys
+import contextlib
 import threading
 import time
+import warnings
 from collections import deque
+from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from skatra.datasets._connections import PooledConnection
 
-_OWN_FRAMES = "skatra.datasets."
+OWN_FILES = {
+    *(str(path) for path in Path(__file__).parent.glob("*.py")),
+    contextlib.__file__,
+}
 
 
 class Slot:
@@ -16,49 +22,80 @@ class Slot:
 
     __slots__ = (
         "checked",
+        "code",
         "connection",
-        "line",
-        "place",
+        "instruction",
+        "opened",
         "readonly",
         "since",
         "thread",
+        "uses",
+        "warned",
     )
 
     def __init__(self, *, readonly: bool) -> None:
         self.readonly = readonly
         self.connection: PooledConnection | None = None
         self.thread: threading.Thread | None = None
-        self.place = ""
-        self.line = 0
+        self.code: CodeType | None = None
+        self.instruction = 0
         self.since = 0.0
         self.checked = 0.0
+        self.opened = 0.0
+        self.uses = 0
+        self.warned = False
 
-    def stamp(self) -> None:
-        """Note the calling thread and the nearest frame outside this package."""
-        frame: Any = sys._getframe(1)  # noqa: SLF001 - the documented, fast way
-        while frame.f_back is not None and frame.f_globals.get(
-            "__name__", ""
-        ).startswith(_OWN_FRAMES):
-            frame = frame.f_back
-        self.thread = threading.current_thread()
-        self.place = frame.f_code.co_filename
-        self.line = frame.f_lineno
+    def stamp(self, frame: Any, thread: threading.Thread) -> None:
+        """Note the thread, the time and the line that took the slot."""
+        self.note(frame)
+        self.thread = thread
         self.since = time.monotonic()
+        self.uses += 1
+
+    def note(self, frame: Any) -> None:
+        """Note the nearest frame outside this package."""
+        while frame.f_code.co_filename in OWN_FILES and frame.f_back is not None:
+            frame = frame.f_back
+        self.code, self.instruction = frame.f_code, frame.f_lasti
 
     def clear(self) -> None:
         """Forget the holder."""
-        self.thread = None
-        self.place = ""
+        self.code = None
+        self.warned = False
 
-    def describe(self) -> str:
+    @property
+    def place(self) -> tuple[str, int]:
+        """File and line where the slot was taken; the line is worked out only now."""
+        if self.code is None:
+            return "on its way", 0
+        line = self.code.co_firstlineno
+        for begin, end, number in self.code.co_lines():
+            if begin <= self.instruction < end and number is not None:
+                line = number
+        return self.code.co_filename, line
+
+    def describe(self, *, after_fork: bool = False) -> str:
         """Say who holds the slot."""
         kind = "a reader" if self.readonly else "the writer"
         name = self.thread.name if self.thread is not None else "a thread"
+        if self.thread is not None and not (after_fork or self.thread.is_alive()):
+            name += " (ended)"
         age = time.monotonic() - self.since
-        return f"{name} holds {kind} since {age:.1f} s ({self.place}:{self.line})"
+        return (
+            f"{name} holds {kind} since {age:.1f} s ({':'.join(map(str, self.place))})"
+        )
+
+    def warn(self, why: str) -> None:
+        """Warn once about this use, at the line that took the connection."""
+        if self.warned or self.thread is None:
+            return
+        self.warned = True
+        file, line = self.place
+        message = f"{self.describe()} {why}. Keep 'with' blocks short."
+        warnings.warn_explicit(message, RuntimeWarning, file, line)
 
 
-class _Waiter:
+class Waiter:
     """A thread in the queue; a slot is put into its hands, never back on a shelf."""
 
     __slots__ = ("bell", "cancelled", "slot", "thread")
@@ -72,7 +109,7 @@ class _Waiter:
 
 
 class SlotGroup:
-    """Slots of one kind. Every method but ``wait`` is called under the pool's lock.
+    """Slots of one kind. Every method is called under the pool's lock.
 
     Parameters
     ----------
@@ -84,15 +121,15 @@ class SlotGroup:
     def __init__(self, size: int, *, readonly: bool) -> None:
         self.slots = [Slot(readonly=readonly) for _ in range(size)]
         self.idle = list(reversed(self.slots))
-        self.waiters: deque[_Waiter] = deque()
+        self.waiters: deque[Waiter] = deque()
 
     def take(self) -> Slot | None:
         """Take the most recently used idle slot unless others wait already."""
         return self.idle.pop() if self.idle and not self.waiters else None
 
-    def queue(self) -> _Waiter:
+    def queue(self) -> Waiter:
         """Join the queue."""
-        waiter = _Waiter()
+        waiter = Waiter()
         self.waiters.append(waiter)
         return waiter
 
@@ -112,7 +149,7 @@ class SlotGroup:
         while self.idle and self.waiters:
             self.give(self.idle.pop())
 
-    def leave(self, waiter: _Waiter) -> Slot | None:
+    def leave(self, waiter: Waiter) -> Slot | None:
         """Leave the queue; the slot that arrived in the same moment, if one did."""
         if waiter.slot is None and not waiter.cancelled:
             self.waiters.remove(waiter)
@@ -137,3 +174,23 @@ class SlotGroup:
             slot.clear()
         self.idle = list(reversed(self.slots))
         self.waiters = deque()
+
+
+class Dropped:
+    """Checkouts that were forgotten inside their block, to be given back.
+
+    The garbage collector may run anywhere, also under the pool's lock, so it only
+    leaves a note here.
+    """
+
+    __slots__ = ("notes",)
+
+    def __init__(self) -> None:
+        self.notes: deque[tuple[Slot, Any]] = deque()
+
+    def take(self) -> "list[tuple[Slot, Any]]":
+        """Return the notes so far."""
+        notes = []
+        while self.notes:
+            notes.append(self.notes.popleft())
+        return notes

@@ -131,7 +131,7 @@ def ensure_set(
 
 _SET_TABLES: dict[SetKind, tuple[str, ...]] = {
     "feature": ("feature_chunks", "feature_columns"),
-    "label": ("labels",),
+    "label": ("labels", "label_chunks"),
 }
 
 

@@ -206,11 +206,11 @@ def test_a_damaged_page_is_found(path):
 
 
 def test_a_flipped_bit_in_a_chunk_is_found(path):
-    """SQLite sees nothing; our checksum names set, symbol, year and column."""
+    """SQLite sees nothing; our checksum names set, symbol, column and time."""
     with sqlite(path) as connection:
         data = bytearray(
             connection.execute(
-                "SELECT data FROM feature_chunks WHERE period = 2021 AND col = 2 "
+                "SELECT data FROM feature_chunks WHERE col = 2 "
                 "AND sid = (SELECT sid FROM symbols WHERE symbol = 'B')"
             ).fetchone()[0]
         )
@@ -222,7 +222,7 @@ def test_a_flipped_bit_in_a_chunk_is_found(path):
     db = Database(path)
 
     with pytest.raises(
-        DatabaseCorruptError, match=r"set 'base', symbol 'B', year 2021, column 'y'"
+        DatabaseCorruptError, match=r"set 'base', symbol 'B', column 'y'"
     ):
         db.features("base")
     assert db.features("base", columns=["x"]).shape == (800, 1)

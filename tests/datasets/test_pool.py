@@ -354,13 +354,11 @@ def test_wrong_options_are_named(tmp_path, options, error, message):
 
 
 def test_paths_that_hold_no_database_are_named(tmp_path, pool):
-    """Missing files, directories, memory and pickling: each has its way out."""
+    """Missing files, directories and pickling: each has its way out."""
     with pytest.raises(DatabaseNotFoundError, match="create=True"):
         SQLiteConnectionPool(tmp_path / "no.db")
     with pytest.raises(DatabaseError, match="is a directory"):
         SQLiteConnectionPool(tmp_path)
-    with pytest.raises(DatabaseError, match="TemporaryDirectory"):
-        SQLiteConnectionPool(":memory:")
     with pytest.raises(TypeError, match="get_db_pool"):
         pickle.dumps(pool)
 

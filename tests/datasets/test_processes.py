@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
         "four_writers",
         "waiting_for_another_process",
         "killed",
+        "soak",
     ],
 )
 def test_story(tmp_path, story):
@@ -38,7 +39,7 @@ def test_story(tmp_path, story):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

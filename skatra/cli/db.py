@@ -1,0 +1,196 @@
+"""``skatra db``: look after a database."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from skatra.cli._output import print_json
+
+EXIT_PROBLEMS = 3
+
+app = typer.Typer(
+    name="db",
+    help="Look after a database: describe, verify, copy, shrink, export, upgrade.",
+    no_args_is_help=True,
+)
+
+Database = Annotated[Path, typer.Argument(help="SQLite database.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far something is, on stderr: a bar at a terminal, else one line."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.print(title)
+        yield lambda *_: None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@app.command()
+def info(database: Database, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Print sizes, row counts, time ranges and the sets."""
+    del debug
+    from skatra import datasets
+
+    with datasets.Database(database, readonly=True) as db:
+        found = db.info()
+    found["path"] = str(found["path"])
+    found["ranges"] = {
+        name: None if ends is None else [str(end) for end in ends]
+        for name, ends in found["ranges"].items()
+    }
+    if as_json:
+        print_json(found)
+        return
+    typer.echo(f"{found['path']}: {found['size_bytes']:,} bytes, ", nl=False)
+    typer.echo(f"tables of version {found['schema_version']}")
+    for name, count in found["rows"].items():
+        ends = found["ranges"].get(name)
+        span = "" if ends is None else f"  {ends[0]} to {ends[1]}"
+        typer.echo(f"  {name:<12}{count:>14,}{span}")
+    for kind in ("feature_sets", "label_sets"):
+        for name, entry in found[kind].items():
+            typer.echo(
+                f"  {kind[:-5]} set {name!r}: {entry['rows']:,} rows of "
+                f"{entry['symbols']:,} symbols"
+            )
+
+
+@app.command()
+def check(database: Database, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Verify the file, checksums and skatra's rules; leave with 3 if any is broken."""
+    del debug
+    from skatra import datasets
+
+    with (
+        datasets.Database(database, readonly=True) as db,
+        _progress(f"checking {database}"),
+    ):
+        problems = db.check()
+    if as_json:
+        print_json({"path": str(database), "problems": problems})
+    else:
+        for problem in problems:
+            typer.echo(problem)
+        typer.echo(
+            f"{len(problems)} problems. Restore a backup, or write the damaged sets "
+            "again from their source."
+            if problems
+            else "sound"
+        )
+    if problems:
+        raise typer.Exit(EXIT_PROBLEMS)
+
+
+@app.command()
+def backup(
+    database: Database,
+    target: Annotated[Path, typer.Argument(help="The copy; must not exist.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Copy a database, also while others use it; all of one state or nothing."""
+    del debug
+    from skatra import datasets
+
+    with (
+        datasets.Database(database, readonly=True) as db,
+        _progress(f"copying {database} to {target}") as report,
+    ):
+        copy = db.backup(target, progress=report)
+    _done({"path": str(copy), "size_bytes": copy.stat().st_size}, as_json)
+
+
+@app.command()
+def vacuum(database: Database, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Give unused space back to the disk."""
+    del debug
+    from skatra import datasets
+
+    with datasets.Database(database) as db, _progress(f"shrinking {database}"):
+        freed = db.vacuum()
+    _done({"path": str(database), "freed_bytes": freed}, as_json)
+
+
+@app.command()
+def export(
+    database: Database,
+    target: Annotated[Path, typer.Argument(help="CSV file, also .csv.gz.")],
+    features: Annotated[str | None, typer.Option(help="Feature set to export.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Label set to export.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Comma-separated symbols; all by default.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="First time.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last time.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write bars, a feature set or a label set as plain rows for other tools."""
+    del debug
+    from skatra import datasets
+
+    if features is not None and labels is not None:
+        raise ValueError("--features and --labels exclude each other; choose one.")
+    if target.exists():
+        raise FileExistsError(f"{target} exists already")
+    chosen = None if symbols is None else symbols.split(",")
+    partial = target.with_name(f".partial.{target.name}")
+    with datasets.Database(database, readonly=True) as db:
+        wanted = db.symbols() if chosen is None else chosen
+        if not wanted:
+            raise ValueError(f"{database} has no symbols yet; nothing to write.")
+        rows = 0
+        with _progress(f"writing {target}") as report:
+            try:
+                for done, symbol in enumerate(wanted):
+                    span: dict[str, Any] = {"start": start, "end": end}
+                    if features is not None:
+                        frame = db.features(features, symbols=symbol, **span)
+                    elif labels is not None:
+                        frame = db.labels(labels, symbols=symbol, **span)
+                    else:
+                        frame = db.bars(symbols=symbol, **span)
+                    mode: Any = "w" if done == 0 else "a"
+                    frame.to_csv(partial, mode=mode, header=done == 0)
+                    rows += len(frame)
+                    report(done + 1, len(wanted))
+                partial.replace(target)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+    _done({"path": str(target), "rows": rows}, as_json)
+
+
+@app.command()
+def migrate(database: Database, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Bring the tables to this version of skatra, after a backup beside the file."""
+    del debug
+    from skatra import datasets
+
+    with _progress(f"upgrading {database}"), datasets.Database(database) as db:
+        version = db.info()["schema_version"]
+    _done({"path": str(database), "schema_version": version}, as_json)
+
+
+def _done(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+    else:
+        typer.echo(", ".join(f"{key}: {value}" for key, value in result.items()))

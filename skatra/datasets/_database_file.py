@@ -1,0 +1,315 @@
+"""One database file: its pool, its transactions, its upkeep."""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from skatra.datasets import _backup, _check, _query
+from skatra.datasets._connections import identity, resolve
+from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
+from skatra.datasets._registry import get_db_pool
+from skatra.datasets._schema import ensure_schema, pragma
+from skatra.exceptions import DatabaseError, PoolClosedError
+
+
+class DatabaseFile:
+    """What every ``Database`` can do whatever its tables are.
+
+    Parameters
+    ----------
+    path, create, readonly
+        See ``Database``.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = False,
+        readonly: bool = False,
+    ) -> None:
+        if create and readonly:
+            raise ValueError(
+                "create=True and readonly=True contradict each other; choose one."
+            )
+        if path == MEMORY:
+            create = True
+            self._pool: SQLiteConnectionPool | None = get_db_pool(path)
+            self.path = self._pool.path
+        else:
+            self.path = resolve(path)
+            if not create:
+                identity(self.path)
+            self._pool = get_db_pool(self.path, create=create)
+        self.readonly = readonly
+        self._open_transactions = threading.local()
+        ensure_schema(self._pool, create=create, readonly=readonly)
+
+    @property
+    def pool(self) -> SQLiteConnectionPool:
+        """The file's connection pool."""
+        if self._pool is None:
+            raise PoolClosedError(
+                f"this Database was closed. Open it again: "
+                f"Database({str(self.path)!r})."
+            )
+        return self._pool
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees one state of the file throughout."""
+        with self.pool.get_connection(readonly=True) as connection:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN").close()
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    @contextlib.contextmanager
+    def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give the writer: in a transaction of its own, or a part of an open one."""
+        if self.readonly:
+            raise DatabaseError(
+                f"{self.path} was opened with readonly=True. Open it with "
+                "Database(path) to write."
+            )
+        outer = getattr(self._open_transactions, "connection", None)
+        if outer is None:
+            with self.pool.get_connection(
+                readonly=False, durable=durable
+            ) as connection:
+                yield connection
+            return
+        outer.execute("SAVEPOINT part").close()
+        try:
+            yield outer
+        except BaseException:
+            if outer.in_transaction:
+                outer.execute("ROLLBACK TO part").close()
+                outer.execute("RELEASE part").close()
+            raise
+        outer.execute("RELEASE part").close()
+
+    @contextlib.contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Make all writes of a block one transaction: all of them are kept, or none.
+
+        Reads of this thread inside the block see what was written so far; other
+        threads and processes see it when the block has ended. A write that fails
+        inside leaves nothing; if its error is caught, the block goes on.
+
+        Parameters
+        ----------
+        durable : bool, default=False
+            Commit to the disk, so that the block survives a power failure, too.
+
+        Yields
+        ------
+        sqlite3.Connection
+            For SQL of your own.
+
+        Raises
+        ------
+        DatabaseError
+            Inside another transaction of the same thread.
+
+        Examples
+        --------
+        >>> from skatra.datasets import Database
+        >>> with Database(":memory:") as db:
+        ...     with db.transaction():
+        ...         _ = db.write_run("first", {})
+        ...         _ = db.write_run("second", {})
+        ...     len(db.runs())
+        2
+        """
+        if getattr(self._open_transactions, "connection", None) is not None:
+            raise DatabaseError(
+                "a transaction cannot start inside a transaction of the same thread. "
+                "Use the outer block; a failed write inside leaves nothing."
+            )
+        with self._writing(durable=durable) as connection:
+            self._open_transactions.connection = connection
+            try:
+                yield connection
+            finally:
+                del self._open_transactions.connection
+
+    def read_sql(
+        self,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        limit: float | None = None,
+    ) -> pd.DataFrame:
+        """Return the rows of any query, with exact dtypes.
+
+        Integers stay integers (int64; Int64 where some are NULL), also beyond 2**53;
+        REAL is float64 (NULL is NaN), text is str, blobs are objects, and a column
+        without a single value has the type that SQLite knows for it. A column that
+        mixes integers and reals is float64 if that loses nothing, else objects.
+
+        Parameters
+        ----------
+        query : str
+            One SELECT. Times are int64 nanoseconds UTC.
+        params : sequence or dict, default=()
+            Values for ``?`` or ``:name``.
+        limit : float, default=None
+            Seconds after which the query is interrupted.
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, n_columns)
+
+        Raises
+        ------
+        sqlite3.Error
+            If the query is wrong.
+        QueryTimeoutError
+            If it ran longer than ``limit``.
+
+        Examples
+        --------
+        >>> from skatra.datasets import Database
+        >>> with Database(":memory:") as db:
+        ...     frame = db.read_sql("SELECT ? AS n, 0.5 AS x", (2**60 + 1,))
+        >>> frame["n"].tolist(), frame.dtypes.astype(str).tolist()
+        ([1152921504606846977], ['int64', 'float64'])
+        """
+        with self.pool.get_connection(limit=limit) as connection:
+            return _query.read_sql(connection, query, params)
+
+    def check(self) -> list[str]:
+        """Verify the file, its references, every checksum and skatra's own rules.
+
+        Returns
+        -------
+        list of str
+            One sentence for each problem; empty when the file is sound.
+        """
+        return _check.check_all(self.pool)
+
+    def info(self) -> dict[str, Any]:
+        """Return size, schema version, row counts, time ranges and sets.
+
+        Returns
+        -------
+        dict
+            ``path``, ``schema_version``, ``size_bytes``, ``rows`` (table -> count),
+            ``ranges`` (table -> first and last time, or None), ``feature_sets`` and
+            ``label_sets``.
+        """
+        with self._reading() as connection:
+            return {"path": self.path, **_check.describe(connection)}
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path:
+        """Copy the database to another file while it is in use.
+
+        The copy holds one committed state; readers and writers go on meanwhile. It
+        gets its name only when it is complete, so a crash leaves no half of one.
+
+        Parameters
+        ----------
+        path : path-like
+            The new file; must not exist. Its directory must.
+        progress : callable, default=None
+            Called with pages copied and pages in all.
+
+        Returns
+        -------
+        Path
+            The copy.
+
+        Raises
+        ------
+        DatabaseError
+            If there is a file already.
+        DiskFullError
+            If it does not fit; nothing is left of it.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from skatra.datasets import Database
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with Database(":memory:") as db:
+        ...     copy = db.backup(Path(folder.name, "copy.db"))
+        >>> with Database(copy) as db:
+        ...     db.check()
+        []
+        >>> folder.cleanup()
+        """
+        target = resolve(path)
+        if target.exists():
+            raise DatabaseError(
+                f"{target} exists already. Choose another name, or remove it first."
+            )
+        with self.pool.get_connection() as connection:
+            return _backup.copy_database(connection, target, progress)
+
+    def vacuum(self) -> int:
+        """Give unused space back to the disk; writers wait meanwhile.
+
+        Returns
+        -------
+        int
+            Bytes by which the file shrank.
+
+        Raises
+        ------
+        DiskFullError
+            If there is no room for the copy that SQLite makes; nothing changes.
+        """
+        if getattr(self._open_transactions, "connection", None) is not None:
+            raise DatabaseError("vacuum must not run inside a transaction.")
+        with self._writing() as connection:
+            before = pragma(connection, "page_count")
+            # The writer's locks stay; only SQLite's transaction pauses.
+            connection.execute("COMMIT").close()
+            try:
+                connection.execute("VACUUM").close()
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.execute("BEGIN IMMEDIATE").close()
+            after = pragma(connection, "page_count")
+            return (before - after) * pragma(connection, "page_size")
+
+    def close(self) -> None:
+        """Let go of the file. Other Database objects on it go on.
+
+        Its connections close when nobody in the process refers to its pool any more.
+        """
+        self._pool = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "readonly": self.readonly}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path: Path = state["path"]
+        self.__init__(path, readonly=state["readonly"])  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        readonly = ", readonly=True" if self.readonly else ""
+        return f"{type(self).__name__}({str(self.path)!r}{readonly})"

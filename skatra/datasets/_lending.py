@@ -1,0 +1,459 @@
+"""How a pool lends its connections: the queue, the transaction, the way back."""
+
+import ctypes
+import os
+import random
+import sqlite3
+import sys
+import threading
+import time
+from pathlib import Path
+
+from skatra.datasets._checkout import CHECK_FILE_EVERY, Held, PerThread
+from skatra.datasets._connections import (
+    FORKED,
+    GIVEN_BACK,
+    PooledConnection,
+    forked_files,
+    identity,
+    open_connection,
+)
+from skatra.datasets._errors import (
+    breaks_connection,
+    needs_recovery,
+    primary_code,
+    query_timeout,
+    translate,
+)
+from skatra.datasets._file_lock import FileLock
+from skatra.datasets._slots import Dropped, Slot, SlotGroup, Waiter
+from skatra.datasets._wal import LogKeeper
+from skatra.datasets._watchdog import WATCHDOG, Watch
+from skatra.exceptions import (
+    DatabaseError,
+    PoolClosedError,
+    PoolForkedError,
+    PoolTimeoutError,
+)
+
+CLOSE_WAIT = 1.0
+_LOOK_AROUND_EVERY = 0.25
+_JITTER = 0.1
+
+
+class Lender:
+    """What ``SQLiteConnectionPool`` does inside.
+
+    Parameters
+    ----------
+    path : Path
+    options : dict of float
+    """
+
+    def __init__(self, path: Path, options: dict[str, float | None]) -> None:
+        self.path = path
+        self.options = options
+        self.lock = threading.Lock()
+        self.returned = threading.Condition(self.lock)
+        self.per_thread = PerThread()
+        self.readers = SlotGroup(int(options["max_readers"] or 1), readonly=True)
+        self.writers = SlotGroup(1, readonly=False)
+        self.file_lock = FileLock(path.with_name(f"{path.name}-lock"))
+        self.dropped = Dropped()
+        self.serving = True
+        self.is_closed = self._paused = self._lock_kept = False
+        self.counts = dict.fromkeys(
+            ("waited", "timeouts", "opened", "discarded", "leaked"), 0
+        )
+        self.longest_wait = 0.0
+        self.forked: str | None = None
+        self.identity = (0, 0)
+        self._watches: dict[int, Watch] = {}
+        self.log = LogKeeper(path)
+
+    def seconds(self, name: str) -> float:
+        """Return an option in seconds, infinity for None."""
+        value = self.options[name]
+        return float("inf") if value is None else float(value)
+
+    def usable(self) -> None:
+        """Raise by name if nothing can be lent."""
+        if self.forked is not None:
+            raise PoolForkedError(self.forked)
+        if self.is_closed:
+            raise PoolClosedError(
+                f"the pool of {self.path} is closed. Call get_db_pool(path), or open "
+                "the Database again."
+            )
+
+    def pause(self, *, paused: bool) -> None:
+        """Stop or resume lending; under the lock."""
+        self._paused = paused
+        self.serving = not (paused or self.is_closed or self.forked is not None)
+        if not paused:
+            self.readers.serve()
+            self.writers.serve()
+
+    # --- taking --------------------------------------------------------------------
+
+    def acquire(
+        self,
+        *,
+        readonly: bool,
+        timeout: float | None,
+        holds: bool,
+        limit: float | None,
+        durable: bool,
+    ) -> Slot:
+        """Take a slot with an open connection, or wait for one."""
+        deadline = time.monotonic() + (
+            self.seconds("timeout") if timeout is None else timeout
+        )
+        group = self.readers if readonly else self.writers
+        self.reclaim()
+        with self.lock:
+            self.usable()
+            slot = None if self._paused and not holds else group.take()
+            waiter = group.queue() if slot is None else None
+        if waiter is not None:
+            slot = self._await(group, waiter, deadline)
+        assert slot is not None  # noqa: S101
+        frame = sys._getframe(1)  # noqa: SLF001 - the documented, fast way
+        slot.stamp(frame, self.per_thread.held.thread)
+        if readonly:
+            connection = self.prepare(slot)
+        else:
+            connection = self._begin(slot, deadline, durable=durable)
+        connection.refusal = None
+        if limit is not None:
+            self._watches[id(slot)] = WATCHDOG.watch(connection, limit)
+        return slot
+
+    def prepare(self, slot: Slot) -> PooledConnection:
+        """Open a slot's connection; give the slot back if that fails."""
+        try:
+            return self._open(slot)
+        except BaseException as error:
+            self.release(slot, discard=True)
+            if isinstance(error, sqlite3.Error | OSError):
+                self._raise_translated(error)
+            raise
+
+    def _await(self, group: SlotGroup, waiter: Waiter, deadline: float) -> Slot:
+        start = time.monotonic()
+        try:
+            while True:
+                left = max(0.0, deadline - time.monotonic())
+                if waiter.bell.acquire(timeout=min(left, _LOOK_AROUND_EVERY)):
+                    break
+                if left <= _LOOK_AROUND_EVERY:
+                    break
+                self.reclaim()
+                self.warn_of_holders(group)
+        except BaseException:
+            with self.lock:
+                slot = group.leave(waiter)
+            if slot is not None:
+                self.release(slot)
+            raise
+        with self.lock:
+            slot = group.leave(waiter)
+            waited = time.monotonic() - start
+            self.counts["waited"] += 1
+            self.longest_wait = max(self.longest_wait, waited)
+            if slot is not None:
+                return slot
+            self.usable()
+            self.counts["timeouts"] += 1
+            holders = [held.describe() for held in group.held()]
+        kind = "reader" if group is self.readers else "writer"
+        raise PoolTimeoutError(
+            f"no {kind} of {self.path} came free in {waited:.1f} s: "
+            f"{'; '.join(holders) or 'a fork is under way'}. Keep 'with' blocks short, "
+            "wait longer (timeout=...)"
+            + (" or allow more readers (max_readers=...)." if kind == "reader" else ".")
+        )
+
+    def warn_of_holders(self, group: SlotGroup) -> None:
+        """Warn of holders whose thread ended, or who hold for too long."""
+        now, patience = time.monotonic(), self.seconds("leak_after")
+        with self.lock:
+            held = group.held()
+        for slot in held:
+            thread = slot.thread
+            if thread is not None and not thread.is_alive():
+                slot.warn("although its thread has ended")
+            elif now - slot.since > patience:
+                slot.warn(f"for longer than leak_after={patience:g} s")
+
+    def reclaim(self) -> None:
+        """Take back connections whose block was left without its end."""
+        for slot, held in self.dropped.take():
+            slot.warn("and was dropped without leaving its block; it was taken back")
+            if held.reader is slot:
+                held.reader = None
+            if held.writer is slot:
+                held.writer = None
+            with self.lock:
+                self.counts["leaked"] += 1
+            self.leave(slot, GIVEN_BACK)
+
+    def _open(self, slot: Slot) -> PooledConnection:
+        """Give the slot an open connection to the file that is there now."""
+        now = time.monotonic()
+        if not slot.readonly or now - slot.checked > CHECK_FILE_EVERY:
+            try:
+                same = identity(self.path) == self.identity
+            except DatabaseError:
+                same = False
+            if not same:
+                raise DatabaseError(
+                    f"{self.path} was moved, deleted or replaced while it was open. "
+                    "Open the database again."
+                )
+            slot.checked = now
+            if slot.connection is not None and now > slot.opened:
+                self.discard(slot)
+            self._close_unused(now)
+        if slot.connection is None:
+            try:
+                slot.connection = self._connect(readonly=slot.readonly)
+            except DatabaseError as error:
+                if not (slot.readonly and needs_recovery(error.__cause__)):
+                    raise
+                self._recover()
+                slot.connection = self._connect(readonly=True)
+            share = 1 - _JITTER * random.random()  # noqa: S311 - not all at once
+            slot.opened = now + self.seconds("max_life") * share
+            with self.lock:
+                self.counts["opened"] += 1
+        return slot.connection
+
+    def _close_unused(self, now: float) -> None:
+        """Close readers that nobody needed for a while."""
+        with self.lock:
+            old = [
+                slot
+                for slot in self.readers.idle
+                if slot.connection is not None
+                and now - slot.since > self.seconds("max_idle")
+            ]
+            for slot in old:
+                self.discard(slot)
+
+    def _connect(self, *, readonly: bool) -> PooledConnection:
+        wait = self.seconds("busy_timeout")
+        return open_connection(self.path, readonly=readonly, busy_timeout=wait)
+
+    def _recover(self) -> None:
+        """Undo what a killed process left half-written; only a writer can."""
+        lock = FileLock(self.file_lock.path)
+        try:
+            if lock.acquire(self.seconds("timeout"), "recovering"):
+                self._connect(readonly=False).close()
+        finally:
+            lock.close()
+
+    def take_file_lock(self, timeout: float) -> None:
+        """Take the lock between processes, or say who holds it."""
+        try:
+            if self.file_lock.acquire(timeout, threading.current_thread().name):
+                return
+        except OSError as error:
+            self._raise_translated(error)
+            raise
+        raise PoolTimeoutError(
+            f"another process keeps writing to {self.path}: after {timeout:.1f} s the "
+            f"lock is still held by {self.file_lock.owner()}. Wait longer "
+            "(timeout=...) or end that process."
+        )
+
+    def _begin(self, slot: Slot, deadline: float, *, durable: bool) -> PooledConnection:
+        try:
+            self.take_file_lock(max(0.0, deadline - time.monotonic()))
+            try:
+                connection = self._open(slot)
+                connection.refusal = None
+                connection.make_durable(durable=durable)
+                connection.execute("BEGIN IMMEDIATE").close()
+            except BaseException:
+                self.discard(slot)
+                self.file_lock.release()
+                raise
+        except BaseException as error:
+            self.release(slot, discard=True)
+            if isinstance(error, sqlite3.Error | OSError):
+                self._raise_translated(error)
+            raise
+        return connection
+
+    # --- giving back ---------------------------------------------------------------
+
+    def leave(self, slot: Slot, exc: BaseException | None) -> None:
+        """Commit or roll back, clean up, and hand the slot on."""
+        connection = slot.connection
+        if connection is None or connection.refusal is FORKED:
+            if exc is None:
+                raise type(FORKED)(str(FORKED))
+            return
+        watch = self._watches.pop(id(slot), None)
+        if watch is not None:
+            WATCHDOG.forget(watch)
+        failure = exc
+        try:
+            self._end_use(slot, connection, exc)
+            discard = breaks_connection(exc)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failure, discard = error, True
+        if discard and not slot.readonly:
+            self.discard(slot)
+        if not slot.readonly:
+            self.file_lock.release()
+        self.release(slot, discard=discard)
+        if watch is not None and watch.expired and _interrupted(failure):
+            raise query_timeout(self.path) from failure
+        if isinstance(failure, sqlite3.Error):
+            self._raise_translated(failure)
+        if failure is not None and failure is not exc:
+            raise failure
+
+    def _end_use(
+        self, slot: Slot, connection: PooledConnection, exc: BaseException | None
+    ) -> None:
+        """Close cursors, end the transaction, forget what the user set."""
+        connection.close_cursors()
+        if slot.readonly or exc is not None:
+            if connection.in_transaction:
+                connection.rollback()
+        elif connection.in_transaction:
+            connection.commit()
+            self.log.keep_short(self, connection)
+        else:
+            raise DatabaseError(
+                "the transaction ended before its block did: an error in it was "
+                "swallowed, or it was committed by hand. Nothing after that point "
+                "was kept; let the block commit."
+            )
+        connection.row_factory = None
+        connection.text_factory = str
+        connection.refusal = GIVEN_BACK
+
+    def _raise_translated(self, error: Exception) -> None:
+        named = translate(error, self.path)
+        if named is not error:
+            raise named from error
+
+    def discard(self, slot: Slot) -> None:
+        """Close a slot's connection."""
+        connection, slot.connection = slot.connection, None
+        if connection is not None:
+            connection.close()
+
+    def release(self, slot: Slot, *, discard: bool = False) -> None:
+        """Hand a slot on; after ``close`` its connection ends here."""
+        if discard and slot.connection is not None:
+            with self.lock:
+                self.counts["discarded"] += 1
+            self.discard(slot)
+        if self.is_closed:
+            self.discard(slot)
+            if not slot.readonly:
+                self.file_lock.close()
+        group = self.readers if slot.readonly else self.writers
+        with self.lock:
+            if self._paused:
+                slot.clear()
+                group.idle.append(slot)
+            else:
+                group.give(slot)
+            self.returned.notify_all()
+
+    def all_held(self) -> list[Slot]:
+        """Return every slot in somebody's hands."""
+        return self.readers.held() + self.writers.held()
+
+    def wait_until_returned(self, wait: float, *, but: Held) -> list[Slot]:
+        """Wait, under the lock, for the slots of other threads; return what is left."""
+        deadline = time.monotonic() + wait
+        mine = {id(but.reader), id(but.writer)}
+        while others := [slot for slot in self.all_held() if id(slot) not in mine]:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self.returned.wait(left):
+                break
+        return others
+
+    # --- forks -----------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Close idle connections; keep the pool's lock until the fork is done."""
+        wait = self.seconds("fork_wait")
+        self.reclaim()
+        self._lock_kept = self.lock.acquire(timeout=wait)
+        if not self._lock_kept:
+            return
+        self.pause(paused=True)
+        self.wait_until_returned(wait, but=self.per_thread.held)
+        close_idle(self.readers, self.writers, self.file_lock)
+
+    def after_fork_in_parent(self) -> None:
+        """Serve those who waited during the fork."""
+        if self._lock_kept:
+            self.pause(paused=False)
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start afresh, or refuse if a connection was in use."""
+        held = self.all_held() if self._lock_kept else self.readers.slots
+        self.lock = threading.Lock()
+        self.returned = threading.Condition(self.lock)
+        self.per_thread = PerThread()
+        self.dropped = Dropped()
+        self._watches = {}
+        if held:
+            names = "; ".join(slot.describe(after_fork=True) for slot in held)
+            self.forked = (
+                f"the process was forked while {names}, so commits of this child to "
+                f"{self.path} could be lost. Fork when no connection is in use, or "
+                "start the child with multiprocessing's 'spawn' or 'forkserver' "
+                "method."
+            )
+            forked_files[self.identity] = self.forked
+            for slot in self.readers.slots + self.writers.slots:
+                if slot.connection is not None:
+                    slot.connection.refusal = FORKED
+                _keep_forever(slot.connection)
+        self.readers.reset()
+        self.writers.reset()
+        self.file_lock.close()
+        self.pause(paused=False)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    return error is not None and primary_code(error) == sqlite3.SQLITE_INTERRUPT
+
+
+def _keep_forever(connection: PooledConnection | None) -> None:
+    """Never close an inherited connection: that could remove the parent's log."""
+    if connection is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def close_idle(readers: SlotGroup, writers: SlotGroup, lock: FileLock) -> None:
+    """Close idle connections, the writer last: it empties the write-ahead log."""
+    pid = os.getpid()
+    for slot in readers.idle + writers.idle:
+        connection, slot.connection = slot.connection, None
+        if connection is None or connection.pid != pid:
+            continue
+        if slot.readonly:
+            connection.close()
+            continue
+        try:
+            locked = lock.acquire(CLOSE_WAIT)
+        except OSError:
+            locked = False
+        connection.close()
+        if locked:
+            lock.release()
+    if writers.idle:
+        lock.close()

@@ -1,0 +1,120 @@
+"""``skatra db`` as a user meets it."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from skatra.datasets import Database, make_edge_bars
+from tests.cli.test_cli import _full_disk, refused, skatra
+
+
+@pytest.fixture
+def market(tmp_path):
+    """Return a database with bars, features and labels."""
+    path = tmp_path / "market.db"
+    bars = make_edge_bars(100, symbols=("A", "B"))
+    with Database(path, create=True) as db:
+        db.write_bars(bars)
+        db.write_features(bars[["close"]], "base")
+        t1 = bars.index.get_level_values(1)
+        label = {"ret": 0.1, "label": 1, "side": 1, "touched": "time"}
+        db.write_labels(bars[[]].assign(t1=t1, **label), "l")
+    return path
+
+
+def figures(*arguments, cwd):
+    """Run a command with --json and return what it prints."""
+    done = skatra("db", *arguments, "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_info_and_check(tmp_path, market):
+    """Both print for people and as JSON; progress is on stderr."""
+    found = figures("info", market, cwd=tmp_path)
+    assert found["rows"]["bars"] == 200
+    assert found["feature_sets"]["base"]["rows"] == 200
+    assert found["label_sets"]["l"]["rows"] == 200
+    text = skatra("db", "info", market, cwd=tmp_path).stdout
+    assert "200" in text
+    assert "feature set 'base'" in text
+    done = skatra("db", "check", market, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "sound\n")
+    assert "checking" in done.stderr
+
+
+def test_check_leaves_with_3_when_something_is_wrong(tmp_path, market):
+    """Every problem is listed with advice."""
+    connection = sqlite3.connect(market)
+    connection.execute("UPDATE feature_chunks SET crc32 = crc32 + 1 WHERE col = 1")
+    connection.commit()
+    connection.close()
+    done = skatra("db", "check", market, cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert "checksum" in done.stdout
+    assert "Restore a backup" in done.stdout
+
+
+def test_backup_vacuum_and_migrate(tmp_path, market):
+    """A copy is a database; an existing file is not overwritten."""
+    assert figures("backup", market, "copy.db", cwd=tmp_path)["size_bytes"] > 0
+    assert figures("info", "copy.db", cwd=tmp_path)["rows"]["bars"] == 200
+    assert "exists already" in refused(
+        skatra("db", "backup", market, "copy.db", cwd=tmp_path)
+    )
+    assert figures("vacuum", "copy.db", cwd=tmp_path)["freed_bytes"] >= 0
+    assert figures("migrate", "copy.db", cwd=tmp_path)["schema_version"] >= 3
+
+
+@pytest.mark.parametrize("what", [[], ["--features", "base"], ["--labels", "l"]])
+def test_export_writes_plain_rows(tmp_path, market, what):
+    """CSV holds what the database gives; an existing file is not overwritten."""
+    result = figures(
+        "export", market, "rows.csv", "--symbols", "B", *what, cwd=tmp_path
+    )
+    table = pd.read_csv(tmp_path / "rows.csv", index_col=[0, 1])
+
+    assert result["rows"] == len(table) == 100
+    if "l" not in what:
+        with Database(market) as db:
+            assert table["close"].tolist() == db.bars("B")["close"].tolist()
+    assert "exists" in refused(skatra("db", "export", market, "rows.csv", cwd=tmp_path))
+
+
+def test_mistakes_are_one_line(tmp_path, market):
+    """A missing database, an unknown set: exit code 2 and the way out."""
+    assert "absent.db" in refused(skatra("db", "info", "absent.db", cwd=tmp_path))
+    message = refused(
+        skatra("db", "export", market, "x.csv", "--features", "no", cwd=tmp_path)
+    )
+    assert "no feature set 'no'" in message
+    assert not list(tmp_path.glob("*x.csv"))
+
+
+def test_full_disk_during_a_backup(tmp_path, market):
+    """A copy that does not fit leaves nothing behind, and says so."""
+    (tmp_path / "small").mkdir()
+    keep = ["sh", "-c", '"$@"; code=$?; ls -A small | grep . >&2; exit $code', "sh"]
+    before = [*_full_disk(tmp_path / "small", "100k"), *keep]
+    done = skatra("db", "backup", market, "small/copy.db", cwd=tmp_path, before=before)
+
+    assert done.returncode == 2
+    assert "disk full" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+
+
+def test_help_is_quick():
+    """``skatra db --help`` loads no pandas."""
+    code = (
+        "import sys; from skatra.cli._app import run; run(['db', '--help']); "
+        "sys.exit('pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False
+    )
+    assert done.returncode == 0

@@ -1,0 +1,195 @@
+"""The loader as a step of a pipeline: as of t0, never later, tunable, portable."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skatra.datasets import Database, SQLiteDatasetLoader, iter_batches, load_dataset
+from skatra.exceptions import EmptyDataError
+from tests.datasets.scratch import fresh
+
+START = pd.Timestamp("2020-01-01", tz="UTC")
+
+
+def frame_of(symbols, hours, values, name="x"):
+    """Return one feature at some hours of some symbols."""
+    times = START + pd.to_timedelta(hours, unit="h")
+    index = pd.MultiIndex.from_arrays([symbols, times], names=["symbol", "time"])
+    return pd.DataFrame({name: values, f"{name}2": -np.asarray(values)}, index=index)
+
+
+@st.composite
+def stories(draw):
+    """Return features by (symbol, hour), keys, a delay, a look-back, an age."""
+    hours = st.lists(st.integers(0, 60), unique=True, max_size=15)
+    known = {symbol: sorted(draw(hours)) for symbol in "AB"}
+    keys = draw(
+        st.lists(
+            st.tuples(st.sampled_from("ABC"), st.integers(-5, 70)),
+            min_size=1,
+            max_size=12,
+        )
+    )
+    ages = st.none() | st.integers(0, 30)
+    return known, keys, draw(st.integers(0, 10)), draw(st.integers(1, 3)), draw(ages)
+
+
+@settings(max_examples=60)
+@given(story=stories())
+def test_the_join_is_the_last_row_in_time_and_never_looks_ahead(story):
+    """Each key gets what a loop over all rows finds; changing the future does not."""
+    known, keys, delay, look_back, age = story
+    rows = [(s, h) for s, hours in known.items() for h in hours]
+    if not rows:
+        rows = known["A"] = [0]
+        rows = [("A", 0)]
+    values = [float(1000 * ord(s) + h) for s, h in rows]
+    frame = frame_of(*zip(*rows, strict=True), values)
+    X = pd.DataFrame(
+        {
+            "symbol": [s for s, _ in keys],
+            "t0": START + pd.to_timedelta([h for _, h in keys], unit="h"),
+        }
+    )
+    expected = []
+    for symbol, hour in keys:
+        past = sorted(h for s, h in rows if s == symbol and h <= hour - delay)[::-1]
+        if past and age is not None and past[0] < hour - age:
+            past = []
+        row = [1000.0 * ord(symbol) + h for h in past[:look_back]]
+        row += [np.nan] * (look_back - len(row))
+        expected.append([sign * v for v in row for sign in (1, -1)])
+    with fresh() as db:
+        db.write_features(frame, "base")
+        loader = SQLiteDatasetLoader(
+            db.path,
+            look_back=look_back,
+            delay=f"{delay}h",
+            max_age=None if age is None else pd.Timedelta(age, unit="h"),
+        )
+        before = loader.fit_transform(X)
+        latest = X["t0"].max() - pd.Timedelta(delay, unit="h")
+        later = frame.index.get_level_values(1) > latest
+        if later.any():
+            db.write_features(frame[later] * 7, "base")
+        after = loader.transform(X)
+
+    np.testing.assert_array_equal(before.to_numpy(), np.array(expected))
+    np.testing.assert_array_equal(after.to_numpy(), before.to_numpy())
+
+
+@pytest.fixture
+def market(tmp_path):
+    """Give the path of a database with two feature sets, keys and labels."""
+    path = tmp_path / "x.db"
+    rng = np.random.default_rng(0)
+    hours = np.tile(np.arange(120), 2)
+    symbols = np.repeat(["A", "B"], 120)
+    useful = rng.standard_normal(240)
+    t0 = START + pd.to_timedelta(hours, unit="h")
+    with Database(path, create=True) as db:
+        db.write_features(frame_of(symbols, hours, useful), "useful")
+        noise = rng.standard_normal(240)
+        db.write_features(frame_of(symbols, hours, noise, "z"), "noise")
+        index = pd.MultiIndex.from_arrays([symbols, t0], names=["symbol", "t0"])
+        label = {"t1": t0, "ret": 0.1, "label": 1, "side": 1, "touched": "time"}
+        db.write_labels(pd.DataFrame(label, index=index), "l")
+    return path, pd.DataFrame({"symbol": symbols, "t0": t0}), (useful > 0).astype(int)
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_a_search_tunes_sets_columns_and_look_back(market, backend):
+    """In threads and in processes; it finds the set that tells something."""
+    import joblib
+
+    path, X, y = market
+    pipeline = make_pipeline(
+        SQLiteDatasetLoader(path), SimpleImputer(), LogisticRegression()
+    )
+    grid = [
+        {
+            "sqlitedatasetloader__feature_set": ["noise", "useful"],
+            "sqlitedatasetloader__look_back": [1, 2],
+        },
+        {
+            "sqlitedatasetloader__feature_set": ["useful"],
+            "sqlitedatasetloader__columns": [["x"], ["x2"]],
+        },
+    ]
+    with joblib.parallel_backend(backend, n_jobs=2):
+        search = GridSearchCV(pipeline, grid, cv=3, error_score="raise").fit(X, y)
+
+    assert search.best_params_["sqlitedatasetloader__feature_set"] == "useful"
+    assert search.best_score_ > 0.9
+
+
+def test_it_is_cloned_and_pickled(market):
+    """With a path or a Database; the result is the same, names included."""
+    path, X, _ = market
+    with Database(path) as db:
+        for database in (path, str(path), db):
+            loader = SQLiteDatasetLoader(
+                database, feature_set="useful", columns=["x2"], look_back=2
+            ).fit(X)
+            copy = pickle.loads(pickle.dumps(loader))  # noqa: S301 - our own bytes
+            again = clone(loader).set_output(transform="pandas").fit(X)
+            expected = loader.transform(X)
+            assert list(loader.get_feature_names_out()) == ["x2", "x2_lag1"]
+            pd.testing.assert_frame_equal(copy.transform(X), expected)
+            pd.testing.assert_frame_equal(again.transform(X), expected)
+        by_index = X.set_index(["symbol", "t0"])
+        values = loader.transform(by_index).to_numpy()
+        np.testing.assert_array_equal(values, expected.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"look_back": 0}, ValueError, "look_back must be"),
+        ({"delay": "-1D"}, ValueError, "delay must be a time >= 0"),
+        ({"delay": "soon"}, ValueError, "delay must be a length of time"),
+        ({"max_age": "-1s"}, ValueError, "max_age must be a time >= 0"),
+        ({"feature_set": "absent"}, EmptyDataError, "no feature set 'absent'"),
+        ({"columns": ["absent"]}, EmptyDataError, "columns must name features"),
+    ],
+)
+def test_wrong_parameters_are_named(market, options, error, message):
+    """Fit refuses them."""
+    path, X, _ = market
+    with pytest.raises(error, match=message):
+        SQLiteDatasetLoader(path, **{"feature_set": "useful"} | options).fit(X)
+
+
+def test_keys_that_are_none_are_refused(market):
+    """X needs a symbol and a t0."""
+    path, X, _ = market
+    loader = SQLiteDatasetLoader(path, feature_set="useful")
+    with pytest.raises(ValueError, match="'t0' as a column or index level"):
+        loader.fit(X[["symbol"]])
+    with pytest.raises(TypeError, match="must be a DataFrame"):
+        loader.fit(X.to_numpy())
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 60, 10_000])
+def test_batches_put_together_are_the_dataset(market, batch_rows):
+    """No t0 is split, none is missing, and none is too large."""
+    path, _, _ = market
+    with Database(path) as db:
+        whole = load_dataset(db, "useful", "l")
+        batches = list(iter_batches(db, "useful", "l", batch_rows=batch_rows))
+        with pytest.raises(ValueError, match="batch_rows"):
+            next(iter_batches(db, "useful", "l", batch_rows=0))
+
+    data = pd.concat([batch.data for batch in batches])
+    assert data.index.equals(whole.data.index)
+    assert (data.to_numpy() == whole.data.to_numpy()).all()
+    assert max(len(batch.data) for batch in batches) <= max(batch_rows, 2)

@@ -1,0 +1,118 @@
+"""Transactions over several writes, copies of a database in use, upkeep."""
+
+import threading
+
+import pandas as pd
+import pytest
+
+from skatra.datasets import Database, make_edge_bars
+from skatra.exceptions import BarsError, DatabaseError
+
+
+@pytest.fixture
+def db(tmp_path):
+    """Give a database with some bars."""
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_bars(make_edge_bars(50))
+        yield db
+
+
+def two_runs(db, error=None):
+    """Write two runs in one transaction, and perhaps fail."""
+    with db.transaction():
+        db.write_run("a", {})
+        assert list(db.runs().index) == ["a"]
+        db.write_run("b", {})
+        if error is not None:
+            raise error
+
+
+def test_a_transaction_is_kept_as_a_whole_or_not_at_all(db):
+    """Several writes commit together; an error undoes all of them."""
+    with pytest.raises(KeyError):
+        two_runs(db, KeyError())
+    assert db.runs().empty
+    two_runs(db)
+    assert list(db.runs().index) == ["a", "b"]
+
+
+def test_others_see_a_transaction_when_it_has_ended(db):
+    """Readers of other threads see the state before it, without waiting."""
+    seen = []
+    with db.transaction():
+        db.write_run("a", {})
+        thread = threading.Thread(target=lambda: seen.append(len(db.runs())))
+        thread.start()
+        thread.join(20)
+    assert seen == [0]
+
+
+def test_a_failed_write_inside_a_transaction_leaves_nothing(db):
+    """If its error is caught, the rest of the block is kept."""
+    bars = make_edge_bars(10, symbols=("NEW",))
+    with db.transaction(durable=True) as connection:
+        db.write_run("a", {})
+        with pytest.raises(BarsError):
+            db.write_bars(bars.iloc[::-1])
+        with pytest.raises(TypeError):
+            db.write_run("b", "no dict")
+        connection.execute("UPDATE runs SET card = '{\"x\": 1}'")
+        with pytest.raises(DatabaseError, match="inside a transaction"):
+            db.transaction().__enter__()
+    assert db.runs()["card"].tolist() == [{"x": 1}]
+    assert db.symbols() == ["EDGE"]
+    with (
+        Database(db.path, readonly=True) as reader,
+        pytest.raises(DatabaseError, match="readonly=True"),
+        reader.transaction(),
+    ):
+        pass
+
+
+def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
+    """Writers go on; the copy holds all of some commits and nothing of the rest."""
+    stop = threading.Event()
+
+    def write():
+        k = 0
+        while not stop.is_set():
+            with db.transaction():
+                db.write_run(f"a{k}", {})
+                db.write_run(f"b{k}", {})
+            k += 1
+
+    steps = []
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        copies = [
+            db.backup(tmp_path / f"copy{k}.db", progress=lambda *s: steps.append(s))
+            for k in range(5)
+        ]
+    finally:
+        stop.set()
+        thread.join(20)
+    for path in copies:
+        with Database(path) as copy:
+            assert copy.check() == []
+            assert len(copy.runs()) % 2 == 0
+            pd.testing.assert_frame_equal(copy.bars(), db.bars())
+    assert steps[-1][0] == steps[-1][1]
+    assert list(tmp_path.glob("*.partial")) == []
+    with pytest.raises(DatabaseError, match="exists already"):
+        db.backup(copies[0])
+    with pytest.raises(DatabaseError, match="no database at"):
+        db.backup(tmp_path / "absent" / "copy.db")
+
+
+def test_vacuum_gives_space_back(tmp_path):
+    """What was deleted leaves the file, and everything else stays."""
+    with Database(tmp_path / "x.db", create=True) as db:
+        bars = make_edge_bars(20_000, symbols=("A",))
+        db.write_bars(bars)
+        with db.transaction() as connection:
+            connection.execute("DELETE FROM bars WHERE ts % 10 > 0 OR ts > 10")
+        db.write_run("a", {})
+        assert db.vacuum() > 100_000
+        assert list(db.runs().index) == ["a"]
+        assert db.check() == []
