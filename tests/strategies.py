@@ -7,6 +7,8 @@ import pandas as pd
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from skatra.metrics import TrackRecord
+
 # --- label times and splitters -------------------------------------------------
 
 UNITS = ("s", "ms", "us", "ns")
@@ -371,4 +373,19 @@ def concurrent_bets(
         lives,
         np.array(group, dtype=object),
         np.array(times, dtype=np.int64),
+    )
+
+
+# --- track records -------------------------------------------------------------
+
+
+@st.composite
+def track_records(draw: st.DrawFn) -> TrackRecord:
+    """Records of any length, skewness and kurtosis that a distribution can have."""
+    skewness = draw(st.floats(-3, 3))
+    return TrackRecord(
+        draw(st.floats(-0.8, 0.8)),
+        draw(st.integers(2, 5000)),
+        skewness,
+        1 + skewness**2 + draw(st.floats(0, 20)),
     )
