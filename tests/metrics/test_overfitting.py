@@ -234,7 +234,6 @@ def test_more_trials_make_luck_likelier():
 
 def test_luck_is_uniform_without_skill():
     """Under no edge the probability of luck falls below q in a share q of searches."""
-
     rng = np.random.default_rng(0)
     for n_trials in (1, 10):
         values = [
