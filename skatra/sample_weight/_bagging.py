@@ -106,6 +106,7 @@ class SequentialBootstrapBagging(MetaEstimatorMixin, BaseEstimator):
     """
 
     __metadata_request__fit: ClassVar[dict[str, Any]] = {"label_times": True}
+    __metadata_request__score: ClassVar[dict[str, Any]] = {"sample_weight": False}
 
     def __init__(
         self,
