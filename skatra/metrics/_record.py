@@ -97,12 +97,13 @@ class TrackRecord:
             msg = f"returns must vary, got {len(column)} equal to {column[0]:g}."
             raise ValueError(msg)
         scores = moved / deviation
+        squares = scores * scores
         unbiased = deviation * np.sqrt(len(column) / (len(column) - 1))
         return cls(
             float(mean / unbiased),
             len(column),
-            float(np.mean(scores**3)),
-            float(np.mean(scores**4)),
+            float(np.mean(squares * scores)),
+            float(np.mean(squares * squares)),
         )
 
     def standard_error(self, at: float | None = None, *, ddof: int = 0) -> float:
