@@ -1,5 +1,10 @@
 """What positions earn, and whether it is luck."""
 
+from skatra.metrics._drawdown import (
+    DrawdownStatistics,
+    drawdown_statistics,
+    drawdowns,
+)
 from skatra.metrics._growth import (
     GrowthScorer,
     drawdown,
@@ -26,11 +31,14 @@ from skatra.metrics._trials import (
 
 __all__ = [
     "BacktestOverfitting",
+    "DrawdownStatistics",
     "GrowthScorer",
     "OverfittingReport",
     "TrackRecord",
     "deflated_sharpe_ratio",
     "drawdown",
+    "drawdown_statistics",
+    "drawdowns",
     "effective_number_of_trials",
     "expected_maximum_sharpe",
     "growth_scorer",
