@@ -143,9 +143,11 @@ class _Urn:
 
     def __init__(self, first: IntArray, stop: IntArray, size: int) -> None:
         n = len(first)
-        self.first, self.stop, self.length = first, stop, stop - first
+        self.first, self.stop = first, stop
+        self.length = (stop - first).astype(np.float64)
         self.drawn = np.ones(size)  # the drawn labels alive at a point, and one more
         self.share = np.ones(size)
+        self.total = np.zeros(size + 1)
         # A block holds about sqrt(n) labels: a draw picks a block, then a label.
         self.width = max(1, int(np.sqrt(n)))
         n_blocks = -(-n // self.width)
@@ -180,10 +182,13 @@ class _Urn:
         """Add a drawn label to the points of its life."""
         first, stop, low, high, begin, end = self.spans[label]
         self.drawn[first:stop] += 1.0
-        np.divide(1.0, self.drawn[first:stop], out=self.share[first:stop])
-        total = np.zeros(end - begin + 1)
-        self.share[begin:end].cumsum(out=total[1:])
-        lives = total[self.stop[low:high] - begin] - total[self.first[low:high] - begin]
-        np.divide(lives, self.length[low:high], out=self.uniqueness[low:high])
+        np.reciprocal(self.drawn[first:stop], out=self.share[first:stop])
+        # Only differences within [begin, end] are taken: the rest may be stale.
+        self.total[begin] = 0.0
+        np.add.accumulate(self.share[begin:end], out=self.total[begin + 1 : end + 1])
+        touched = slice(low, high)
+        lives = self.total.take(self.stop[touched])
+        lives -= self.total.take(self.first[touched])
+        np.divide(lives, self.length[touched], out=self.uniqueness[touched])
         some = slice(low // self.width, (high - 1) // self.width + 1)
-        self.blocks[some].sum(axis=1, out=self.sums[some])
+        np.add.reduce(self.blocks[some], axis=1, out=self.sums[some])

@@ -10,6 +10,7 @@ import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -215,6 +216,7 @@ def test_label_times_and_weights_are_routed(market):
             ),
             {"sequentialbootstrapbagging__estimator__C": [0.1, 1.0]},
             cv=PurgedKFold(3),
+            scoring=make_scorer(accuracy_score).set_score_request(sample_weight=False),
             error_score="raise",
         ).fit(X, y, label_times=label_times, sample_weight=np.ones(120))
     best = search.best_params_["sequentialbootstrapbagging__estimator__C"]
