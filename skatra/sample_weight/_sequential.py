@@ -143,17 +143,18 @@ class _Urn:
 
     def __init__(self, first: IntArray, stop: IntArray, size: int) -> None:
         n = len(first)
-        self.first, self.stop = first, stop
+        self.n_labels = n
+        self.ends = np.stack([first, stop])
         self.length = (stop - first).astype(np.float64)
         self.drawn = np.ones(size)  # the drawn labels alive at a point, and one more
         self.share = np.ones(size)
         self.total = np.zeros(size + 1)
         # A block holds about sqrt(n) labels: a draw picks a block, then a label.
         self.width = max(1, int(np.sqrt(n)))
-        n_blocks = -(-n // self.width)
-        self.uniqueness = np.zeros(n_blocks * self.width)
+        self.n_blocks = -(-n // self.width)
+        self.uniqueness = np.zeros(self.n_blocks * self.width)
         self.uniqueness[:n] = 1.0
-        self.blocks = self.uniqueness.reshape(n_blocks, self.width)
+        self.blocks = self.uniqueness.reshape(self.n_blocks, self.width)
         self.sums = self.blocks.sum(axis=1)
         # Labels [low, high) are all that can overlap a label.
         reach = np.maximum.accumulate(stop)
@@ -167,28 +168,29 @@ class _Urn:
 
     def draw(self, uniform: float) -> int:
         """Draw a label and count it."""
-        running = self.sums.cumsum()
+        running = np.add.accumulate(self.sums)
         aim = uniform * running[-1]
-        block = min(int(running.searchsorted(aim, side="right")), len(running) - 1)
-        inside = self.blocks[block].cumsum()
-        aim -= running[block] - self.sums[block]
-        last = min(self.width, len(self.first) - block * self.width) - 1
-        label = min(int(inside.searchsorted(aim, side="right")), last)
-        label += block * self.width
+        block = min(int(running.searchsorted(aim, "right")), self.n_blocks - 1)
+        if block:
+            aim -= running[block - 1]
+        begin = block * self.width
+        inside = np.add.accumulate(self.uniqueness[begin : begin + self.width])
+        label = begin + int(inside.searchsorted(aim, "right"))
+        label = min(label, begin + self.width - 1, self.n_labels - 1)
         self._count(label)
         return label
 
     def _count(self, label: int) -> None:
         """Add a drawn label to the points of its life."""
         first, stop, low, high, begin, end = self.spans[label]
-        self.drawn[first:stop] += 1.0
-        np.reciprocal(self.drawn[first:stop], out=self.share[first:stop])
+        alive = self.drawn[first:stop]
+        alive += 1.0
+        np.reciprocal(alive, out=self.share[first:stop])
         # Only differences within [begin, end] are taken: the rest may be stale.
         self.total[begin] = 0.0
         np.add.accumulate(self.share[begin:end], out=self.total[begin + 1 : end + 1])
-        touched = slice(low, high)
-        lives = self.total.take(self.stop[touched])
-        lives -= self.total.take(self.first[touched])
-        np.divide(lives, self.length[touched], out=self.uniqueness[touched])
+        ends = self.total.take(self.ends[:, low:high])
+        lives = np.subtract(ends[1], ends[0], out=ends[0])
+        np.divide(lives, self.length[low:high], out=self.uniqueness[low:high])
         some = slice(low // self.width, (high - 1) // self.width + 1)
         np.add.reduce(self.blocks[some], axis=1, out=self.sums[some])
