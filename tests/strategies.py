@@ -7,6 +7,7 @@ import pandas as pd
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from skatra.metrics import TrackRecord
 from skatra.model_selection import (
     CombinatoriallySymmetricKFold,
     CombinatorialPurgedKFold,
@@ -460,3 +461,18 @@ def asset_scenarios(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     if m > 1 and draw(st.booleans()):
         returns[:, 1] = returns[:, 0]
     return returns, rng.uniform(0.1, 1.0, n)
+
+
+# --- track records -------------------------------------------------------------
+
+
+@st.composite
+def track_records(draw: st.DrawFn) -> TrackRecord:
+    """Records of any length, skewness and kurtosis that a distribution can have."""
+    skewness = draw(st.floats(-3, 3))
+    return TrackRecord(
+        draw(st.floats(-0.8, 0.8)),
+        draw(st.integers(2, 5000)),
+        skewness,
+        1 + skewness**2 + draw(st.floats(0, 20)),
+    )

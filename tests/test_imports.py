@@ -16,6 +16,7 @@ GROUND = {"exceptions", "typing"}
 BOXES = {
     "datasets",
     "features",
+    "inspection",
     "labeling",
     "metrics",
     "model_selection",

@@ -67,6 +67,32 @@ def values_at(values: Any, events: pd.Index, name: str) -> FloatArray:
     return values.to_numpy(dtype=np.float64, na_value=np.nan)[rows]
 
 
+def default_events(bars_index: pd.Index, target: Any) -> pd.Index:
+    """Return the bars with a target."""
+    if not isinstance(target, pd.Series):
+        return bars_index
+    return target.index[np.asarray(target.notna())]
+
+
+def sides_at(side: Any, events: pd.Index) -> FloatArray:
+    """Return the direction of each event's position, long where none is given.
+
+    Raises
+    ------
+    ValueError
+        If a side is neither -1 nor 1.
+    """
+    sides = values_at(1 if side is None else side, events, "side")
+    bad = np.flatnonzero(np.abs(sides) != 1)
+    if len(bad):
+        msg = (
+            f"side must be -1 or 1 at each event; {len(bad)} of {len(sides)} are "
+            f"not, the first: {sides[bad[0]]}. Leave events without a side out."
+        )
+        raise ValueError(msg)
+    return sides
+
+
 def first_labels(index: pd.Index, rows: IntArray) -> str:
     """Show the first offending labels."""
     shown = ", ".join(

@@ -1,14 +1,21 @@
 """Triple-barrier labels."""
 
 import operator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from skatra.labeling._barriers import OPEN, TOUCHES, Path, first_touch
-from skatra.labeling._events import first_labels, locate_events, values_at
-from skatra.typing import FloatArray, IntArray
+from skatra.labeling._barriers import OPEN, Path, first_touch
+from skatra.labeling._events import (
+    default_events,
+    first_labels,
+    locate_events,
+    sides_at,
+    values_at,
+)
+from skatra.labeling._frame import check_choice, in_blocks, label_frame
+from skatra.typing import FloatArray
 from skatra.utils import (
     PRICE_COLUMNS,
     SymbolBlocks,
@@ -121,16 +128,15 @@ def triple_barrier_labels(
     _check_parameters(profit_taking, stop_loss, max_holding, path, open_events)
     check_bars(bars, columns=PRICE_COLUMNS if path == "ohlc" else ("close",))
     if events is None:
-        events = _default_events(bars.index, target)
+        events = default_events(bars.index, target)
     rows = locate_events(events, bars.index)
     labelled = bars.index[rows]
     widths = _check_targets(values_at(target, labelled, "target"), labelled)
-    sides = _check_sides(values_at(1 if side is None else side, labelled, "side"))
+    sides = sides_at(side, labelled)
 
     blocks = symbol_blocks(bars.index)
     prices = _path(bars, blocks, path)
-    start = _block_positions(rows, blocks)
-    last = blocks.offsets[np.searchsorted(blocks.offsets, start, side="right")] - 1
+    start, last = in_blocks(rows, blocks)
     entry = prices.close[start]
     profit = entry * (1 + sides * widths * _size(profit_taking))
     stop = entry * (1 - sides * widths * _size(stop_loss))
@@ -139,20 +145,9 @@ def triple_barrier_labels(
     exits = first_touch(prices, start, last, barriers, long, max_holding)
 
     ret = sides * (exits.price / entry - 1)
-    exit_rows = exits.bar if blocks.order is None else blocks.order[exits.bar]
-    frame = pd.DataFrame(
-        {
-            "t1": _times(bars.index).take(exit_rows),
-            "ret": ret,
-            "label": np.sign(np.nan_to_num(ret)).astype(np.int8),
-            "side": sides.astype(np.int8),
-            "touched": pd.Categorical.from_codes(
-                exits.touched, categories=pd.Index(TOUCHES)
-            ),
-        }
+    frame = label_frame(
+        bars.index, blocks, rows, exits.bar, ret, np.sign(ret), sides, exits.touched
     )
-    names = ["symbol", "t0"] if isinstance(labelled, pd.MultiIndex) else ["t0"]
-    frame.index = labelled.set_names(names)
     return frame if open_events == "mark" else frame[exits.touched != OPEN]
 
 
@@ -174,25 +169,13 @@ def _check_parameters(
     if max_holding < 1:
         msg = f"max_holding must be at least 1 bar, got {max_holding}."
         raise ValueError(msg)
-    for name, value, choices in (
-        ("path", path, ("ohlc", "close")),
-        ("open_events", open_events, ("drop", "mark")),
-    ):
-        if value not in choices:
-            msg = f"{name} must be one of {choices}, got {value!r}."
-            raise ValueError(msg)
+    check_choice("path", path, ("ohlc", "close"))
+    check_choice("open_events", open_events, ("drop", "mark"))
 
 
 def _size(size: float | None) -> float:
     """Read None as a barrier out of reach."""
     return np.inf if size is None else float(size)
-
-
-def _default_events(bars_index: pd.Index, target: Any) -> pd.Index:
-    """Return the bars with a target."""
-    if not isinstance(target, pd.Series):
-        return bars_index
-    return target.index[np.asarray(target.notna())]
 
 
 def _check_targets(widths: FloatArray, events: pd.Index) -> FloatArray:
@@ -209,18 +192,6 @@ def _check_targets(widths: FloatArray, events: pd.Index) -> FloatArray:
     return widths
 
 
-def _check_sides(sides: FloatArray) -> FloatArray:
-    """Refuse sides that are no direction."""
-    bad = np.flatnonzero(np.abs(sides) != 1)
-    if len(bad):
-        msg = (
-            f"side must be -1 or 1 at each event; {len(bad)} of {len(sides)} are "
-            f"not, the first: {sides[bad[0]]}. Leave events without a side out."
-        )
-        raise ValueError(msg)
-    return sides
-
-
 def _path(bars: pd.DataFrame, blocks: SymbolBlocks, path: str) -> Path:
     """Return the prices at which barriers are looked for, in symbol blocks."""
     close = blocks.gather(column_values(bars, "close"))
@@ -230,17 +201,3 @@ def _path(bars: pd.DataFrame, blocks: SymbolBlocks, path: str) -> Path:
         blocks.gather(column_values(bars, column)) for column in PRICE_COLUMNS[:3]
     )
     return Path(opening, high, low, close)
-
-
-def _block_positions(rows: IntArray, blocks: SymbolBlocks) -> IntArray:
-    """Turn row numbers into positions in block order."""
-    if blocks.order is None:
-        return rows
-    rank = np.empty_like(blocks.order)
-    rank[blocks.order] = np.arange(len(rank))
-    return rank[rows]
-
-
-def _times(index: pd.Index) -> pd.Index:
-    """Return the time level of a bars' index."""
-    return index.get_level_values(1) if isinstance(index, pd.MultiIndex) else index

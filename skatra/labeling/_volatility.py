@@ -78,3 +78,68 @@ def daily_volatility(
     for begin, end in zip(blocks.offsets[:-1], blocks.offsets[1:], strict=True):
         result[begin:end] = pd.Series(steps[begin:end]).ewm(span=span).std()
     return pd.Series(blocks.scatter(result), index=close.index, name="volatility")
+
+
+def average_true_range(bars: pd.DataFrame, span: int = 100) -> "pd.Series[float]":
+    """Return the exponentially weighted mean of the true range, relative to the close.
+
+    The true range of a bar reaches from the lower to the higher of its high, its low
+    and the previous close. The value at a bar is known at that bar's close.
+
+    Parameters
+    ----------
+    bars : DataFrame of shape (n_bars, n_columns)
+        Columns high, low and close. Index: DatetimeIndex (one symbol) or MultiIndex
+        (symbol, time), times rising within each symbol.
+    span : int, default=100
+        Weights fall by the factor 1 - 2 / (span + 1) per bar; at least 1.
+
+    Returns
+    -------
+    Series of shape (n_bars,), float64
+        Named "true_range", indexed like bars, as a share of the close: a target for
+        barriers that are looked for in highs and lows. The first bar of each symbol
+        is NaN: it has no previous close.
+
+    Raises
+    ------
+    BarsError
+        If bars cannot be trusted, see :func:`skatra.utils.check_bars`.
+    ValueError
+        If span < 1.
+
+    See Also
+    --------
+    daily_volatility : From closes alone.
+
+    Notes
+    -----
+    J. W. Wilder, New Concepts in Technical Trading Systems (1978), relative to the
+    close of each bar. Wilder's smoothing over n bars is a span of 2 n - 1.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.labeling import average_true_range
+    >>> days = pd.date_range("2024-01-01", periods=3)
+    >>> bars = pd.DataFrame({"high": [101.0, 104, 104], "low": [99.0, 101, 100],
+    ...                      "close": [100.0, 103, 102]}, index=days)
+    >>> average_true_range(bars).round(4).tolist()
+    [nan, 0.0388, 0.039]
+    """
+    if span < 1:
+        msg = f"span must be at least 1, got {span!r}."
+        raise ValueError(msg)
+    check_bars(bars, columns=("high", "low", "close"))
+    blocks = symbol_blocks(bars.index)
+    high, low, close = (
+        blocks.gather(column_values(bars, column))
+        for column in ("high", "low", "close")
+    )
+    before = np.concatenate([[np.nan], close[:-1]])
+    before[blocks.offsets[:-1]] = np.nan
+    share = (np.maximum(high, before) - np.minimum(low, before)) / close
+    result = np.empty_like(share)
+    for begin, end in zip(blocks.offsets[:-1], blocks.offsets[1:], strict=True):
+        result[begin:end] = pd.Series(share[begin:end]).ewm(span=span).mean()
+    return pd.Series(blocks.scatter(result), index=bars.index, name="true_range")

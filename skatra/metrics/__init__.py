@@ -1,5 +1,10 @@
-"""What positions earn: log growth, its scorer, and drawdown."""
+"""What positions earn, and whether it is luck."""
 
+from skatra.metrics._drawdown import (
+    DrawdownStatistics,
+    drawdown_statistics,
+    drawdowns,
+)
 from skatra.metrics._growth import (
     GrowthScorer,
     drawdown,
@@ -7,14 +12,45 @@ from skatra.metrics._growth import (
     log_growth,
     max_drawdown,
 )
+from skatra.metrics._overfitting import (
+    BacktestOverfitting,
+    probability_of_backtest_overfitting,
+)
 from skatra.metrics._path import PositionPath, position_path
+from skatra.metrics._record import TrackRecord, sharpe_ratio
+from skatra.metrics._report import OverfittingReport, overfitting_report
+from skatra.metrics._sharpe import (
+    deflated_sharpe_ratio,
+    minimum_backtest_length,
+    minimum_track_record_length,
+    probabilistic_sharpe_ratio,
+)
+from skatra.metrics._trials import (
+    effective_number_of_trials,
+    expected_maximum_sharpe,
+)
 
 __all__ = [
+    "BacktestOverfitting",
+    "DrawdownStatistics",
     "GrowthScorer",
+    "OverfittingReport",
     "PositionPath",
+    "TrackRecord",
+    "deflated_sharpe_ratio",
     "drawdown",
+    "drawdown_statistics",
+    "drawdowns",
+    "effective_number_of_trials",
+    "expected_maximum_sharpe",
     "growth_scorer",
     "log_growth",
     "max_drawdown",
+    "minimum_backtest_length",
+    "minimum_track_record_length",
+    "overfitting_report",
     "position_path",
+    "probabilistic_sharpe_ratio",
+    "probability_of_backtest_overfitting",
+    "sharpe_ratio",
 ]
