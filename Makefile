@@ -33,7 +33,7 @@ docs: $(READY)
 	@echo "docs/_build/html/index.html"
 
 bench: $(READY)
-	$(BIN)/python benchmarks/bench_splits.py
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 # The one rule that makes the environment: hashed versions first, then skatra itself.
 $(READY): pyproject.toml requirements.lock
