@@ -1,6 +1,7 @@
 """What all purged splitters share."""
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import copy, deepcopy
 from inspect import signature
@@ -41,12 +42,13 @@ class PurgedSplitter(BaseCrossValidator):
     embargo: Span = 0
     closed: str
 
+    @abstractmethod
     def _plan(self, purger: Purger, codes: IntArray | None) -> Plan:
         """Yield training and test pieces; `codes` numbers the groups of the rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _count_splits(self) -> int:
-        raise NotImplementedError
+        """Return the number of splits, which needs no data."""
 
     def _uses_groups(self) -> bool:
         return False

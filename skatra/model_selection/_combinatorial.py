@@ -1,5 +1,6 @@
 """Combinatorial purged and combinatorially symmetric cross-validation."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from math import comb, gcd
@@ -32,9 +33,9 @@ class _CombinatorialKFold(PurgedSplitter):
     n_folds: int
     purge_scope: str
 
+    @abstractmethod
     def _combinations(self) -> Iterator[tuple[int, ...]]:
         """Yield the folds that each split tests, in rising order."""
-        raise NotImplementedError
 
     def _uses_groups(self) -> bool:
         return self.purge_scope == "groups"
