@@ -47,7 +47,7 @@ lock:
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install -q --disable-pip-version-check uv
 	.uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate -q \
-		--python-version 3.11 --all-extras --group build pyproject.toml -o requirements.lock
+		--python-version 3.11 --all-extras --group build --group grafana pyproject.toml -o requirements.lock
 	@! grep -n '://' requirements.lock
 
 clean:
