@@ -3,6 +3,10 @@
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dask import DaskBackend
 from skatra.retraining._demo import DemoResult, run_demo
+from skatra.retraining._early_stopping import (
+    PurgedEarlyStoppingClassifier,
+    PurgedEarlyStoppingRegressor,
+)
 from skatra.retraining._figures import require_report_libraries
 from skatra.retraining._registry import load_model, read_card
 from skatra.retraining._report import write_report
@@ -19,6 +23,8 @@ __all__ = [
     "DemoResult",
     "Holdout",
     "OutOfFold",
+    "PurgedEarlyStoppingClassifier",
+    "PurgedEarlyStoppingRegressor",
     "PurgedLGBMSearchCV",
     "RetrainConfig",
     "RetrainResult",
