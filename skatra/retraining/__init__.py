@@ -14,6 +14,7 @@ from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import STAGES, retrain
 from skatra.retraining._scoring import TrialLedger
 from skatra.retraining._search import PurgedLGBMSearchCV
+from skatra.retraining._search_optuna import PurgedOptunaSearchCV
 from skatra.retraining._steps import Check, Holdout, OutOfFold, SearchResult, Verdict
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PurgedEarlyStoppingClassifier",
     "PurgedEarlyStoppingRegressor",
     "PurgedLGBMSearchCV",
+    "PurgedOptunaSearchCV",
     "RetrainConfig",
     "RetrainResult",
     "SearchResult",
