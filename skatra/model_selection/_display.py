@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 
 from skatra.exceptions import MissingDependencyError
 from skatra.model_selection._label_times import resolve_label_intervals
-from skatra.model_selection._states import SplitReader, State
+from skatra.model_selection._states import SplitReader, State, checked_splits
 from skatra.typing import IntArray, LabelTimesLike, TimeArray
 
 _MAX_BINS = 1000
@@ -148,6 +148,8 @@ class PurgedSplitDisplay:
         ------
         LabelTimesError
             If label times are missing or do not fit the rows.
+        ValueError
+            If `cv` gives anything but positions of the rows of X.
         MissingDependencyError
             If matplotlib is not installed.
         """
@@ -164,7 +166,8 @@ class PurgedSplitDisplay:
         reader = SplitReader(intervals, getattr(cv, "closed", "both"), splitter)
         times = _Times(intervals.t0, intervals.unit)
         shares, tests = [], []
-        for train, test in splitter.split(X, y, groups, **options):
+        splits = splitter.split(X, y, groups, **options)
+        for train, test in checked_splits(splits, len(intervals)):
             states, _, _ = reader.read(train, test)
             shares.append(times.shares(states))
             tests.append(test)

@@ -103,6 +103,12 @@ class Timeline:
         even = k * size + np.minimum(k, rest)
         return [0, *self.cuts(even).tolist(), self.n_rows]
 
+    def shifted_cuts(self, n_folds: int, part: int, parts: int) -> list[int]:
+        """Cut nearest to where even folds would begin, part / parts of a fold later."""
+        steps = np.arange(n_folds) * parts + part
+        even = steps * self.n_rows // (n_folds * parts)
+        return [int(cut) for cut in self.cuts(even)]
+
     def nearest_cut(self, row: int) -> int:
         """Return the cut between distinct t0 that is nearest to a row."""
         return int(self.cuts(np.array([row]))[0])
