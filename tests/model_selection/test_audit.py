@@ -58,6 +58,7 @@ class Fixed:
         return 1
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_counts_equal_those_of_all_pairs(data):
     """Leaking pairs and rows of any two sets of rows are those of all pairs."""
@@ -87,6 +88,7 @@ def test_counts_equal_those_of_all_pairs(data):
     }
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_dropped_rows_are_told_apart_as_the_definition_does(data):
     """What a purged split leaves out was purged or embargoed, each by its rule."""
@@ -120,6 +122,7 @@ def test_dropped_rows_are_told_apart_as_the_definition_does(data):
         )
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_scattered_test_rows_embargo_by_run(data):
     """Any set of test rows embargoes what starts after one of its runs in time."""
@@ -159,6 +162,7 @@ def test_any_splitter_can_be_audited(cv):
     assert (audit.n_leaking_pairs == 0) == isinstance(cv, PurgedKFold)
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_purged_folds_audit_clean(data):
     """The audit and the splitter agree on what a leak is."""

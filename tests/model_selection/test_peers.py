@@ -84,6 +84,7 @@ def theirs_of(cv, n_rows):
     return None if any(not train for _, train in splits) else splits
 
 
+@pytest.mark.oracle
 @given(long_labels(), HOURS, HOURS, st.sampled_from(["kfold", "cpcv", "cscv", "walk"]))
 def test_half_open_labels_are_purged_as_by_purgedcv(series, gap, embargo, kind):
     """closed="left" gives purgedcv's training sets for all its splitters."""
@@ -108,6 +109,7 @@ def test_half_open_labels_are_purged_as_by_purgedcv(series, gap, embargo, kind):
     assert found is None or expected is None or expected == found
 
 
+@pytest.mark.oracle
 @given(long_labels(), HOURS, HOURS)
 def test_groups_are_held_out_as_by_purgedcv(series, gap, embargo):
     """Equal sessions, one per fold: purgedcv's test and training rows."""
@@ -133,6 +135,7 @@ def reaches_the_last_row(series, test, embargo):
     return any(series.iloc[run].max() + embargo >= series.index[-1] for run in run_ends)
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @given(long_labels(), HOURS.filter(bool))
 def test_closed_labels_are_purged_as_by_timeseriescv(series, embargo):
@@ -152,6 +155,7 @@ def test_closed_labels_are_purged_as_by_timeseriescv(series, embargo):
             assert other == ours
 
 
+@pytest.mark.oracle
 @given(long_labels(), HOURS.filter(bool))
 def test_closed_labels_follow_the_rule_of_python_fold(series, embargo):
     """CPCV: t1 < the run's first t0, or t0 > its last t1 + embargo, for every run."""

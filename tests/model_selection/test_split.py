@@ -55,6 +55,7 @@ def splitters(draw, series):
     )
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_no_leak_and_not_a_row_lost(data):
     """Training rows are exactly those that no pair and no embargo excludes."""
@@ -432,6 +433,7 @@ def test_the_object_is_a_scikit_learn_splitter():
     assert renamed.get_metadata_routing().split.requests == {"label_times": "t1"}
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_train_test_split_purges_the_last_share(data):
     """The test set is the last share in time; training rows follow the definition."""

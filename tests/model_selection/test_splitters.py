@@ -73,6 +73,7 @@ def assert_plain(splits):
         assert not set(train.tolist()) & set(test.tolist())
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_folds_of_time_never_leak_and_lose_no_row(data):
     """Every K-fold trains on exactly what no pair and no embargo excludes.
@@ -264,6 +265,7 @@ def deal_out(groups, n_folds):
     return folds
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_no_group_and_no_overlapping_label_on_both_sides(data):
     """Tested are the groups of one fold in one fold of time; out of training go their
@@ -302,6 +304,7 @@ def test_no_group_and_no_overlapping_label_on_both_sides(data):
         assert sorted(tested.tolist()) == list(range(len(series)))
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_walk_forward_trains_on_the_whole_purged_past(data):
     """Training rows are all earlier ones that no pair excludes, within the window."""
