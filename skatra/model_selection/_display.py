@@ -207,9 +207,11 @@ class PurgedSplitDisplay:
         self.figure_ = self.ax_.figure
         if kind == "splits":
             self._draw_splits()
+            lanes = "split" if self.paths is None else "split (numbers: its paths)"
         else:
             self._draw_paths()
-        _dress(self.ax_, n_lanes, kind.removesuffix("s"), is_time=self._is_time())
+            lanes = "path (numbers: its splits)"
+        _dress(self.ax_, n_lanes, lanes, is_time=self._is_time())
         return self
 
     def _is_time(self) -> bool:
@@ -252,7 +254,6 @@ class PurgedSplitDisplay:
         if self.paths is not None:
             for fold, split in np.argwhere(self.paths >= 0):
                 self._write(fold, split, self.paths[fold, split])
-            self._explain("numbers: backtest path")
 
     def _draw_paths(self) -> None:
         assert self.paths is not None  # noqa: S101 - plot has asked
@@ -268,7 +269,6 @@ class PurgedSplitDisplay:
                 linewidth=1.0,
             )
             self._write(fold, path, split)
-        self._explain("numbers: split that predicts the fold")
 
     def _write(self, fold: int, lane: int, number: int) -> None:
         """Write a number into the middle of a fold's block."""
@@ -282,19 +282,6 @@ class PurgedSplitDisplay:
             va="center_baseline",
             fontsize=8,
             clip_on=True,
-        )
-
-    def _explain(self, text: str) -> None:
-        """Say above the right end what the numbers are."""
-        self.ax_.annotate(
-            text,
-            (1.0, 1.0),
-            (0, 7),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=9,
         )
 
 
