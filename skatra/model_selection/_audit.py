@@ -1,5 +1,6 @@
 """Count what any scikit-learn splitter leaks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from inspect import signature
@@ -274,7 +275,7 @@ def audit_splits(
         )
     ]
     return SplitAudit(
-        splitter=repr(cv) if hasattr(cv, "split") else type(cv).__name__,
+        splitter=type(cv).__name__ if isinstance(cv, Iterable) else repr(splitter),
         n_rows=count_rows(X),
         closed=closed,
         counts=np.array(counts, dtype=np.int64).reshape(-1, len(_COLUMNS)),

@@ -64,6 +64,11 @@ def resolve_label_intervals(
 def count_rows(X: Any) -> int:
     """Return the number of rows of an array, frame, sparse matrix or list."""
     shape = getattr(X, "shape", None)
+    if not shape and not hasattr(X, "__len__"):
+        raise TypeError(
+            "X must be a frame, array, sparse matrix or list with one entry for each "
+            f"row, got {X!r}."
+        )
     return int(shape[0]) if shape else len(X)
 
 

@@ -218,6 +218,7 @@ def _sorted(times: TimeArray) -> tuple[IntArray | None, TimeArray]:
 
 def checked_splits(splits: Iterable[Any], n_rows: int) -> Iterator[Split]:
     """Yield the row positions of each split, or say which split has others."""
+    number = -1
     for number, split in enumerate(splits):
         if not isinstance(split, (tuple, list)) or len(split) != 2:
             raise ValueError(
@@ -228,6 +229,8 @@ def checked_splits(splits: Iterable[Any], n_rows: int) -> Iterator[Split]:
             _row_positions(split[0], n_rows, f"training rows of split {number}"),
             _row_positions(split[1], n_rows, f"test rows of split {number}"),
         )
+    if number < 0:
+        raise ValueError("cv must give at least one split, got none.")
 
 
 def _row_positions(rows: Any, n_rows: int, what: str) -> IntArray:

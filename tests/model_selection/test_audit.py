@@ -241,6 +241,19 @@ def test_splits_of_other_rows_are_refused(split, message):
         audit_splits([([0], [1]), split], X, label_times=LABEL_TIMES)
 
 
+def test_no_splits_are_no_proof():
+    """Without a split nothing was audited, so nothing is said to be clean."""
+    with pytest.raises(ValueError, match="at least one split, got none"):
+        audit_splits([], X, label_times=LABEL_TIMES)
+
+
+def test_the_default_splitter_is_named():
+    """Where scikit-learn chooses the splitter, the audit says which."""
+    assert (
+        "by KFold(n_splits=5" in audit_splits(None, X, label_times=LABEL_TIMES).summary
+    )
+
+
 def test_splits_that_are_no_pairs_are_refused():
     """A splitter that yields anything but (train, test) is named with the split."""
 

@@ -506,3 +506,10 @@ def test_train_test_split_needs_arrays_and_two_times():
     one = pd.Series([5, 5], index=[1, 1])
     with pytest.raises(ValueError, match="at least 2 distinct t0"):
         purged_train_test_split([1, 2], label_times=one)
+
+
+def test_data_must_have_rows():
+    """What has no rows to count is named, not left to len()."""
+    label_times = pd.Series([1, 2, 3], index=[0, 1, 2])
+    with pytest.raises(TypeError, match=r"X must be a frame, .* got None"):
+        list(PurgedKFold(2).split(None, label_times=label_times))

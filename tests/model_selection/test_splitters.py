@@ -484,6 +484,11 @@ def test_repr_is_one_line_and_label_times_may_be_held(cv):
         (lambda: PurgedWalkForward(1), ValueError, "n_splits=2 or more"),
         (lambda: PurgedWalkForward(test_size=0), ValueError, "test_size must be a pos"),
         (lambda: PurgedWalkForward(test_size=0.2), TypeError, "test_size must be a"),
+        (
+            lambda: PurgedWalkForward(test_size="abc"),
+            ValueError,
+            "number of rows.*'abc', which is no time span",
+        ),
         (lambda: PurgedWalkForward(max_train_size="0D"), ValueError, "max_train_size"),
         (
             lambda: PurgedWalkForward(label_times=X),
@@ -506,6 +511,7 @@ def test_constructors_refuse(make, error, message):
         (PurgedGroupKFold(4), SYMBOLS, "number of groups: 3"),
         (PurgedGroupKFold(3), SYMBOLS, "left without training.*n_time_folds of 2"),
         (PurgedGroupKFold(2, n_time_folds=2), np.arange(60) // 30, "no rows in one of"),
+        (PurgedGroupKFold(2), np.zeros((60, 2)), r"one-dimensional.*\(60, 2\)"),
         (PurgedGroupKFold(2), [None, *SYMBOLS[1:]], r"missing values; 1 of 60.*\[0\]"),
         (CombinatorialPurgedKFold(61, 1), None, "n_folds=61 greater"),
         (
