@@ -41,6 +41,6 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# Both fall together, most of the way between d = 0.4 and 0.8: there is no order that keeps
+# Both fall together, most of the way between d = 0.4 and 0.8: no order keeps
 # the memory and loses the persistence. d chooses between them, and a purged search can
 # tune it like any hyperparameter.

@@ -69,6 +69,6 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# Growth bends: twice the stake brings less than twice the growth, and the drawdowns grow
-# in proportion. Full Kelly grows fastest here because the planted edge is large and
+# Growth bends: twice the stake brings less than twice the growth, and drawdowns grow
+# with it. Full Kelly grows fastest here because the planted edge is large and
 # stable; an edge estimated from few trades has its peak well below.
