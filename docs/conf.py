@@ -43,7 +43,17 @@ html_title = "skatra"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 # Only the API has pages below it to navigate.
 html_sidebars = {
-    page: [] for page in ("features", "glossary", "install", "splits", "tour")
+    page: []
+    for page in (
+        "coming_from",
+        "faq",
+        "features",
+        "glossary",
+        "install",
+        "routing",
+        "splits",
+        "tour",
+    )
 }
 html_static_path = ["_static"]
 html_css_files = ["math.css"]
