@@ -55,4 +55,4 @@ lock:
 	@! grep -n '://' requirements.lock
 
 clean:
-	rm -rf $(VENV) .uv docs/_build skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .uv docs/_build docs/gallery skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
