@@ -72,7 +72,7 @@ def sequential_bootstrap(
     >>> from skatra.sample_weight import sequential_bootstrap
     >>> labels = [(0, 2), (2, 3), (4, 5)]
     >>> sequential_bootstrap(labels, 4, random_state=0).tolist()
-    [1, 0, 0, 0]
+    [1, 0, 2, 2]
     """
     places = place_labels(label_times, groups, times)
     first, stop, size = places.lives()
@@ -149,10 +149,10 @@ def _draw(
     """
     length = stop - first
     accept = _accept_short if length.mean() < _SHORT else _accept_long
-    alive = np.zeros(size + 1, dtype=np.intp)
+    alive: FloatArray = np.zeros(size + 1)
     rows: list[int] = []
     while len(rows) < n_draws:
-        share: FloatArray = 1.0 / (1.0 + alive[:size])
+        share: FloatArray = np.reciprocal(1.0 + alive[:size])
         total = np.concatenate([[0.0], np.cumsum(share)])
         before = total[stop] - total[first]
         running = np.cumsum(before / length)
