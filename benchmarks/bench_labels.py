@@ -110,8 +110,8 @@ def barriers(n_bars: int, n_events: int) -> Runs:
         runs["mlfinpy"] = mlfinpy
     other = peer("RiskLabAI.data.labeling")
     if other and n_bars <= 10**5:
-        ends = events + pd.Timedelta(HOLDING, unit="min")
-        frame = pd.DataFrame({"End Time": ends, "Base Width": 0.003}, events)
+        limits = events + pd.Timedelta(HOLDING, unit="min")
+        frame = pd.DataFrame({"End Time": limits, "Base Width": 0.003}, events)
         runs["RiskLabAI (t1 only)"] = lambda: other.triple_barrier(
             bars["close"], frame, [1, 1], list(events)
         )

@@ -11,6 +11,7 @@ import numpy as np
 from skatra.exceptions import MissingDependencyError
 from skatra.metrics._trials import trial_table
 from skatra.typing import FloatArray, IntArray
+from skatra.utils import as_count
 
 __all__ = [
     "BacktestOverfitting",
@@ -275,7 +276,7 @@ def _check_blocks(n_observations: int, n_trials: int, n_blocks: int) -> None:
             "the other way round, pass trial_returns.T."
         )
         raise ValueError(msg)
-    if n_blocks < 2 or n_blocks % 2:
+    if as_count(n_blocks, "n_blocks", 2) % 2:
         msg = f"n_blocks must be an even number of at least 2, got {n_blocks!r}."
         raise ValueError(msg)
     if comb(n_blocks, n_blocks // 2) > 10**6:

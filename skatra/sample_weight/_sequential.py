@@ -8,6 +8,7 @@ import pandas as pd
 
 from skatra.sample_weight._places import place_labels
 from skatra.typing import FloatArray, IntArray, LabelTimesLike
+from skatra.utils import as_count
 
 _SHORT = 50  # points of a life
 _Proposals: TypeAlias = Iterable[tuple[int, int, int, float]]
@@ -53,7 +54,7 @@ def sequential_bootstrap(
     LabelTimesError
         As :func:`average_uniqueness`.
     ValueError
-        If n_draws is negative, or there are no labels to draw from.
+        If n_draws is no whole number or negative, or there are no labels to draw from.
 
     See Also
     --------
@@ -76,10 +77,7 @@ def sequential_bootstrap(
     """
     places = place_labels(label_times, groups, times)
     first, stop, size = places.lives()
-    n_draws = len(first) if n_draws is None else n_draws
-    if n_draws < 0:
-        msg = f"n_draws must not be negative, got {n_draws!r}."
-        raise ValueError(msg)
+    n_draws = len(first) if n_draws is None else as_count(n_draws, "n_draws", 0)
     if n_draws and not len(first):
         msg = f"label_times must hold at least one label to make {n_draws} draws."
         raise ValueError(msg)
@@ -115,6 +113,8 @@ def draw_probabilities(
     ------
     LabelTimesError
         As :func:`average_uniqueness`.
+    ValueError
+        If ``drawn`` holds anything but row positions.
 
     Examples
     --------
@@ -129,7 +129,20 @@ def draw_probabilities(
     ['5/14', '3/14', '3/7']
     """
     first, stop, size = place_labels(label_times, groups, times).lives()
-    rows = np.asarray(drawn, dtype=np.intp)
+    rows = np.asarray(drawn)
+    if rows.ndim != 1 or (
+        len(rows)
+        and not (
+            np.issubdtype(rows.dtype, np.integer)
+            and rows.min() >= 0
+            and rows.max() < len(first)
+        )
+    ):
+        msg = (
+            f"drawn must hold row positions from 0 to {len(first) - 1}, got {drawn!r}."
+        )
+        raise ValueError(msg)
+    rows = rows.astype(np.intp)
     alive = np.cumsum(
         np.bincount(first[rows], minlength=size + 1)
         - np.bincount(stop[rows], minlength=size + 1)

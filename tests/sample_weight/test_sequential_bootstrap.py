@@ -160,7 +160,7 @@ def test_draws_and_misuse():
     assert len(sequential_bootstrap(BOOK)) == 3
     assert sequential_bootstrap(BOOK, 0).tolist() == []
     for arguments, message in [
-        ((BOOK, -1), "n_draws must not be negative"),
+        ((BOOK, -1), "n_draws must be a whole number"),
         ((np.empty((0, 2)), 1), "at least one label"),
         (([(3, 1)], 1), "must not end before they start"),
     ]:
