@@ -45,7 +45,9 @@ def test_paths_of_a_combinatorial_split(market):
         steps = alone.wealth.to_numpy().copy()
         steps[0] = 1.0
         row = found.table.loc[path]
-        earned = steps[1:] / steps[:-1] - 1
+        ends = pd.date_range(X.index[0], label_times.iloc[-1], freq="12D", tz="UTC")
+        sampled = pd.Series(steps, alone.wealth.index)[ends].to_numpy()
+        earned = sampled[1:] / sampled[:-1] - 1
         record = TrackRecord.from_returns(earned)
 
         assert row["growth"] == pytest.approx(alone.growth)
@@ -54,8 +56,23 @@ def test_paths_of_a_combinatorial_split(market):
         assert row["probabilistic_sharpe_ratio"] == pytest.approx(
             probabilistic_sharpe_ratio(record, 0.02)
         )
-        assert row["n_periods"] == len(alone.wealth) - 1
+        assert row["n_periods"] == len(ends) - 1 == 12
     assert "3 paths" in str(found)
+
+
+def test_smoothed_returns_show_no_larger_ratio():
+    """Overlapping labels of one always-long path have the ratio of its bars."""
+    rng = np.random.default_rng(2)
+    close = np.exp(np.append(0, rng.normal(0.001, 0.01, 20_000).cumsum()))
+    t0 = np.arange(20_001 - 3)
+    returns = close[3:] / close[:-3] - 1
+    found = path_metrics(
+        np.ones((len(t0), 1)), returns, np.column_stack([t0, t0 + 3])
+    ).table.iloc[0]
+    bars = sharpe_ratio(np.diff(close) / close[:-1]) * np.sqrt(12)
+
+    assert found["n_periods"] == 20_000 // 12
+    assert found["sharpe_ratio"] == pytest.approx(bars, rel=0.1)
 
 
 def test_rows_as_periods():
