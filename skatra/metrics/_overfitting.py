@@ -19,7 +19,9 @@ __all__ = [
     "probability_of_backtest_overfitting",
 ]
 
-_CELLS = 2**16  # of a chunk: its arrays stay in the cache
+# Of a chunk: its arrays stay in the cache, and its products are below the size at
+# which OpenBLAS starts threads, which on a busy machine wait for each other.
+_PRODUCTS = 2**18 - 1
 _Choices: TypeAlias = tuple[IntArray, FloatArray, FloatArray, FloatArray]
 
 
@@ -230,7 +232,7 @@ def choose_by_halves(blocks: FloatArray, metric: str) -> BacktestOverfitting:
 
     front: list[_Choices] = []
     back: list[_Choices] = []
-    for half in _halves(n_blocks, max(1, _CELLS // n_trials)):
+    for half in _halves(n_blocks, max(1, _PRODUCTS // (n_blocks * n_trials))):
         inside, outside = performance(half), performance(1.0 - half)
         front.append(_choose(inside, outside))
         back.append(_choose(outside[::-1], inside[::-1]))
