@@ -121,7 +121,7 @@ def test_frequencies_of_two_draws():
 def test_published_gain_in_uniqueness():
     """Medians .60 for the ordinary and about .68 for the sequential bootstrap.
 
-    10 labels on 100 bars, lengths 1 to 4 bars; the book shows .6 and .7.
+    10 labels on 100 bars, lengths 1 to 4 bars; AFML 4.5.4, figure 4.2, shows .6 and .7.
     """
     plain, sequential = [], []
     for seed in range(1500):
