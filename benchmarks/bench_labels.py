@@ -19,8 +19,8 @@ deflated Sharpe ratio
 
 A peer that has no such function, is not installed or fails to import is named with
 the reason. mlfinpy declares pandas < 3 and numpy < 1.27; what is used of it here also
-runs beyond. Set OMP_WAIT_POLICY=PASSIVE, else a peer's idle threads spin while others
-are timed.
+runs beyond. Set OMP_WAIT_POLICY=PASSIVE and OPENBLAS_NUM_THREADS=1, else a peer's idle
+threads spin while others are timed.
 
     python benchmarks/bench_labels.py                 # about two minutes
 """
