@@ -20,13 +20,13 @@ from skatra.sizing._empirical import (
     kelly_from_returns,
     kelly_growth_from_returns,
 )
-from skatra.sizing._estimators import (
-    KellyClassifier,
-)
 from skatra.sizing._kelly import (
     kelly_fraction,
     kelly_growth,
     kelly_notional,
+)
+from skatra.sizing._kelly_classifier import (
+    KellyClassifier,
 )
 from skatra.sizing._kelly_sizer import (
     KellySizer,
