@@ -14,12 +14,18 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "matplotlib.sphinxext.plot_directive",
 ]
 autosummary_generate = ["api"]
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 exclude_patterns = ["_build", "_static", "_templates", "data"]
+# Pictures are drawn by the code that stands above them.
+plot_include_source = True
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 144)]
 templates_path = ["_templates"]
 nitpicky = False
 toc_object_entries_show_parents = "hide"
@@ -29,7 +35,7 @@ html_title = "skatra"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 # Only the API has pages below it to navigate.
 html_sidebars = {
-    page: [] for page in ("features", "glossary", "install", "splits", "tour")
+    page: [] for page in ("features", "glossary", "install", "kelly", "splits", "tour")
 }
 html_static_path = ["_static"]
 html_css_files = ["math.css"]

@@ -88,7 +88,7 @@ def test_guides_run(guide, tmp_path, monkeypatch):
 
 def test_some_guides_have_snippets():
     """The pages that promise code show some."""
-    for name in ("index.rst", "tour.rst", "splits.rst", "features.rst"):
+    for name in ("index.rst", "tour.rst", "splits.rst", "kelly.rst", "features.rst"):
         assert doctest.DocTestParser().get_examples(read(name)), name
 
 

@@ -158,21 +158,15 @@ def _long_notional(
         for start in range(0, stake.size, _BLOCK):
             block = slice(start, start + _BLOCK)
             parts = [array[block] if array.ndim else array for array in flat]
-            _fill_long_notional(out[block], *parts, zeros, paid=paid)
+            _fill_long_notional(out[block], parts, zeros, paid=paid)
     return stake
 
 
 def _fill_long_notional(
-    out: FloatArray,
-    p: FloatArray,
-    win: FloatArray,
-    loss: FloatArray,
-    cost: FloatArray,
-    zeros: FloatArray,
-    *,
-    paid: bool,
+    out: FloatArray, given: list[FloatArray], zeros: FloatArray, *, paid: bool
 ) -> None:
     """Write the stakes of one block into ``out``, without other large arrays."""
+    p, win, loss, cost = given
     net, at_risk = (win - cost, loss + cost) if paid else (win, loss)
     np.subtract(1.0, p, out=out)
     np.divide(out, net, out=out)

@@ -25,6 +25,7 @@ from skatra.sizing._parameters import check_classifier_params
 from skatra.sizing._payoffs import PayoffTable
 from skatra.sizing._stakes import (
     break_even_probability,
+    capped,
     effective_multiplier,
     mean_concurrency,
     shrunk,
@@ -365,10 +366,13 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         else:
             positive = np.asarray(self.predict_proba(X), dtype=np.float64)[:, 1]
             full = self.payoff_table_.fraction(positive)
-        low = 0.0 if self.side == "long" else -self.max_position
-        high = 0.0 if self.side == "short" else self.max_position
-        position: FloatArray = np.clip(self.kelly_multiplier_ * full, low, high)
-        return position / self.concurrency_
+        return capped(
+            full,
+            self.kelly_multiplier_,
+            self.side,
+            self.max_position,
+            self.concurrency_,
+        )
 
     def score(
         self, X: Any, y: Any, sample_weight: Any = None, returns: Any = None

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from skatra.sizing._parameters import check_sizer_params
 from skatra.sizing._payoffs import PayoffTable
+from skatra.sizing._stakes import capped
 from skatra.typing import FloatArray
 from skatra.utils import as_finite_column, check_same_rows
 
@@ -190,11 +191,12 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=2,
             )
-        low = 0.0 if self.side == "long" else -self.max_position
-        high = 0.0 if self.side == "short" else self.max_position
-        full = self.payoff_table_.fraction(p)
-        positions: FloatArray = np.clip(self.kelly_multiplier * full, low, high)
-        return positions
+        return capped(
+            self.payoff_table_.fraction(p),
+            self.kelly_multiplier,
+            self.side,
+            self.max_position,
+        )
 
 
 def _happened(y: Any) -> Any:
