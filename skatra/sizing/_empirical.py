@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from skatra.sizing._kelly import _checked
 from skatra.sizing._one_series import optimum_of_one
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column
+from skatra.utils import as_finite_column, check_same_rows
 
 __all__ = ["kelly_break_even", "kelly_from_returns", "kelly_growth_from_returns"]
 
@@ -207,6 +207,7 @@ def _as_series_rows(returns: Any, weights: Any) -> tuple[FloatArray, FloatArray 
             f"got {np.shape(weights)} for returns of {np.shape(returns)}."
         )
         raise ValueError(msg)
+    check_same_rows(returns=returns, weights=weights)
     if np.any(share < 0):
         msg = f"weights must not be negative, got {share.min():g}."
         raise ValueError(msg)

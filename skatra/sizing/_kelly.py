@@ -9,7 +9,7 @@ from skatra.typing import FloatArray
 __all__ = ["kelly_fraction", "kelly_growth", "kelly_notional"]
 
 # Elements of one temporary block: inputs and result of it stay in the cache.
-_BLOCK = 1 << 15
+_BLOCK = 1 << 14
 
 
 def kelly_fraction(
@@ -269,7 +269,8 @@ def _checked(
         good &= np.isfinite(array)
     if not np.all(good):
         low = f"({lower:g}" if positive or lower == -np.inf else f"[{lower:g}"
-        high = "inf)" if upper == np.inf and finite else f"{upper:g}]"
+        open_end = (upper == np.inf and finite) or upper == np.nextafter(1.0, 0.0)
+        high = f"{upper:g})" if open_end else f"{upper:g}]"
         first = np.atleast_1d(array)[~np.atleast_1d(good)][0]
         msg = f"{name} must be in {low}, {high}, got {first:g}."
         raise ValueError(msg)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from skatra.sizing._parameters import check_sizer_params
 from skatra.sizing._payoffs import PayoffTable
-from skatra.sizing._stakes import capped
+from skatra.sizing._stakes import capped, effective_multiplier
 from skatra.typing import FloatArray
 from skatra.utils import as_finite_column, check_same_rows
 
@@ -27,8 +27,10 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    kelly_multiplier : float in [0, 1], default=0.25
-        Share of full Kelly staked.
+    kelly_multiplier : float in [0, 1] or (alpha, beta), default=0.25
+        Share of full Kelly staked. A pair is a drawdown target: the share at which
+        wealth ever falls to alpha times its start with probability beta, by
+        :func:`kelly_multiplier_for_drawdown`.
     win, loss : float > 0, default=None
         Gain and loss per unit invested. None learns both from ``returns``.
     side : {"both", "long", "short"}, default="both"
@@ -40,6 +42,8 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     payoff_table_ : PayoffTable
         f*(p) at full Kelly, before multiplier, side and cap.
+    kelly_multiplier_ : float
+        The share of full Kelly staked, of a drawdown target too.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -83,7 +87,7 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        kelly_multiplier: float = 0.25,
+        kelly_multiplier: float | tuple[float, float] = 0.25,
         win: float | None = None,
         loss: float | None = None,
         side: str = "both",
@@ -132,6 +136,7 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if not np.any(weight > 0):
                 msg = "sample_weight must not be zero in every row."
                 raise ValueError(msg)
+        self.kelly_multiplier_ = effective_multiplier(self.kelly_multiplier)
         given = self.win is not None
         if given and returns is not None:
             msg = (
@@ -193,7 +198,7 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         return capped(
             self.payoff_table_.fraction(p),
-            self.kelly_multiplier,
+            self.kelly_multiplier_,
             self.side,
             self.max_position,
         )

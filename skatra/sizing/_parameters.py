@@ -18,7 +18,7 @@ _SIDES = ("long", "short", "both")
 
 def check_sizer_params(model: Any) -> None:
     """Refuse parameters of a KellySizer that are out of range."""
-    _check_number(model, "kelly_multiplier", "in [0, 1]", lambda v: 0 <= v <= 1)
+    _check_multiplier(model)
     _check_limits(model)
     if (model.win is None) != (model.loss is None):
         msg = (
@@ -33,12 +33,9 @@ def check_sizer_params(model: Any) -> None:
 
 def check_classifier_params(model: Any) -> None:
     """Refuse parameters of a KellyClassifier that are out of range."""
-    if not is_multiplier(model.kelly_multiplier):
-        _refuse(
-            model,
-            "kelly_multiplier",
-            "a number in [0, 1] or a drawdown target (alpha, beta) in (0, 1)",
-        )
+    if isinstance(model.estimator, type) or not hasattr(model.estimator, "fit"):
+        _refuse(model, "estimator", "a classifier, not its class or anything else")
+    _check_multiplier(model)
     for name in ("shrink_uncertain", "overlap_budget"):
         if not isinstance(getattr(model, name), bool | np.bool_):
             _refuse(model, name, "True or False")
@@ -65,6 +62,16 @@ def check_classifier_params(model: Any) -> None:
             f"a splitter or an iterable of (train, test) when calibration="
             f"{model.calibration!r}, since shuffled or stratified folds leak on "
             "overlapping labels; pass a PurgedKFold",
+        )
+
+
+def _check_multiplier(model: Any) -> None:
+    """Refuse a share of full Kelly that is none."""
+    if not is_multiplier(model.kelly_multiplier):
+        _refuse(
+            model,
+            "kelly_multiplier",
+            "a number in [0, 1] or a drawdown target (alpha, beta) in (0, 1)",
         )
 
 

@@ -284,3 +284,17 @@ def test_long_series_side_by_side_are_each_alone():
     held = np.delete(returns[:, 0], 7)
     alone = [kelly_from_returns(held), kelly_from_returns(returns[:, 1])]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+def test_weights_of_other_rows_are_an_error():
+    """A reversed index is refused, not multiplied by position."""
+    returns = pd.Series([0.1, -0.05, 0.02])
+    weights = pd.Series([1.0, 2.0, 3.0])[::-1]
+
+    for call in (
+        lambda: kelly_from_returns(returns, weights),
+        lambda: kelly_growth_from_returns(0.1, returns, weights),
+        lambda: kelly_break_even(returns, weights),
+    ):
+        with pytest.raises(ValueError, match="same index in the same order"):
+            call()
