@@ -8,6 +8,12 @@ Each subclasses the builtin that users already catch::
     ├── BarsError            (ValueError)         bars that cannot be trusted
     ├── EmptyDataError       (ValueError)         nothing to work on
     ├── MissingDependencyError (ImportError)      an optional extra is not installed
+    ├── ModelError           (RuntimeError)       a published model cannot be used
+    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   └── ModelCorruptError
+    ├── StaleError           (RuntimeError)       too old to act on
+    │   ├── StaleDataError
+    │   └── StaleModelError
     └── DatabaseError        (RuntimeError)
         ├── DatabaseNotFoundError (FileNotFoundError)
         ├── DatabaseCorruptError
@@ -29,12 +35,18 @@ __all__ = [
     "LabelTimesError",
     "LeakageError",
     "MissingDependencyError",
+    "ModelCorruptError",
+    "ModelError",
+    "ModelNotFoundError",
     "PoolClosedError",
     "PoolForkedError",
     "PoolTimeoutError",
     "QueryTimeoutError",
     "SchemaVersionError",
     "SkatraError",
+    "StaleDataError",
+    "StaleError",
+    "StaleModelError",
 ]
 
 
@@ -60,6 +72,30 @@ class EmptyDataError(SkatraError, ValueError):
 
 class MissingDependencyError(SkatraError, ImportError):
     """An optional extra is needed and not installed."""
+
+
+class ModelError(SkatraError, RuntimeError):
+    """A published model cannot be used."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no model at the path, or none is promoted."""
+
+
+class ModelCorruptError(ModelError):
+    """A model's files are incomplete or do not match their checksums."""
+
+
+class StaleError(SkatraError, RuntimeError):
+    """Something is too old to act on."""
+
+
+class StaleDataError(StaleError):
+    """The newest bars are too old to act on."""
+
+
+class StaleModelError(StaleError):
+    """The served model learned too long ago."""
 
 
 class DatabaseError(SkatraError, RuntimeError):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
+from skatra.retraining._gate import Verdict
 from skatra.retraining._steps import (
     DEFAULT_MODEL,
     NAIVE,
@@ -17,7 +18,6 @@ from skatra.retraining._steps import (
     Holdout,
     OutOfFold,
     SearchResult,
-    Verdict,
 )
 
 
@@ -117,6 +117,8 @@ class RetrainResult:
             "title": self.title,
             "run_id": self.run_id,
             "promoted": self.verdict.promoted,
+            "outcome": self.verdict.outcome,
+            "judged_against": self.verdict.champion_id,
             "conclusion": self.conclusion,
             "data": dict(self.data),
             "splitters": [result.to_dict() for result in self.splitters],

@@ -25,16 +25,14 @@ from skatra.retraining._dataset import (
     rows_digest,
     store_built_in_sets,
 )
-from skatra.retraining._registry import (
-    nonfinite_features,
-    promote_model,
-    write_model,
-)
+from skatra.retraining._decision import decide, inputs_digest, opponent
+from skatra.retraining._models import promote_model
+from skatra.retraining._references import reference_histograms
+from skatra.retraining._registry import nonfinite_features, write_model
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._steps import (
     compare_splitters,
     fit_rows,
-    gate,
     judge_holdout,
     kelly_classifier,
     purged_kfold,
@@ -147,11 +145,21 @@ def _run(config: RetrainConfig, title: str | None, clock: _Clock) -> RetrainResu
             judged = judge_holdout(
                 development, held_out, bars, found.best_params, config
             )
-            verdict = gate(
-                _leaking_pairs(development, held_out, config), judged, config
-            )
-        with clock.stage("publish"):
             lineage = _lineage(rows, config)
+            inputs = inputs_digest(lineage, config)
+            decision = decide(
+                rows,
+                development,
+                held_out,
+                judged,
+                bars,
+                found,
+                config,
+                leaking_pairs=_leaking_pairs(development, held_out, config),
+                champion=opponent(Path(config.models), inputs),
+            )
+            verdict = decision.verdict
+        with clock.stage("publish"):
             with routing():
                 model = kelly_classifier(
                     config, purged_kfold(config), found.best_params
@@ -162,8 +170,12 @@ def _run(config: RetrainConfig, title: str | None, clock: _Clock) -> RetrainResu
                 "config": config.to_dict(),
                 "best_params": found.best_params,
                 "holdout": judged.scores,
-                "promoted": verdict.promoted,
-                "reason": verdict.reason,
+                **decision.to_card(),
+                "inputs_sha256": inputs,
+                "trained_until": rows.label_times.max().isoformat(),
+                "references": reference_histograms(
+                    rows.data, np.asarray(judged.probability)
+                ),
                 "lineage": lineage,
             }
             card["nonfinite_features"] = nonfinite_features(rows.data)
