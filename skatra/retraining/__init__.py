@@ -1,28 +1,43 @@
 """Tune, validate, size, judge and publish a LightGBM model."""
 
+from skatra.retraining._backtests import Paths
+from skatra.retraining._checks import CHECKS, DataProblem, DataReport, check_data
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._demo import DemoResult, run_demo
 from skatra.retraining._figures import require_report_libraries
+from skatra.retraining._lock import RunLock
+from skatra.retraining._plan import Plan, plan_retrain
 from skatra.retraining._registry import load_model, read_card
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
-from skatra.retraining._retrain import STAGES, retrain
+from skatra.retraining._retrain import STAGES, UpToDate, retrain
 from skatra.retraining._steps import Check, Holdout, OutOfFold, SearchResult, Verdict
+from skatra.retraining._stop import stop_on_signals
 
 __all__ = [
+    "CHECKS",
     "STAGES",
     "Check",
+    "DataProblem",
+    "DataReport",
     "DemoResult",
     "Holdout",
     "OutOfFold",
+    "Paths",
+    "Plan",
     "RetrainConfig",
     "RetrainResult",
+    "RunLock",
     "SearchResult",
+    "UpToDate",
     "Verdict",
+    "check_data",
     "load_model",
+    "plan_retrain",
     "read_card",
     "require_report_libraries",
     "retrain",
     "run_demo",
+    "stop_on_signals",
     "write_report",
 ]
