@@ -7,6 +7,7 @@ Each subclasses the builtin that users already catch::
     ├── LeakageError         (ValueError)         an audit found leaking rows
     ├── BarsError            (ValueError)         bars that cannot be trusted
     ├── EmptyDataError       (ValueError)         nothing to work on
+    ├── DataCheckError       (ValueError)         data failed checks not waived
     ├── MissingDependencyError (ImportError)      an optional extra is not installed
     ├── ModelError           (RuntimeError)       a published model cannot be used
     │   ├── ModelNotFoundError (FileNotFoundError)
@@ -14,6 +15,10 @@ Each subclasses the builtin that users already catch::
     ├── StaleError           (RuntimeError)       too old to act on
     │   ├── StaleDataError
     │   └── StaleModelError
+    ├── RunLockedError       (RuntimeError)       another run holds the lock
+    ├── RunStoppedError      (RuntimeError)       a run was asked to stop; resumable
+    ├── TrainingError        (RuntimeError)       a model could not be trained
+    ├── PublishError         (OSError)            a model could not be published
     └── DatabaseError        (RuntimeError)
         ├── DatabaseNotFoundError (FileNotFoundError)
         ├── DatabaseCorruptError
@@ -25,8 +30,11 @@ Each subclasses the builtin that users already catch::
         └── PoolForkedError
 """
 
+from typing import Any
+
 __all__ = [
     "BarsError",
+    "DataCheckError",
     "DatabaseCorruptError",
     "DatabaseError",
     "DatabaseNotFoundError",
@@ -41,12 +49,16 @@ __all__ = [
     "PoolClosedError",
     "PoolForkedError",
     "PoolTimeoutError",
+    "PublishError",
     "QueryTimeoutError",
+    "RunLockedError",
+    "RunStoppedError",
     "SchemaVersionError",
     "SkatraError",
     "StaleDataError",
     "StaleError",
     "StaleModelError",
+    "TrainingError",
 ]
 
 
@@ -68,6 +80,30 @@ class BarsError(SkatraError, ValueError):
 
 class EmptyDataError(SkatraError, ValueError):
     """There are no rows to work on."""
+
+
+class DataCheckError(SkatraError, ValueError):
+    """Data failed checks that were not waived; ``report`` lists all of them."""
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class RunLockedError(SkatraError, RuntimeError):
+    """Another run holds the lock of the database; the message names its owner."""
+
+
+class RunStoppedError(SkatraError, RuntimeError):
+    """A run was asked to stop; what it finished is kept, and a rerun resumes."""
+
+
+class TrainingError(SkatraError, RuntimeError):
+    """A model could not be trained on these data with these settings."""
+
+
+class PublishError(SkatraError, OSError):
+    """A model could not be written or verified; the served one stands."""
 
 
 class MissingDependencyError(SkatraError, ImportError):

@@ -1,9 +1,12 @@
 """Tune, validate, size, judge and publish a LightGBM model."""
 
+from skatra.retraining._backtests import Paths
+from skatra.retraining._checks import CHECKS, DataProblem, DataReport, check_data
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._demo import DemoResult, run_demo
 from skatra.retraining._figures import require_report_libraries
 from skatra.retraining._gate import Check, GateBounds, Verdict
+from skatra.retraining._lock import RunLock
 from skatra.retraining._models import (
     list_models,
     promote_model,
@@ -11,26 +14,37 @@ from skatra.retraining._models import (
     show_model,
     verify_models,
 )
+from skatra.retraining._plan import Plan, plan_retrain
 from skatra.retraining._registry import load_champion, load_model, read_card
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
-from skatra.retraining._retrain import STAGES, retrain
+from skatra.retraining._retrain import STAGES, UpToDate, retrain
 from skatra.retraining._steps import Holdout, OutOfFold, SearchResult
+from skatra.retraining._stop import stop_on_signals
 
 __all__ = [
+    "CHECKS",
     "STAGES",
     "Check",
+    "DataProblem",
+    "DataReport",
     "DemoResult",
     "GateBounds",
     "Holdout",
     "OutOfFold",
+    "Paths",
+    "Plan",
     "RetrainConfig",
     "RetrainResult",
+    "RunLock",
     "SearchResult",
+    "UpToDate",
     "Verdict",
+    "check_data",
     "list_models",
     "load_champion",
     "load_model",
+    "plan_retrain",
     "promote_model",
     "read_card",
     "require_report_libraries",
@@ -38,6 +52,7 @@ __all__ = [
     "rollback_model",
     "run_demo",
     "show_model",
+    "stop_on_signals",
     "verify_models",
     "write_report",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from skatra.retraining._checks import check_waivers
 from skatra.typing import Span
 
 DEFAULT_GRID: Mapping[str, Sequence[Any]] = {
@@ -60,10 +61,18 @@ class RetrainConfig:
         Cost of turning over one unit of capital once (0.0002 is 2 basis points).
     confidence : float, default=0.95
         One-sided confidence of the gate's lower bound.
+    n_paths : int, default=4
+        Backtest paths of the tuned model on the development rows, at least; 0 for
+        none.
+    waive : sequence of str, default=()
+        Data checks that are told and let pass; see :func:`check_data`.
+    max_gap : time span, optional
+        Longest time without a bar of a symbol; by default ten days, or ten times the
+        symbol's median step.
     seed : int, default=7
         Seed of LightGBM, the shuffled folds and the bootstrap.
     n_jobs : int, default=1
-        Processes used; the figures do not depend on it.
+        Threads used, one fit each; -1 for every core. The figures do not depend on it.
 
     Raises
     ------
@@ -98,6 +107,9 @@ class RetrainConfig:
     max_position: float = 1.0
     cost: float = 0.0002
     confidence: float = 0.95
+    n_paths: int = 4
+    waive: Sequence[str] = ()
+    max_gap: Any = None
     seed: int = 7
     n_jobs: int = 1
 
@@ -125,6 +137,9 @@ class RetrainConfig:
             raise ValueError(msg)
         _check_names("symbols", self.symbols)
         _check_grid(self.param_grid)
+        _at_least("n_paths", self.n_paths, 0)
+        check_waivers(self.waive)
+        _check_gap(self.max_gap)
         built_in = self.label_set == "triple_barrier"
         if not built_in and (self.max_holding, self.barrier_width) != (20, 1.0):
             msg = (
@@ -145,6 +160,8 @@ class RetrainConfig:
         values["param_grid"] = {k: list(v) for k, v in self.param_grid.items()}
         values["symbols"] = None if self.symbols is None else list(self.symbols)
         values["embargo"] = str(self.embargo)
+        values["waive"] = sorted(self.waive)
+        values["max_gap"] = None if self.max_gap is None else str(self.max_gap)
         return values
 
 
@@ -161,6 +178,20 @@ def _check_embargo(embargo: Any) -> None:
             "embargo must be a time span such as '5D', a count of distinct t0, or a "
             f"share of them in [0, 1), got {embargo!r}."
         )
+        raise ValueError(msg)
+
+
+def _check_gap(max_gap: Any) -> None:
+    if max_gap is None:
+        return
+    try:
+        valid = not isinstance(max_gap, int | float) and pd.Timedelta(
+            max_gap
+        ) > pd.Timedelta(0)
+    except (ValueError, TypeError):
+        valid = False
+    if not valid:
+        msg = f"max_gap must be a time span such as '10D' or None, got {max_gap!r}."
         raise ValueError(msg)
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 
@@ -15,17 +15,21 @@ from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import Backtest, backtest_positions
 from skatra.retraining._registry import Champion
+from skatra.retraining._session import Outcome, Session, Task
 from skatra.retraining._steps import (
     Holdout,
     fit_rows,
     kelly_classifier,
     lightgbm_classifier,
+    model_params,
     purged_kfold,
     routing,
 )
 from skatra.typing import FloatArray, Split
 
 WALK_FORWARD_FITS = 4
+MOST_TRIALS = 16
+"""Candidates that the gate compares, spread evenly over their ranks."""
 _SIDES = {"both": (-1.0, 1.0), "long": (0.0, 1.0), "short": (-1.0, 0.0)}
 
 
@@ -117,6 +121,7 @@ def contest(
     params: dict[str, Any],
     config: RetrainConfig,
     champion: Champion,
+    session: Session,
     *,
     least_blocks: int,
 ) -> Contest:
@@ -154,13 +159,22 @@ def contest(
         return replace(empty, blocks=_blocks(idle), problem=str(error))
     splits = _walk_forward(rows, unseen)
     with routing():
-        model = kelly_classifier(config, purged_kfold(config), params)
-        found = Parallel(n_jobs=config.n_jobs)(
-            delayed(_fit_and_score)(model, rows, split) for split in splits
+        model = kelly_classifier(
+            config, purged_kfold(config), params, session.make_model
         )
+    told = model_params(config, params)
+    outcomes = session.run(
+        [
+            Task("gate", told, split, partial(_walk_fold, model, rows, split))
+            for split in splits
+        ]
+    )
     tested = np.concatenate([test for _, test in splits])
     order = np.argsort(tested)
-    probability, mine = np.concatenate(found, axis=1)[:, order]
+    probability, mine = (
+        np.concatenate([arrays[name] for _, arrays in outcomes])[order]
+        for name in ("p", "f")
+    )
     # Rows at the border that no block tests are left out for both.
     kept = np.isin(np.flatnonzero(unseen), tested)
     judged = judged.take(kept)
@@ -202,13 +216,13 @@ def _walk_forward(rows: Rows, unseen: NDArray[np.bool_]) -> list[Split]:
     return [(train, test[unseen[test]]) for train, test in splits]
 
 
-def _fit_and_score(model: Any, rows: Rows, split: Split) -> FloatArray:
-    """Return calibrated probability and position of the test rows, shape (2, n)."""
+def _walk_fold(model: Any, rows: Rows, split: Split) -> Outcome:
+    """Return calibrated probabilities and positions of the test rows."""
     train, test = split
     with routing():
         fitted = fit_rows(clone(model), rows.take(train))
     X = rows.data.iloc[test]
-    return np.array([fitted.predict_proba(X)[:, 1], fitted.decision_function(X)])
+    return {}, {"p": fitted.predict_proba(X)[:, 1], "f": fitted.decision_function(X)}
 
 
 def trial_growth(
@@ -216,6 +230,7 @@ def trial_growth(
     bars: pd.DataFrame,
     candidates: Sequence[dict[str, Any]],
     config: RetrainConfig,
+    session: Session,
 ) -> FloatArray:
     """Return each candidate's growth bar by bar, predicted out of fold.
 
@@ -230,31 +245,40 @@ def trial_growth(
         splits = list(
             purged_kfold(config).split(rows.data, label_times=rows.label_times)
         )
-        found = Parallel(n_jobs=config.n_jobs)(
-            delayed(_raw_positions)(lightgbm_classifier(config, params), rows, split)
+    make = session.make_model or lightgbm_classifier
+    outcomes = session.run(
+        [
+            Task(
+                "gate",
+                {"lightgbm": dict(params), "seed": config.seed, "raw": True},
+                split,
+                partial(_raw_fold, make(config, params), rows, split),
+            )
             for params in candidates
             for split in splits
-        )
+        ]
+    )
     low, high = _SIDES[config.side]
     columns = []
     for k in range(len(candidates)):
         positions = np.zeros(len(rows))
-        for (_, test), part in zip(
-            splits, found[k * len(splits) : (k + 1) * len(splits)], strict=True
-        ):
-            positions[test] = np.clip(part, low, high)
+        mine = outcomes[k * len(splits) : (k + 1) * len(splits)]
+        for (_, test), (_, arrays) in zip(splits, mine, strict=True):
+            positions[test] = np.clip(arrays["f"], low, high)
         staked = pd.Series(positions, index=rows.data.index) * rows.side
         book = backtest_positions(staked, rows.label_times, bars, cost=config.cost)
         columns.append(book.log_growth.to_numpy())
     return np.column_stack(columns)
 
 
-def _raw_positions(model: Any, rows: Rows, split: Split) -> FloatArray:
+def _raw_fold(model: Any, rows: Rows, split: Split) -> Outcome:
+    """Return how far each probability of the test rows is from the base rate."""
     train, test = split
     some = rows.take(train)
     with routing():
-        model.fit(some.data, some.target, sample_weight=some.sample_weight)
-    said = model.predict_proba(rows.data.iloc[test])[:, 1]
+        fitted = clone(model).fit(
+            some.data, some.target, sample_weight=some.sample_weight
+        )
+    said = fitted.predict_proba(rows.data.iloc[test])[:, 1]
     base = np.average(some.target > 0, weights=some.sample_weight)
-    positions: FloatArray = said - base
-    return positions
+    return {}, {"f": said - base}

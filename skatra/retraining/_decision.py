@@ -13,15 +13,20 @@ from lightgbm import LGBMClassifier
 
 from skatra.exceptions import ModelNotFoundError
 from skatra.retraining._config import RetrainConfig
-from skatra.retraining._contest import Contest, alone, contest, trial_growth
+from skatra.retraining._contest import (
+    MOST_TRIALS,
+    Contest,
+    alone,
+    contest,
+    trial_growth,
+)
 from skatra.retraining._dataset import Rows
 from skatra.retraining._gate import GateBounds, Verdict, gate
 from skatra.retraining._references import intervals
 from skatra.retraining._registry import Champion, read_champion
+from skatra.retraining._session import Session
 from skatra.retraining._steps import Holdout, SearchResult
 from skatra.utils import json_ready
-
-_MOST_TRIALS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ def decide(
     bars: pd.DataFrame,
     found: SearchResult,
     config: RetrainConfig,
+    session: Session,
     *,
     leaking_pairs: int,
     champion: Champion | None = None,
@@ -81,6 +87,7 @@ def decide(
             found.best_params,
             config,
             champion,
+            session,
             least_blocks=bounds.min_blocks,
         )
     trials = None
@@ -89,10 +96,10 @@ def decide(
         n_trials = max(n_trials, len(candidates))
         if len(candidates) > 1:
             chosen = np.unique(
-                np.linspace(0, len(candidates) - 1, _MOST_TRIALS, dtype=int)
+                np.linspace(0, len(candidates) - 1, MOST_TRIALS, dtype=int)
             )
             some = [candidates[k] for k in chosen]
-            trials = trial_growth(development, bars, some, config)
+            trials = trial_growth(development, bars, some, config, session)
     verdict = gate(
         facing, bounds=bounds, trials=trials, n_trials=n_trials, seed=config.seed
     )

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skatra.retraining._config import RetrainConfig
 from skatra.retraining._contest import Contest
+from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import BARS_PER_YEAR, block_bootstrap_bound
+from skatra.retraining._steps import purged_kfold
 from skatra.typing import FloatArray
 
 _BINS = 10
@@ -61,4 +64,21 @@ def intervals(contest: Contest, confidence: float, seed: int) -> dict[str, list[
         low = block_bootstrap_bound(values, **options)
         high = -block_bootstrap_bound(-values, **options)
         found[name] = [BARS_PER_YEAR * low, BARS_PER_YEAR * high]
+    return found
+
+
+def fold_spans(rows: Rows, config: RetrainConfig) -> list[dict[str, Any]]:
+    """Return what each purged fold tested: first t0, last t1 and how many rows."""
+    found = []
+    splits = purged_kfold(config).split(rows.data, label_times=rows.label_times)
+    for train, test in splits:
+        tested = rows.take(test)
+        found.append(
+            {
+                "from": tested.data.index.get_level_values(1).min().isoformat(),
+                "to": tested.label_times.max().isoformat(),
+                "test_rows": len(test),
+                "train_rows": len(train),
+            }
+        )
     return found

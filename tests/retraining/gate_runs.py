@@ -18,8 +18,9 @@ from scipy.stats import binom, binomtest
 
 from skatra.datasets import Database, load_index_bars, make_edge_bars
 from skatra.retraining import RetrainConfig
-from skatra.retraining._dataset import Rows, load_bars, load_rows, store_built_in_sets
+from skatra.retraining._dataset import Rows, load_rows, store_built_in_sets
 from skatra.retraining._decision import Decision, decide
+from skatra.retraining._session import Session
 from skatra.retraining._steps import judge_holdout, search, split_holdout
 
 SETTINGS: dict[str, Any] = {
@@ -48,11 +49,22 @@ def shuffled(rows: Rows, seed: int) -> Rows:
 
 def decide_on(rows: Rows, bars: Any, config: RetrainConfig) -> Decision:
     """Search, size and judge, as a run does, without publishing."""
+    session = Session()
     development, held_out = split_holdout(rows, config)
-    found = search(development, config)
-    judged = judge_holdout(development, held_out, bars, found.best_params, config)
+    found = search(development, config, session)
+    judged = judge_holdout(
+        development, held_out, bars, found.best_params, config, session
+    )
     return decide(
-        rows, development, held_out, judged, bars, found, config, leaking_pairs=0
+        rows,
+        development,
+        held_out,
+        judged,
+        bars,
+        found,
+        config,
+        session,
+        leaking_pairs=0,
     )
 
 
@@ -63,7 +75,7 @@ def real_rows(folder: Path, config: RetrainConfig) -> tuple[Rows, Any]:
         db.write_bars(load_index_bars())
         store_built_in_sets(db, config)
         rows, _ = load_rows(db, config)
-        return rows, load_bars(db, rows)
+        return rows, db.bars()
 
 
 def planted_rows(folder: Path, config: RetrainConfig, seed: int) -> tuple[Rows, Any]:
@@ -73,7 +85,7 @@ def planted_rows(folder: Path, config: RetrainConfig, seed: int) -> tuple[Rows, 
         db.write_bars(make_edge_bars(4000, edge=0.3, seed=1000 + seed))
         store_built_in_sets(db, config)
         rows, _ = load_rows(db, config)
-        bars = load_bars(db, rows)
+        bars = db.bars()
     path.unlink()
     return rows, bars
 
