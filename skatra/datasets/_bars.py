@@ -50,32 +50,40 @@ def read_bars(
     symbols: str | Sequence[str] | None,
     start: Any,
     end: Any,
+    columns: Sequence[str] | None,
+    last: int | None,
 ) -> pd.DataFrame:
-    """Read bars sorted by (symbol, time)."""
+    """Read bars sorted by (symbol, time), only the last of each symbol if asked."""
     low, high = bounds_ns(start, end)
+    wanted = BAR_COLUMNS if columns is None else tuple(columns)
+    if unknown := [name for name in wanted if name not in BAR_COLUMNS]:
+        raise ValueError(f"columns must be some of {BAR_COLUMNS}, got {unknown}.")
+    if last is not None and last < 1:
+        raise ValueError(f"last must be at least 1, got {last!r}.")
+    query = (
+        f"SELECT {', '.join(('ts', *wanted))} FROM bars "  # noqa: S608 - own names
+        "WHERE sid = ? AND ts BETWEEN ? AND ? ORDER BY ts"
+    )
+    if last is not None:
+        query += f" DESC LIMIT {int(last)}"
     names: list[str] = []
     parts: list[list[tuple[Any, ...]]] = []
     for name, sid in chosen_symbols(connection, symbols).items():
-        rows = connection.execute(
-            "SELECT ts, open, high, low, close, volume FROM bars "
-            "WHERE sid = ? AND ts BETWEEN ? AND ? ORDER BY ts",
-            (sid, low, high),
-        ).fetchall()
+        rows = connection.execute(query, (sid, low, high)).fetchall()
         if rows:
             names.append(name)
-            parts.append(rows)
+            parts.append(rows if last is None else rows[::-1])
     counts = [len(part) for part in parts]
     total = sum(counts)
-    ts = np.fromiter((row[0] for part in parts for row in part), np.int64, total)
-    values = np.empty((len(BAR_COLUMNS), total))
+    ts = np.empty(total, dtype=np.int64)
+    values = np.empty((len(wanted), total))
     filled = 0
     for part in parts:
-        for k, column in enumerate(list(zip(*part, strict=True))[1:]):
+        times, *numbers = zip(*part, strict=True)
+        ts[filled : filled + len(part)] = times
+        for k, column in enumerate(numbers):
             values[k, filled : filled + len(part)] = column
         filled += len(part)
     return pd.DataFrame(
-        values.T,
-        index=key_index(names, counts, ts),
-        columns=list(BAR_COLUMNS),
-        copy=False,
+        values.T, index=key_index(names, counts, ts), columns=list(wanted), copy=False
     )

@@ -6,6 +6,7 @@ from skatra.retraining._config import RetrainConfig
 from skatra.retraining._demo import DemoResult, run_demo
 from skatra.retraining._figures import require_report_libraries
 from skatra.retraining._gate import Check, GateBounds, Verdict
+from skatra.retraining._limits import SignalLimits
 from skatra.retraining._lock import RunLock
 from skatra.retraining._models import (
     list_models,
@@ -19,6 +20,7 @@ from skatra.retraining._registry import load_champion, load_model, read_card
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import STAGES, UpToDate, retrain
+from skatra.retraining._signals import SignalsReport, make_signals, watch_signals
 from skatra.retraining._steps import Holdout, OutOfFold, SearchResult
 from skatra.retraining._stop import stop_on_signals
 
@@ -38,12 +40,15 @@ __all__ = [
     "RetrainResult",
     "RunLock",
     "SearchResult",
+    "SignalLimits",
+    "SignalsReport",
     "UpToDate",
     "Verdict",
     "check_data",
     "list_models",
     "load_champion",
     "load_model",
+    "make_signals",
     "plan_retrain",
     "promote_model",
     "read_card",
@@ -54,5 +59,6 @@ __all__ = [
     "show_model",
     "stop_on_signals",
     "verify_models",
+    "watch_signals",
     "write_report",
 ]
