@@ -2,14 +2,22 @@
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skatra.datasets._frames import WriteReport, bounds_ns, key_index, keys_of
+from skatra.datasets._frames import (
+    Int64Array,
+    WriteReport,
+    bounds_ns,
+    key_index,
+    keys_of,
+)
 from skatra.datasets._tables import chosen_symbols, symbol_id, upsert
 from skatra.exceptions import BarsError
+from skatra.typing import FloatArray
 from skatra.utils import BAR_COLUMNS, check_bars, column_values
 
 
@@ -28,21 +36,35 @@ def write_bars(
     columns = [column_values(bars, column)[keys.order] for column in BAR_COLUMNS]
     report = WriteReport(0, 0, 0)
     for name, rows in keys.blocks():
-        sid, ts = symbol_id(connection, name), keys.times[rows]
-        report += upsert(
-            connection,
-            "bars",
-            ("sid", "ts", *BAR_COLUMNS),
-            ("sid", "ts"),
-            zip(
-                [sid] * len(ts),
-                ts.tolist(),
-                *(column[rows].tolist() for column in columns),
-                strict=True,
-            ),
-            ("sid = ? AND ts BETWEEN ? AND ?", (sid, int(ts[0]), int(ts[-1]))),
-        )
+        values = np.array([column[rows] for column in columns])
+        report += write_columns(connection, name, keys.times[rows], values)
     return report
+
+
+def write_columns(
+    connection: sqlite3.Connection, symbol: str, times: Int64Array, values: FloatArray
+) -> WriteReport:
+    """Insert or replace sound bars of one symbol, times rising.
+
+    Parameters
+    ----------
+    connection : Connection
+        In a write transaction.
+    symbol : str
+    times : ndarray of shape (n,), int64
+        Nanoseconds UTC.
+    values : ndarray of shape (5, n)
+        Open, high, low, close and volume.
+    """
+    sid = symbol_id(connection, symbol)
+    return upsert(
+        connection,
+        "bars",
+        ("sid", "ts", *BAR_COLUMNS),
+        ("sid", "ts"),
+        zip(repeat(sid), times.tolist(), *values.tolist(), strict=False),
+        ("sid = ? AND ts BETWEEN ? AND ?", (sid, int(times[0]), int(times[-1]))),
+    )
 
 
 def read_bars(

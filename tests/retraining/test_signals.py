@@ -168,7 +168,7 @@ def test_watching_makes_a_round_every_so_often(served):
     rounds = watch_signals(
         path, models, every=1e-9, now=NOW, should_stop=lambda: next(waits)
     )
-    assert len([report.run_id for report in rounds]) == 1
+    assert len([report.run_id for report in rounds]) == 2
     for _ in watch_signals(
         path,
         models,
