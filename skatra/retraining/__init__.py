@@ -6,11 +6,13 @@ from skatra.retraining._config import RetrainConfig
 from skatra.retraining._demo import DemoResult, run_demo
 from skatra.retraining._figures import require_report_libraries
 from skatra.retraining._lock import RunLock
+from skatra.retraining._log import json_log
 from skatra.retraining._plan import Plan, plan_retrain
 from skatra.retraining._registry import load_model, read_card
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import STAGES, UpToDate, retrain
+from skatra.retraining._settings import Settings, load_settings
 from skatra.retraining._steps import Check, Holdout, OutOfFold, SearchResult, Verdict
 from skatra.retraining._stop import stop_on_signals
 
@@ -29,10 +31,13 @@ __all__ = [
     "RetrainResult",
     "RunLock",
     "SearchResult",
+    "Settings",
     "UpToDate",
     "Verdict",
     "check_data",
+    "json_log",
     "load_model",
+    "load_settings",
     "plan_retrain",
     "read_card",
     "require_report_libraries",

@@ -416,8 +416,12 @@ def judge_holdout(
     )
     ((figures, arrays),) = session.run([task])
     index = held_out.data.index
-    probability: pd.Series[float] = pd.Series(arrays["p"], index=index)
-    positions: pd.Series[float] = pd.Series(arrays["f"], index=index)
+    probability: pd.Series[float] = pd.Series(
+        np.asarray(arrays["p"], dtype=np.float64), index=index
+    )
+    positions: pd.Series[float] = pd.Series(
+        np.asarray(arrays["f"], dtype=np.float64), index=index
+    )
     exposures = positions * held_out.side
     book = backtest_positions(exposures, held_out.label_times, bars, cost=config.cost)
     positive = held_out.target.to_numpy() > 0
