@@ -151,6 +151,12 @@ def retrain_command(
     n_jobs: Annotated[
         int, typer.Option("--n-jobs", "-j", help="Threads; -1 uses every core.")
     ] = -1,
+    backend: Annotated[
+        str, typer.Option(help="Where the search runs: threads, processes or dask.")
+    ] = "threads",
+    scheduler_address: Annotated[
+        str | None, typer.Option(help="Dask scheduler, e.g. tcp://host:8786.")
+    ] = None,
     config_file: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="TOML file of settings; flags win."),

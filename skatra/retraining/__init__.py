@@ -3,8 +3,10 @@
 from skatra.retraining._backtests import Paths
 from skatra.retraining._checks import CHECKS, DataProblem, DataReport, check_data
 from skatra.retraining._config import RetrainConfig
+from skatra.retraining._dask import DaskBackend
 from skatra.retraining._demo import DemoResult, run_demo
 from skatra.retraining._figures import require_report_libraries
+from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
 from skatra.retraining._log import json_log
 from skatra.retraining._plan import Plan, plan_retrain
@@ -12,6 +14,8 @@ from skatra.retraining._registry import load_model, read_card
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import STAGES, UpToDate, retrain
+from skatra.retraining._scoring import TrialLedger
+from skatra.retraining._search import PurgedLGBMSearchCV
 from skatra.retraining._settings import Settings, load_settings
 from skatra.retraining._steps import Check, Holdout, OutOfFold, SearchResult, Verdict
 from skatra.retraining._stop import stop_on_signals
@@ -20,18 +24,22 @@ __all__ = [
     "CHECKS",
     "STAGES",
     "Check",
+    "DaskBackend",
     "DataProblem",
     "DataReport",
+    "DatabaseLedger",
     "DemoResult",
     "Holdout",
     "OutOfFold",
     "Paths",
     "Plan",
+    "PurgedLGBMSearchCV",
     "RetrainConfig",
     "RetrainResult",
     "RunLock",
     "SearchResult",
     "Settings",
+    "TrialLedger",
     "UpToDate",
     "Verdict",
     "check_data",

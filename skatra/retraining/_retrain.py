@@ -28,7 +28,7 @@ from skatra.retraining._dataset import (
     rows_digest,
     store_built_in_sets,
 )
-from skatra.retraining._ledger import TrialLedger
+from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
 from skatra.retraining._plan import count_tasks
 from skatra.retraining._registry import (
@@ -220,7 +220,7 @@ def run(
         development, held_out = split_holdout(rows, config)
         data = _describe(rows, left_out, development, held_out)
         session.observe({"event": "data", **data, "sha256": lineage["data_sha256"]})
-    session.ledger = ledger = TrialLedger(
+    session.ledger = ledger = DatabaseLedger(
         db,
         lineage["data_sha256"],
         lineage["code_sha256"],
