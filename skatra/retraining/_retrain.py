@@ -306,8 +306,8 @@ def _training() -> Iterator[None]:
         raise
     except Exception as error:
         msg = (
-            f"training failed: {type(error).__name__}: {str(error).rstrip('.')}. Mend the parameter in "
-            "param_grid, the feature or the setting that it names."
+            f"training failed: {type(error).__name__}: {str(error).rstrip('.')}. Mend "
+            "the parameter in param_grid, the feature or the setting that it names."
         )
         raise TrainingError(msg) from error
 

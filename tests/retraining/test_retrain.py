@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from skatra.datasets import Database, load_index_bars, make_edge_bars
-from skatra.exceptions import DataCheckError, DatabaseError, EmptyDataError
+from skatra.exceptions import DatabaseError, DataCheckError, EmptyDataError
 from skatra.retraining import STAGES, RetrainConfig, load_model, read_card, retrain
 from skatra.retraining._dataset import label_set_name, store_built_in_sets
 from skatra.retraining._session import Session
