@@ -5,6 +5,10 @@ from skatra.retraining._checks import CHECKS, DataProblem, DataReport, check_dat
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dask import DaskBackend
 from skatra.retraining._demo import DemoResult, run_demo
+from skatra.retraining._early_stopping import (
+    PurgedEarlyStoppingClassifier,
+    PurgedEarlyStoppingRegressor,
+)
 from skatra.retraining._figures import require_report_libraries
 from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
@@ -33,6 +37,8 @@ __all__ = [
     "OutOfFold",
     "Paths",
     "Plan",
+    "PurgedEarlyStoppingClassifier",
+    "PurgedEarlyStoppingRegressor",
     "PurgedLGBMSearchCV",
     "RetrainConfig",
     "RetrainResult",
