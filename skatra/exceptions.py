@@ -9,6 +9,12 @@ Each subclasses the builtin that users already catch::
     ├── EmptyDataError       (ValueError)         nothing to work on
     ├── DataCheckError       (ValueError)         data failed checks not waived
     ├── MissingDependencyError (ImportError)      an optional extra is not installed
+    ├── ModelError           (RuntimeError)       a published model cannot be used
+    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   └── ModelCorruptError
+    ├── StaleError           (RuntimeError)       too old to act on
+    │   ├── StaleDataError
+    │   └── StaleModelError
     ├── RunLockedError       (RuntimeError)       another run holds the lock
     ├── RunStoppedError      (RuntimeError)       a run was asked to stop; resumable
     ├── TrainingError        (RuntimeError)       a model could not be trained
@@ -39,6 +45,9 @@ __all__ = [
     "LabelTimesError",
     "LeakageError",
     "MissingDependencyError",
+    "ModelCorruptError",
+    "ModelError",
+    "ModelNotFoundError",
     "PoolClosedError",
     "PoolForkedError",
     "PoolTimeoutError",
@@ -49,6 +58,9 @@ __all__ = [
     "SchemaVersionError",
     "SearchStoppedError",
     "SkatraError",
+    "StaleDataError",
+    "StaleError",
+    "StaleModelError",
     "TrainingError",
     "WorkersNotReadyError",
 ]
@@ -122,6 +134,30 @@ class SearchStoppedError(SkatraError, RuntimeError):
 
 class WorkersNotReadyError(SkatraError, RuntimeError):
     """Workers of a cluster lack the package, its version, or the shared files."""
+
+
+class ModelError(SkatraError, RuntimeError):
+    """A published model cannot be used."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no model at the path, or none is promoted."""
+
+
+class ModelCorruptError(ModelError):
+    """A model's files are incomplete or do not match their checksums."""
+
+
+class StaleError(SkatraError, RuntimeError):
+    """Something is too old to act on."""
+
+
+class StaleDataError(StaleError):
+    """The newest bars are too old to act on."""
+
+
+class StaleModelError(StaleError):
+    """The served model learned too long ago."""
 
 
 class DatabaseError(SkatraError, RuntimeError):

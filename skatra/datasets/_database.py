@@ -122,7 +122,13 @@ class Database(DatabaseRecords):
             return _bars.write_bars(connection, bars, symbol)
 
     def bars(
-        self, symbols: Symbols = None, start: Any = None, end: Any = None
+        self,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+        *,
+        columns: Sequence[str] | None = None,
+        last: int | None = None,
     ) -> pd.DataFrame:
         """Return bars of some symbols and times.
 
@@ -133,10 +139,14 @@ class Database(DatabaseRecords):
         start, end : datetime-like, default=None
             First and last point in time, both included; "2018-12-31" is its
             midnight. None is open-ended.
+        columns : sequence of str, default=None
+            Some of the columns, in the wanted order; None means all.
+        last : int, default=None
+            Only so many bars of each symbol, the newest ones of the range.
 
         Returns
         -------
-        DataFrame of shape (n_bars, 5)
+        DataFrame of shape (n_bars, n_columns)
             float64 columns open, high, low, close, volume; index (symbol, time),
             sorted, time UTC with nanoseconds.
 
@@ -146,7 +156,7 @@ class Database(DatabaseRecords):
             If there is no such symbol.
         """
         with self._reading() as connection:
-            return _bars.read_bars(connection, symbols, start, end)
+            return _bars.read_bars(connection, symbols, start, end, columns, last)
 
     def write_features(
         self,

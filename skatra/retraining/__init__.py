@@ -10,18 +10,28 @@ from skatra.retraining._early_stopping import (
     PurgedEarlyStoppingRegressor,
 )
 from skatra.retraining._figures import require_report_libraries
+from skatra.retraining._gate import Check, GateBounds, Verdict
 from skatra.retraining._ledger import DatabaseLedger
+from skatra.retraining._limits import SignalLimits
 from skatra.retraining._lock import RunLock
 from skatra.retraining._log import json_log
+from skatra.retraining._models import (
+    list_models,
+    promote_model,
+    rollback_model,
+    show_model,
+    verify_models,
+)
 from skatra.retraining._plan import Plan, plan_retrain
-from skatra.retraining._registry import load_model, read_card
+from skatra.retraining._registry import load_champion, load_model, read_card
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import STAGES, UpToDate, retrain
 from skatra.retraining._scoring import TrialLedger
 from skatra.retraining._search import PurgedLGBMSearchCV
 from skatra.retraining._settings import Settings, load_settings
-from skatra.retraining._steps import Check, Holdout, OutOfFold, SearchResult, Verdict
+from skatra.retraining._signals import SignalsReport, make_signals, watch_signals
+from skatra.retraining._steps import Holdout, OutOfFold, SearchResult
 from skatra.retraining._stop import stop_on_signals
 
 __all__ = [
@@ -33,6 +43,7 @@ __all__ = [
     "DataReport",
     "DatabaseLedger",
     "DemoResult",
+    "GateBounds",
     "Holdout",
     "OutOfFold",
     "Paths",
@@ -45,18 +56,28 @@ __all__ = [
     "RunLock",
     "SearchResult",
     "Settings",
+    "SignalLimits",
+    "SignalsReport",
     "TrialLedger",
     "UpToDate",
     "Verdict",
     "check_data",
     "json_log",
+    "list_models",
+    "load_champion",
     "load_model",
     "load_settings",
+    "make_signals",
     "plan_retrain",
+    "promote_model",
     "read_card",
     "require_report_libraries",
     "retrain",
+    "rollback_model",
     "run_demo",
+    "show_model",
     "stop_on_signals",
+    "verify_models",
+    "watch_signals",
     "write_report",
 ]

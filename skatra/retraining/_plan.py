@@ -15,6 +15,7 @@ from skatra.datasets import Database
 from skatra.exceptions import TrainingError
 from skatra.model_selection import CombinatorialPurgedKFold, audit_splits
 from skatra.retraining._config import RetrainConfig
+from skatra.retraining._contest import MOST_TRIALS
 from skatra.retraining._dataset import (
     Rows,
     Sources,
@@ -51,6 +52,7 @@ def tasks_per_stage(config: RetrainConfig) -> dict[str, int]:
         "compare": _SPLITTERS * _MODELS * config.n_splits,
         "paths": _n_path_splits(config),
         "holdout": 1,
+        "gate": _n_judged(config),
         "publish": 1,
     }
 
@@ -60,10 +62,16 @@ def count_tasks(config: RetrainConfig) -> int:
     return sum(tasks_per_stage(config).values())
 
 
+def _n_judged(config: RetrainConfig) -> int:
+    """Return how many fits the gate makes to compare candidates."""
+    n = min(_n_candidates(config), MOST_TRIALS)
+    return n * config.n_splits if n > 1 else 0
+
+
 def count_fits(config: RetrainConfig) -> dict[str, int]:
     """Return how many times every stage fits LightGBM."""
     return {
-        stage: count if stage == "search" else count * (config.n_splits + 1)
+        stage: count if stage in ("search", "gate") else count * (config.n_splits + 1)
         for stage, count in tasks_per_stage(config).items()
     }
 
@@ -207,8 +215,9 @@ def _past_seconds(db: Database, rows: Rows, config: RetrainConfig) -> float | No
         if alike and record.get("rows"):
             share = record["seconds"] / sum(record["rows"])
             spent.setdefault(record["stage"], []).append(share)
-    if "holdout" in spent:
-        spent["publish"] = spent["holdout"]
+    for stage, like in (("publish", "holdout"), ("gate", "search")):
+        if like in spent:
+            spent.setdefault(stage, spent[like])
     tasks = {stage: n for stage, n in tasks_per_stage(config).items() if n}
     if not tasks.keys() <= spent.keys():
         return None

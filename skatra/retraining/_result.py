@@ -11,6 +11,7 @@ from skatra.retraining._backtests import Paths
 from skatra.retraining._checks import DataReport
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
+from skatra.retraining._gate import Verdict
 from skatra.retraining._steps import (
     DEFAULT_MODEL,
     NAIVE,
@@ -19,7 +20,6 @@ from skatra.retraining._steps import (
     Holdout,
     OutOfFold,
     SearchResult,
-    Verdict,
 )
 from skatra.utils import json_ready
 
@@ -130,6 +130,8 @@ class RetrainResult:
             "title": self.title,
             "run_id": self.run_id,
             "promoted": self.verdict.promoted,
+            "outcome": self.verdict.outcome,
+            "judged_against": self.verdict.champion_id,
             "conclusion": self.conclusion,
             "data": dict(self.data),
             "splitters": [result.to_dict() for result in self.splitters],

@@ -28,14 +28,16 @@ from skatra.retraining._dataset import (
     rows_digest,
     store_built_in_sets,
 )
+from skatra.retraining._decision import decide, inputs_digest, opponent
 from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
+from skatra.retraining._models import promote_model
 from skatra.retraining._plan import count_tasks
+from skatra.retraining._references import fold_spans, reference_histograms
 from skatra.retraining._registry import (
     POINTER_FILE,
     load_model,
     nonfinite_features,
-    promote_model,
     read_card,
     write_model,
 )
@@ -45,7 +47,6 @@ from skatra.retraining._steps import (
     check_grid_names,
     compare_splitters,
     fit_whole,
-    gate,
     judge_holdout,
     purged_kfold,
     search,
@@ -63,6 +64,7 @@ STAGES: Mapping[str, str] = {
     "compare": "Asking shuffled KFold, TimeSeriesSplit and PurgedKFold",
     "paths": "Following the tuned model along purged backtest paths",
     "holdout": "Sizing the held-out rows by Kelly",
+    "gate": "Judging the model against the one that is served",
     "publish": "Refitting on every row and writing the model",
 }
 
@@ -245,11 +247,29 @@ def run(
             judged = judge_holdout(
                 development, held_out, bars, found.best_params, config, session
             )
-            verdict = gate(
-                _leaking_pairs(development, held_out, config), judged, config
+        with session.stage("gate"):
+            inputs = inputs_digest(lineage, config)
+            decision = decide(
+                rows,
+                development,
+                held_out,
+                judged,
+                bars,
+                found,
+                config,
+                session,
+                leaking_pairs=_leaking_pairs(development, held_out, config),
+                champion=opponent(Path(config.models), inputs),
+                n_trials=ledger.count()["on_these_symbols"],
             )
+            verdict = decision.verdict
     session.observe(
-        {"event": "verdict", "promoted": verdict.promoted, "reason": verdict.reason}
+        {
+            "event": "verdict",
+            "promoted": verdict.promoted,
+            "outcome": verdict.outcome,
+            "reason": verdict.reason,
+        }
     )
     with session.stage("publish"):
         with _training():
@@ -259,13 +279,18 @@ def run(
             "best_params": found.best_params,
             "data": data,
             "holdout": judged.scores,
-            "promoted": verdict.promoted,
-            "reason": verdict.reason,
+            **decision.to_card(),
+            "inputs_sha256": inputs,
+            "trained_until": rows.label_times.max().isoformat(),
+            "folds": fold_spans(development, config),
+            "references": reference_histograms(
+                rows.data, np.asarray(judged.probability)
+            ),
             "lineage": lineage,
         }
         card["nonfinite_features"] = nonfinite_features(rows.data)
         run_id, path = _publish(model, card, rows, config, promote=verdict.promoted)
-        db.write_run(run_id, json_ready(card))
+        db.write_run(run_id, json_ready({**card, "seconds": session.stages}))
         ledger.forget_arrays()
         session.tell("publish", 0.0)
     session.observe({"event": "published", "run_id": run_id, "path": str(path)})

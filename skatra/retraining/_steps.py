@@ -25,12 +25,7 @@ from skatra.model_selection import (
 )
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
-from skatra.retraining._evaluation import (
-    BARS_PER_YEAR,
-    Backtest,
-    backtest_positions,
-    block_bootstrap_bound,
-)
+from skatra.retraining._evaluation import Backtest, backtest_positions
 from skatra.retraining._search import PurgedLGBMSearchCV
 from skatra.retraining._session import ModelMaker, SearchLedger, Session, Task
 from skatra.sizing import KellyClassifier
@@ -39,10 +34,6 @@ from skatra.typing import FloatArray, Split
 NAIVE = "KFold(shuffle=True)"
 FORWARD = "TimeSeriesSplit"
 PURGED = "PurgedKFold"
-
-# With fewer blocks the bootstrap's lower bound is too high: at 3 blocks it promotes
-# 15 % of models without an edge where it promises 5 %, at 30 it keeps 6 to 7 %.
-MIN_BLOCKS = 30
 
 FIXED = {"class_weight", "n_jobs", "objective", "random_state"}
 """LightGBM parameters that every fit shares: one thread, seeded, binary log loss."""
@@ -465,96 +456,3 @@ def fit_whole(
         model.set_params(n_jobs=config.n_jobs)
         fit_rows(model, rows)
     return model
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One condition of the gate.
-
-    Attributes
-    ----------
-    name : str
-    value, bound : float
-    passed : bool
-    sentence : str
-        What it means, in words.
-    """
-
-    name: str
-    value: float
-    bound: float
-    passed: bool
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The gate's decision.
-
-    Attributes
-    ----------
-    promoted : bool
-        True when every check passed.
-    checks : tuple of Check
-    """
-
-    promoted: bool
-    checks: tuple[Check, ...]
-
-    @property
-    def reason(self) -> str:
-        """Why the model was refused, or that it was promoted."""
-        failed = [check.sentence for check in self.checks if not check.passed]
-        return " ".join(failed) if failed else "Every check passed."
-
-
-def gate(leaking_pairs: int, held_out: Holdout, config: RetrainConfig) -> Verdict:
-    """Promote only a leak-free model whose held-out growth is surely positive."""
-    stake = held_out.scores["mean_absolute_position"]
-    growth = held_out.backtest.log_growth
-    block = max(1, held_out.backtest.longest)
-    blocks = len(growth) // block
-    bound = BARS_PER_YEAR * block_bootstrap_bound(
-        np.asarray(growth, dtype=np.float64),
-        block=block,
-        confidence=config.confidence,
-        seed=config.seed,
-    )
-    checks = (
-        Check(
-            "leaking pairs",
-            float(leaking_pairs),
-            0.0,
-            leaking_pairs == 0,
-            f"{leaking_pairs} training labels overlap test labels."
-            if leaking_pairs
-            else "No training label overlaps a test label.",
-        ),
-        Check(
-            "mean stake",
-            stake,
-            0.001,
-            stake >= 0.001,
-            "Kelly stakes next to nothing: the calibrated probabilities do not "
-            "move away from the base rate."
-            if stake < 0.001
-            else f"Kelly stakes {stake:.1%} of capital on average.",
-        ),
-        Check(
-            "independent blocks",
-            float(blocks),
-            float(MIN_BLOCKS),
-            blocks >= MIN_BLOCKS,
-            f"The held-out bars hold {blocks} blocks as long as the longest label"
-            + ("." if blocks >= MIN_BLOCKS else ": not enough evidence."),
-        ),
-        Check(
-            "growth, lower bound",
-            bound,
-            0.0,
-            bound > 0.0,
-            f"The lower {config.confidence:.0%} bound of held-out log growth is "
-            f"{bound:+.2%} a year{'' if bound > 0 else ', not above 0'}.",
-        ),
-    )
-    return Verdict(all(check.passed for check in checks), checks)

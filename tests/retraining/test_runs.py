@@ -88,7 +88,7 @@ def test_a_stopped_run_goes_on_where_it_was(quick):
         counted = len(db.trials())
 
     assert stops > 3
-    assert len(tasks) == counted + 1 == 21
+    assert len(tasks) == counted + 1 == 25
     undisturbed = retrain(alone)
     assert _figures(result) == _figures(undisturbed)
 
@@ -259,6 +259,7 @@ def test_plan_is_what_the_run_does(quick):
         "compare": 36,
         "paths": 9,
         "holdout": 3,
+        "gate": 4,
         "publish": 3,
     }
     assert plan.seconds > 0
@@ -277,8 +278,8 @@ def test_log_is_one_object_a_line(quick, tmp_path):
     events = [json.loads(line) for line in lines]
 
     kinds = [event["event"] for event in events]
-    assert kinds.count("stage") == 8
-    assert kinds.count("task") == 21
+    assert kinds.count("stage") == 9
+    assert kinds.count("task") == 25
     assert kinds[-2:] == ["published", "error"]
     assert all(event["time"] for event in events)
 
