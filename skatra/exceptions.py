@@ -19,6 +19,8 @@ Each subclasses the builtin that users already catch::
     ├── RunStoppedError      (RuntimeError)       a run was asked to stop; resumable
     ├── TrainingError        (RuntimeError)       a model could not be trained
     ├── PublishError         (OSError)            a model could not be published
+    ├── SearchStoppedError   (RuntimeError)       asked to stop; what is done is kept
+    ├── WorkersNotReadyError (RuntimeError)       a cluster's workers cannot do the work
     └── DatabaseError        (RuntimeError)
         ├── DatabaseNotFoundError (FileNotFoundError)
         ├── DatabaseCorruptError
@@ -54,11 +56,13 @@ __all__ = [
     "RunLockedError",
     "RunStoppedError",
     "SchemaVersionError",
+    "SearchStoppedError",
     "SkatraError",
     "StaleDataError",
     "StaleError",
     "StaleModelError",
     "TrainingError",
+    "WorkersNotReadyError",
 ]
 
 
@@ -108,6 +112,28 @@ class PublishError(SkatraError, OSError):
 
 class MissingDependencyError(SkatraError, ImportError):
     """An optional extra is needed and not installed."""
+
+
+class SearchStoppedError(SkatraError, RuntimeError):
+    """A search was asked to stop; what was finished is in its ledger.
+
+    Attributes
+    ----------
+    done, left : int
+        Pairs of fold and candidate that have a score, and that have none.
+    """
+
+    def __init__(self, message: str, done: int = 0, left: int = 0) -> None:
+        super().__init__(message, done, left)
+        self.done = done
+        self.left = left
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkersNotReadyError(SkatraError, RuntimeError):
+    """Workers of a cluster lack the package, its version, or the shared files."""
 
 
 class ModelError(SkatraError, RuntimeError):

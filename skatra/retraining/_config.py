@@ -73,6 +73,11 @@ class RetrainConfig:
         Seed of LightGBM, the shuffled folds and the bootstrap.
     n_jobs : int, default=1
         Threads used, one fit each; -1 for every core. The figures do not depend on it.
+    backend : {"threads", "processes", "dask"}, default="threads"
+        Where the search runs; the figures do not depend on it.
+    scheduler_address : str, optional
+        Dask scheduler, such as "tcp://host:8786"; without one, Dask workers are
+        started here.
 
     Raises
     ------
@@ -112,6 +117,8 @@ class RetrainConfig:
     max_gap: Any = None
     seed: int = 7
     n_jobs: int = 1
+    backend: Literal["threads", "processes", "dask"] = "threads"
+    scheduler_address: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
@@ -140,6 +147,19 @@ class RetrainConfig:
         _at_least("n_paths", self.n_paths, 0)
         check_waivers(self.waive)
         _check_gap(self.max_gap)
+        if self.backend not in ("threads", "processes", "dask"):
+            msg = (
+                "backend must be 'threads', 'processes' or 'dask', got "
+                f"{self.backend!r}."
+            )
+            raise ValueError(msg)
+        address = self.scheduler_address
+        if address is not None and (self.backend != "dask" or "://" not in address):
+            msg = (
+                "scheduler_address must be an address such as 'tcp://host:8786' and "
+                f"needs backend='dask', got {address!r} with {self.backend!r}."
+            )
+            raise ValueError(msg)
         built_in = self.label_set == "triple_barrier"
         if not built_in and (self.max_holding, self.barrier_width) != (20, 1.0):
             msg = (
@@ -148,12 +168,18 @@ class RetrainConfig:
             )
             raise ValueError(msg)
 
+    @property
+    def search_backend(self) -> str:
+        """What :class:`PurgedLGBMSearchCV` takes as backend."""
+        return self.scheduler_address or self.backend
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that decide the result, ready for JSON.
 
-        Paths and ``n_jobs`` are left out: they do not change any figure.
+        Paths, ``n_jobs`` and where the search runs are left out: they do not change
+        any figure.
         """
-        skipped = {"database", "models", "n_jobs"}
+        skipped = {"database", "models", "n_jobs", "backend", "scheduler_address"}
         values = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped
         }

@@ -17,7 +17,7 @@ from skatra.utils import json_ready
 SEARCH = "search"
 
 
-class TrialLedger:
+class DatabaseLedger:
     """One row per (data hash, fold hash, parameters, code version) in a database.
 
     A row is committed as soon as its task is done, so that a run that was killed
@@ -32,10 +32,26 @@ class TrialLedger:
     about : mapping
         What every row also says: ``symbols``, ``feature_set``, ``label_set``.
 
+    See Also
+    --------
+    PurgedLGBMSearchCV : Takes a ledger.
+
     Attributes
     ----------
     done, reused : int
         Tasks that this object wrote, and that it found done.
+
+    Examples
+    --------
+    >>> from skatra.datasets import Database
+    >>> from skatra.retraining import DatabaseLedger
+    >>> about = {"symbols": ["A"], "feature_set": "base", "label_set": "own"}
+    >>> trial = {"stage": "search", "params": {"num_leaves": 7}, "score": -0.69}
+    >>> with Database(":memory:") as db:
+    ...     ledger = DatabaseLedger(db, "data", "code", about)
+    ...     ledger.put("fold 0", trial)
+    ...     ledger.get("fold 0")["score"], ledger.get("fold 1"), ledger.count()
+    (-0.69, None, {'on_these_data': 1, 'on_these_symbols': 1})
     """
 
     def __init__(
@@ -55,7 +71,16 @@ class TrialLedger:
         self.reused = 0
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the record of a finished task, None if there is none."""
+        """Return the record of a finished task, None if there is none.
+
+        Parameters
+        ----------
+        key : str
+
+        Returns
+        -------
+        dict or None
+        """
         record = self._db.trial(self._scoped(key))
         if record is None:
             return None
@@ -66,7 +91,14 @@ class TrialLedger:
         return record
 
     def put(self, key: str, record: Mapping[str, Any]) -> None:
-        """Commit the record of a finished task."""
+        """Commit the record of a finished task.
+
+        Parameters
+        ----------
+        key : str
+        record : mapping
+            What JSON can say; ``params`` and ``fold_hash`` among it.
+        """
         whole = {
             "fold_hash": "none",
             "params": {},
@@ -96,6 +128,11 @@ class TrialLedger:
         night on all but the last bar is a trial on these data, too. The second
         number therefore counts every distinct model (parameters, features and
         labels) that any run, of any code, tried on one of the symbols.
+
+        Returns
+        -------
+        dict
+            ``on_these_data`` and ``on_these_symbols``.
         """
         here: set[str] = set()
         ever: set[str] = set()

@@ -23,7 +23,6 @@ from skatra.retraining._dataset import (
     load_rows,
     read_sources,
 )
-from skatra.retraining._ledger import SEARCH
 from skatra.retraining._steps import (
     boosting,
     check_grid_names,
@@ -46,11 +45,21 @@ def _n_path_splits(config: RetrainConfig) -> int:
     return comb(cv.n_folds, cv.n_test_folds)
 
 
+def tasks_per_stage(config: RetrainConfig) -> dict[str, int]:
+    """Return how many tasks every stage has."""
+    return {
+        "search": _n_candidates(config) * config.n_splits,
+        "compare": _SPLITTERS * _MODELS * config.n_splits,
+        "paths": _n_path_splits(config),
+        "holdout": 1,
+        "gate": _n_judged(config),
+        "publish": 1,
+    }
+
+
 def count_tasks(config: RetrainConfig) -> int:
     """Return how many tasks a run has, the publication being one."""
-    compared = _SPLITTERS * _MODELS * config.n_splits
-    searched = _n_candidates(config) * config.n_splits
-    return searched + compared + _n_path_splits(config) + _n_judged(config) + 2
+    return sum(tasks_per_stage(config).values())
 
 
 def _n_judged(config: RetrainConfig) -> int:
@@ -61,14 +70,9 @@ def _n_judged(config: RetrainConfig) -> int:
 
 def count_fits(config: RetrainConfig) -> dict[str, int]:
     """Return how many times every stage fits LightGBM."""
-    sized = config.n_splits + 1
     return {
-        "search": _n_candidates(config) * config.n_splits,
-        "compare": _SPLITTERS * _MODELS * config.n_splits * sized,
-        "paths": _n_path_splits(config) * sized,
-        "holdout": sized,
-        "gate": _n_judged(config),
-        "publish": sized,
+        stage: count if stage in ("search", "gate") else count * (config.n_splits + 1)
+        for stage, count in tasks_per_stage(config).items()
     }
 
 
@@ -136,7 +140,7 @@ def plan_retrain(config: RetrainConfig) -> Plan:
         sources = read_sources(db, config)
         sources.report.raise_for_problems()
         rows = _rows(db, sources, config)
-        past = _past_seconds_per_row(db, rows, config)
+        past = _past_seconds(db, rows, config)
     development, held_out = split_holdout(rows, config)
     folds = _folds(development, config)
     trained = int(folds["train"].mean())
@@ -147,18 +151,15 @@ def plan_retrain(config: RetrainConfig) -> Plan:
         "train": len(development),
         **_border(rows, development, held_out),
     }
-    probe = _probe(development, trained, config) if past is None else None
-    per_row = past if probe is None else probe
-    assert per_row is not None  # noqa: S101 - one of the two was measured
-    fits = count_fits(config)
+    expected = _probed_seconds(development, trained, config) if past is None else past
     workers = min(effective_n_jobs(config.n_jobs), count_tasks(config))
     return Plan(
         folds=pd.concat([folds, pd.DataFrame([border])], ignore_index=True),
-        fits=fits,
-        seconds=round(sum(fits.values()) * per_row * trained / workers, 2),
-        seconds_from="one fit measured now"
+        fits=count_fits(config),
+        seconds=round(expected / workers, 2),
+        seconds_from="one fit of each kind measured now"
         if past is None
-        else "fits in the ledger of this database",
+        else "earlier tasks in the ledger of this database",
         memory_bytes=_memory(trained, rows.data.shape[1], workers),
         rows=len(rows),
     )
@@ -202,37 +203,51 @@ def _border(rows: Rows, development: Rows, held_out: Rows) -> dict[str, int]:
     return {"purged": purged, "embargoed": int(left_out.sum()) - purged}
 
 
-def _past_seconds_per_row(
-    db: Database, rows: Rows, config: RetrainConfig
-) -> float | None:
-    """Return seconds per fit and training row of earlier searches alike."""
+def _past_seconds(db: Database, rows: Rows, config: RetrainConfig) -> float | None:
+    """Return the seconds of all tasks, from earlier ones of every kind; else None."""
     symbols = sorted(rows.groups.unique().tolist())
     trials = db.trials()
-    found = [
-        record["seconds"] / record["rows"][0]
-        for params, record in zip(trials["params"], trials["record"], strict=True)
-        if record.get("stage") == SEARCH
-        and record.get("symbols") == symbols
-        and params.get("n_estimators") == config.n_estimators
-        and record.get("seconds", 0) > 0
-        and record.get("rows")
-    ]
-    return float(np.mean(found)) if found else None
+    spent: dict[str, list[float]] = {}
+    for params, record in zip(trials["params"], trials["record"], strict=True):
+        if record.get("symbols") != symbols or not record.get("seconds"):
+            continue
+        alike = params.get("n_estimators", config.n_estimators) == config.n_estimators
+        if alike and record.get("rows"):
+            share = record["seconds"] / sum(record["rows"])
+            spent.setdefault(record["stage"], []).append(share)
+    for stage, like in (("publish", "holdout"), ("gate", "search")):
+        if like in spent:
+            spent.setdefault(stage, spent[like])
+    tasks = {stage: n for stage, n in tasks_per_stage(config).items() if n}
+    if not tasks.keys() <= spent.keys():
+        return None
+    return len(rows) * sum(
+        n * float(np.mean(spent[stage])) for stage, n in tasks.items()
+    )
 
 
-def _probe(rows: Rows, trained: int, config: RetrainConfig) -> float:
-    """Return seconds per training row of one fit."""
-    chosen = rows.take(np.arange(min(trained, len(rows))))
+def _probed_seconds(rows: Rows, trained: int, config: RetrainConfig) -> float:
+    """Return the seconds of all fits, from one of each kind made now."""
     grid = {name: values[0] for name, values in config.param_grid.items()}
-    model = lightgbm_classifier(config, {**boosting(config), **grid})
+    chosen = rows.take(np.arange(min(trained, len(rows))))
+    tuned = _probe(chosen, {**boosting(config), **grid}, config)
+    plain = _probe(chosen, {}, config)
+    fits = count_fits(config)
+    half = fits["compare"] / _MODELS
+    return half * plain + (sum(fits.values()) - half) * tuned
+
+
+def _probe(rows: Rows, params: Mapping[str, Any], config: RetrainConfig) -> float:
+    """Return the seconds of one fit."""
+    model = lightgbm_classifier(config, params)
     start = time.perf_counter()
     try:
-        model.fit(chosen.data, chosen.target, sample_weight=chosen.sample_weight)
-        model.predict_proba(chosen.data)
+        model.fit(rows.data, rows.target, sample_weight=rows.sample_weight)
+        model.predict_proba(rows.data)
     except Exception as error:
         msg = f"training failed: {type(error).__name__}: {error}."
         raise TrainingError(msg) from error
-    return (time.perf_counter() - start) / len(chosen)
+    return time.perf_counter() - start
 
 
 def _memory(trained: int, n_features: int, workers: int) -> int:

@@ -29,7 +29,7 @@ from skatra.retraining._dataset import (
     store_built_in_sets,
 )
 from skatra.retraining._decision import decide, inputs_digest, opponent
-from skatra.retraining._ledger import TrialLedger
+from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
 from skatra.retraining._models import promote_model
 from skatra.retraining._plan import count_tasks
@@ -222,7 +222,7 @@ def run(
         development, held_out = split_holdout(rows, config)
         data = _describe(rows, left_out, development, held_out)
         session.observe({"event": "data", **data, "sha256": lineage["data_sha256"]})
-    session.ledger = ledger = TrialLedger(
+    session.ledger = ledger = DatabaseLedger(
         db,
         lineage["data_sha256"],
         lineage["code_sha256"],
@@ -331,8 +331,8 @@ def _training() -> Iterator[None]:
         raise
     except Exception as error:
         msg = (
-            f"training failed: {type(error).__name__}: {error}. Mend the parameter in "
-            "param_grid, the feature or the setting that it names."
+            f"training failed: {type(error).__name__}: {str(error).rstrip('.')}. Mend "
+            "the parameter in param_grid, the feature or the setting that it names."
         )
         raise TrainingError(msg) from error
 

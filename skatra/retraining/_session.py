@@ -10,7 +10,14 @@ from typing import Any
 from joblib import effective_n_jobs
 
 from skatra.exceptions import RunStoppedError
-from skatra.retraining._ledger import TrialLedger, digest_of, fold_hash, pack, unpack
+from skatra.retraining._ledger import (
+    SEARCH,
+    DatabaseLedger,
+    digest_of,
+    fold_hash,
+    pack,
+    unpack,
+)
 from skatra.typing import Split
 
 Event = Mapping[str, Any]
@@ -57,7 +64,7 @@ class Session:
 
     Attributes
     ----------
-    ledger : TrialLedger, optional
+    ledger : DatabaseLedger, optional
         Without one nothing is kept and everything is done.
     n_jobs : int
         Tasks at a time, each in a thread of its own; LightGBM works outside of
@@ -74,7 +81,7 @@ class Session:
         Wall time per stage.
     """
 
-    ledger: TrialLedger | None = None
+    ledger: DatabaseLedger | None = None
     n_jobs: int = 1
     should_stop: Callable[[], bool] = _never
     observe: Observer = _ignore
@@ -180,6 +187,41 @@ class Session:
                 "seconds": round(seconds, 4),
             }
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLedger:
+    """A session's ledger as the search sees it.
+
+    Attributes
+    ----------
+    session : Session
+    shared : mapping
+        Parameters that all candidates share.
+    """
+
+    session: Session
+    shared: Mapping[str, Any]
+
+    def get(self, key: str, /) -> Mapping[str, Any] | None:
+        """Return the record of a score, None if there is none."""
+        ledger = self.session.ledger
+        record = None if ledger is None else ledger.get(key)
+        if record is not None:
+            self.session.tell(SEARCH, 0.0, cached=True)
+        return record
+
+    def put(self, key: str, record: dict[str, Any], /) -> None:
+        """Commit a score."""
+        if self.session.ledger is not None:
+            told = {
+                **record,
+                "stage": SEARCH,
+                "params": {**self.shared, **record["params"]},
+                "rows": [record["n_train"], record["n_test"]],
+            }
+            self.session.ledger.put(key, told)
+        self.session.tell(SEARCH, record["seconds"])
 
 
 def _is_slimmed(record: Mapping[str, Any]) -> bool:

@@ -14,9 +14,9 @@ from lightgbm import LGBMClassifier
 from sklearn.base import clone
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, get_scorer, log_loss, roc_auc_score
-from sklearn.model_selection import KFold, ParameterGrid, TimeSeriesSplit
+from sklearn.model_selection import KFold, TimeSeriesSplit
 
-from skatra.exceptions import EmptyDataError
+from skatra.exceptions import EmptyDataError, SearchStoppedError
 from skatra.metrics import log_growth
 from skatra.model_selection import (
     PurgedKFold,
@@ -26,8 +26,8 @@ from skatra.model_selection import (
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import Backtest, backtest_positions
-from skatra.retraining._ledger import SEARCH
-from skatra.retraining._session import ModelMaker, Session, Task
+from skatra.retraining._search import PurgedLGBMSearchCV
+from skatra.retraining._session import ModelMaker, SearchLedger, Session, Task
 from skatra.sizing import KellyClassifier
 from skatra.typing import FloatArray, Split
 
@@ -306,45 +306,40 @@ def check_grid_names(config: RetrainConfig) -> None:
 def search(rows: Rows, config: RetrainConfig, session: Session) -> SearchResult:
     """Tune LightGBM by log loss under purged cross-validation."""
     check_grid_names(config)
-    grid = {name: list(values) for name, values in config.param_grid.items()}
-    candidates = [{**boosting(config), **params} for params in ParameterGrid(grid)]
-    splits = list(purged_kfold(config).split(rows.data, label_times=rows.label_times))
-    make = session.make_model or lightgbm_classifier
-    scored = session.run(
-        [
-            Task(
-                SEARCH,
-                {**params, "seed": config.seed},
-                split,
-                partial(_score_fold, make(config, params), rows, split),
+    found = PurgedLGBMSearchCV(
+        lightgbm_classifier(config, boosting(config)),
+        {name: list(values) for name, values in config.param_grid.items()},
+        cv=purged_kfold(config),
+        scoring=weighted_log_loss(),
+        n_jobs=config.n_jobs,
+        refit=False,
+        backend=config.search_backend,
+        ledger=SearchLedger(session, {**boosting(config), "seed": config.seed}),
+        should_stop=session.should_stop,
+    )
+    try:
+        with routing():
+            found.fit(
+                rows.data,
+                rows.target,
+                sample_weight=rows.sample_weight,
+                label_times=rows.label_times,
             )
-            for params in candidates
-            for split in splits
-        ]
+    except SearchStoppedError:
+        session.stop_if_asked()
+        raise
+    results = found.cv_results_
+    table = pd.DataFrame(results["params"]).assign(
+        log_loss=-results["mean_test_score"], std=results["std_test_score"]
     )
-    losses = np.array([figures["log_loss"] for figures, _ in scored])
-    table = losses.reshape(len(candidates), len(splits))
-    means = table.mean(axis=1)
-    shown = pd.DataFrame(ParameterGrid(grid)).assign(
-        log_loss=means, std=table.std(axis=1)
-    )
-    return SearchResult(
-        candidates[int(np.argmin(means))], shown.sort_values("log_loss")
-    )
+    best = {**boosting(config), **found.best_params_}
+    return SearchResult(best, table.sort_values("log_loss"))
 
 
-def _score_fold(
-    model: Any, rows: Rows, split: Split
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the weighted log loss of the test rows."""
-    train, test = (rows.take(part) for part in split)
+def weighted_log_loss() -> Any:
+    """Return scikit-learn's scorer, which is to see the weights."""
     with routing():
-        scorer = get_scorer("neg_log_loss").set_score_request(sample_weight=True)
-        fitted = clone(model).fit(
-            train.data, train.target, sample_weight=train.sample_weight
-        )
-        score = scorer(fitted, test.data, test.target, sample_weight=test.sample_weight)
-    return {"log_loss": -float(score)}, {}
+        return get_scorer("neg_log_loss").set_score_request(sample_weight=True)
 
 
 def split_holdout(rows: Rows, config: RetrainConfig) -> tuple[Rows, Rows]:
@@ -407,8 +402,12 @@ def judge_holdout(
     )
     ((figures, arrays),) = session.run([task])
     index = held_out.data.index
-    probability: pd.Series[float] = pd.Series(arrays["p"], index=index)
-    positions: pd.Series[float] = pd.Series(arrays["f"], index=index)
+    probability: pd.Series[float] = pd.Series(
+        np.asarray(arrays["p"], dtype=np.float64), index=index
+    )
+    positions: pd.Series[float] = pd.Series(
+        np.asarray(arrays["f"], dtype=np.float64), index=index
+    )
     exposures = positions * held_out.side
     book = backtest_positions(exposures, held_out.label_times, bars, cost=config.cost)
     positive = held_out.target.to_numpy() > 0
