@@ -227,7 +227,7 @@ def read_parquet_blocks(
     """Return the columns of a Parquet file and an iterator over its rows."""
     try:
         import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingDependencyError(
             f"{path} is Parquet, which needs pyarrow: pip install 'skatra[parquet]'."
