@@ -6,7 +6,7 @@ import sqlite3
 import pandas as pd
 import pytest
 
-from skatra.datasets import Database, WriteReport
+from skatra.datasets import Database, WriteReport, make_edge_bars
 from skatra.datasets._schema import APPLICATION_ID, SCHEMA_VERSION, apply
 from skatra.exceptions import LabelTimesError
 
@@ -180,3 +180,20 @@ def test_a_file_of_version_3_is_upgraded(tmp_path):
         db.write_trial("k", TRIAL)
         assert db.check() == []
     assert (tmp_path / "x.db.v3.bak").is_file()
+
+
+def test_the_last_bars_of_each_symbol(db):
+    """``last`` and ``columns`` cut what is read, not what it says."""
+    bars = make_edge_bars(30, symbols=("A", "B"))
+    db.write_bars(bars)
+    end = bars.index.get_level_values(1)[20]
+    expected = bars[bars.index.get_level_values(1) <= end].groupby(level=0).tail(4)
+
+    found = db.bars(end=end, columns=["close", "open"], last=4)
+    assert found.index.tolist() == expected.index.tolist()
+    assert list(found) == ["close", "open"]
+    assert (found["close"] == expected["close"]).all()
+    with pytest.raises(ValueError, match="columns must be some of"):
+        db.bars(columns=["adjusted"])
+    with pytest.raises(ValueError, match="last must be at least 1"):
+        db.bars(last=0)
