@@ -198,7 +198,7 @@ def _csv_block(block: list[str], first: int, columns: Columns) -> Block:
             # Names that are not needed may be repeated.
             names=[n if n in needed else f"\0{k}" for k, n in enumerate(columns.names)],
             usecols=needed,
-            dtype=texts,  # type: ignore[arg-type]
+            dtype=texts,
             na_values=dict.fromkeys(columns.numbers.values(), _MISSING),
             keep_default_na=False,
             index_col=False,
@@ -226,7 +226,7 @@ def read_parquet_blocks(
 ) -> tuple[Columns, Iterator[Block]]:
     """Return the columns of a Parquet file and an iterator over its rows."""
     try:
-        import pyarrow as pa
+        import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingDependencyError(

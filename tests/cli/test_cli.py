@@ -53,7 +53,7 @@ def test_help_names_every_command(tmp_path):
     done = skatra("--help", cwd=tmp_path)
 
     assert done.returncode == 0
-    for command in ("audit", "demo", "ingest", "retrain"):
+    for command in ("audit", "demo", "ingest", "models", "retrain", "signals"):
         assert command in done.stdout
         assert skatra(command, "--help", cwd=tmp_path).returncode == 0
 
