@@ -28,10 +28,8 @@ def list_command(
     del debug
     from skatra.retraining import list_models
 
-    found: list[dict[str, Any]] = [
-        {**row, "trained_until": str(row["trained_until"])}
-        for row in list_models(models).reset_index().to_dict(orient="records")
-    ]
+    rows: Any = list_models(models).reset_index().to_dict(orient="records")
+    found = [{**row, "trained_until": str(row["trained_until"])} for row in rows]
     if as_json:
         print_json(found)
         return
