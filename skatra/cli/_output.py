@@ -137,7 +137,8 @@ def print_summary(results: "Sequence[RetrainResult]") -> None:
     for number, result in enumerate(results, start=1):
         lead = f"({number}) " if len(results) > 1 else ""
         verdict = (
-            ("PROMOTED", "green") if result.verdict.promoted else ("REFUSED", "yellow")
+            result.verdict.outcome.upper(),
+            "green" if result.verdict.promoted else "yellow",
         )
         console.print()
         console.print(Text.assemble((f"{lead}{result.title}  ", "bold"), verdict))

@@ -252,8 +252,8 @@ def read_champion(models: Path | str, run_id: str | None = None) -> Champion:
     if "trained_until" not in card:
         msg = (
             f"the card of the model {run_id} in {folder} does not say when its "
-            "training ended, as those of older versions. Promote a newer one with "
-            "skatra models promote."
+            "training ended, as those of older versions, so that nothing can be judged "
+            f"against it. Remove {folder / POINTER_FILE} to start without a champion."
         )
         raise ModelError(msg)
     until = pd.Timestamp(card["trained_until"]).tz_convert("UTC")

@@ -20,8 +20,14 @@ from skatra.datasets import Database, load_index_bars, make_edge_bars
 from skatra.retraining import RetrainConfig
 from skatra.retraining._dataset import Rows, load_rows, store_built_in_sets
 from skatra.retraining._decision import Decision, decide
+from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
-from skatra.retraining._steps import judge_holdout, search, split_holdout
+from skatra.retraining._steps import (
+    fit_whole,
+    judge_holdout,
+    search,
+    split_holdout,
+)
 
 SETTINGS: dict[str, Any] = {
     "n_splits": 3,
@@ -47,7 +53,16 @@ def shuffled(rows: Rows, seed: int) -> Rows:
     )
 
 
-def decide_on(rows: Rows, bars: Any, config: RetrainConfig) -> Decision:
+def noise_champion(rows: Rows, config: RetrainConfig, seed: int) -> Champion:
+    """Fit a champion on shuffled outcomes of the development rows."""
+    development, _ = split_holdout(shuffled(rows, 10_000 + seed), config)
+    model = fit_whole(development, {"n_estimators": 25}, config, Session())
+    return Champion("champion", model, {}, development.label_times.max())
+
+
+def decide_on(
+    rows: Rows, bars: Any, config: RetrainConfig, champion: Champion | None = None
+) -> Decision:
     """Search, size and judge, as a run does, without publishing."""
     session = Session()
     development, held_out = split_holdout(rows, config)
@@ -65,6 +80,7 @@ def decide_on(rows: Rows, bars: Any, config: RetrainConfig) -> Decision:
         config,
         session,
         leaking_pairs=0,
+        champion=champion,
     )
 
 
@@ -90,26 +106,30 @@ def planted_rows(folder: Path, config: RetrainConfig, seed: int) -> tuple[Rows, 
     return rows, bars
 
 
-def run_shuffled(runs: int, folder: Path) -> list[Decision]:
+def run_shuffled(runs: int, folder: Path, *, champion: bool = False) -> list[Decision]:
     """Judge models of real bars whose outcomes were shuffled."""
     config = RetrainConfig(
         database=folder / "real.db", models=folder / "models", **SETTINGS
     )
     rows, bars = real_rows(folder, config)
-    return [
-        decide_on(shuffled(rows, seed), bars, dataclasses.replace(config, seed=seed))
-        for seed in range(runs)
-    ]
+    decisions = []
+    for seed in range(runs):
+        settings = dataclasses.replace(config, seed=seed)
+        given = noise_champion(rows, settings, seed) if champion else None
+        decisions.append(decide_on(shuffled(rows, seed), bars, settings, given))
+    return decisions
 
 
-def run_planted(runs: int, folder: Path) -> list[Decision]:
+def run_planted(runs: int, folder: Path, *, champion: bool = False) -> list[Decision]:
     """Judge models of series with a planted edge."""
     decisions = []
     for seed in range(runs):
         config = RetrainConfig(
             database=folder / "edge.db", models=folder / "models", seed=seed, **SETTINGS
         )
-        decisions.append(decide_on(*planted_rows(folder, config, seed), config))
+        rows, bars = planted_rows(folder, config, seed)
+        given = noise_champion(rows, config, seed) if champion else None
+        decisions.append(decide_on(rows, bars, config, given))
     return decisions
 
 
@@ -143,19 +163,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        sides = {
-            "refused on shuffled labels": run_shuffled(options.runs, Path(folder)),
-            "promoted with a planted edge": run_planted(options.runs, Path(folder)),
-        }
-    result = {"settings": SETTINGS}
-    for name, decisions in sides.items():
-        promoted = [d.verdict.promoted for d in decisions]
-        good = sum(promoted) if name.startswith("promoted") else promoted.count(False)
-        result[name] = {
-            **statement(good, options.runs),
-            "failed checks": why(decisions),
-        }
+    result: dict[str, Any] = {"settings": SETTINGS}
+    for champion in (False, True):
+        facing = "a champion that learned noise" if champion else "cash"
+        for run, what in (
+            (run_shuffled, "refused on shuffled labels"),
+            (run_planted, "promoted with a planted edge"),
+        ):
+            with tempfile.TemporaryDirectory() as folder:
+                decisions = run(options.runs, Path(folder), champion=champion)
+            promoted = sum(d.verdict.promoted for d in decisions)
+            good = promoted if run is run_planted else options.runs - promoted
+            result[f"{what}, against {facing}"] = {
+                **statement(good, options.runs),
+                "failed checks": why(decisions),
+            }
     text = json.dumps(result, indent=1)
     sys.stdout.write(text + "\n")
     if options.out is not None:
