@@ -166,6 +166,17 @@ def _figures(
     )
     for label, key, form in rows:
         yield label, [form.format(result.holdout.scores[key]) for result in results]
+    yield "log growth a year, worst to best purged path", [_span(r) for r in results]
+    tried = [f"{result.trials['on_these_symbols']:,}" for result in results]
+    yield "models ever tried on these symbols", tried
+
+
+def _span(result: "RetrainResult") -> str:
+    """Return the growth of the worst and of the best backtest path."""
+    if not len(result.paths.table):
+        return "none"
+    growth = result.paths.table["log_growth_per_year"]
+    return f"{growth.min():+.2%} to {growth.max():+.2%}"
 
 
 def print_plan(plan: "Plan") -> None:

@@ -143,7 +143,7 @@ def deflate(
         **trials,
         "sharpe_per_year": annual_sharpe(book),
         "probabilistic_sharpe": probabilistic_sharpe_ratio(growth) if moved else None,
-        "deflated_sharpe": deflated_sharpe_ratio(growth, n_trials, error)
+        "deflated_sharpe_strict": deflated_sharpe_ratio(growth, n_trials, error)
         if moved
         else None,
         "minimum_backtest_years": minimum_backtest_length(

@@ -128,7 +128,7 @@ def test_trials_are_counted_over_runs(quick):
     assert (after["on_these_data"], after["on_these_symbols"]) == (7, 7)
     assert (grown["on_these_data"], grown["on_these_symbols"]) == (2, 7)
     assert after["minimum_backtest_years"] > before["minimum_backtest_years"]
-    assert after["deflated_sharpe"] < after["probabilistic_sharpe"]
+    assert after["deflated_sharpe_strict"] < after["probabilistic_sharpe"]
 
 
 def test_ledger_stays_small(quick):
