@@ -95,18 +95,17 @@ def test_empty_table(tmp_path):
     assert not (tmp_path / "models").exists()
 
 
-@pytest.mark.parametrize("flaw", ["unsorted", "duplicated"])
-def test_unsorted_or_duplicated_bars(tmp_path, flaw):
-    """Such a file is refused whole, and no database is made."""
+def test_unsorted_and_duplicated_bars(tmp_path):
+    """Order does not matter; a repeated bar is kept apart, with its line."""
     bars = load_index_bars().loc["SP500"].head(10)
-    rows = [*range(9, -1, -1)] if flaw == "unsorted" else [0, *range(10)]
-    bars.iloc[rows].to_csv(tmp_path / "bars.csv")
-    message = refused(
-        skatra("ingest", "bars.csv", "market.db", "--symbol", "X", cwd=tmp_path)
-    )
+    bars.iloc[[*range(9, -1, -1), 0]].to_csv(tmp_path / "bars.csv")
+    done = skatra("ingest", "bars.csv", "market.db", "--symbol", "X", cwd=tmp_path)
 
-    assert "sort_index" in message if flaw == "unsorted" else "repeats" in message
-    assert not (tmp_path / "market.db").exists()
+    assert done.returncode == 3
+    assert done.stdout.startswith("10 bars inserted")
+    assert "an earlier row has this symbol and time; first in lines 12" in done.stderr
+    with Database(tmp_path / "market.db") as db:
+        assert db.bars("X")["close"].tolist() == bars["close"].tolist()
 
 
 def test_labels_that_end_before_they_start(tmp_path, market):
@@ -189,7 +188,7 @@ def test_retrain_promotes_and_says_so(tmp_path, market):
 def test_retrain_refuses_noise_with_10(tmp_path):
     """A model that earns nothing leaves with 10 and is kept, not served."""
     with Database(tmp_path / "market.db", create=True) as db:
-        db.write_bars(make_edge_bars(900, edge=0.0, seed=3))
+        db.write_bars(make_edge_bars(1700, edge=0.0, seed=3))
     done = skatra("retrain", "market.db", *SMALL, cwd=tmp_path)
 
     assert done.returncode == 10, done.stderr
