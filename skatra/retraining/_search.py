@@ -294,7 +294,7 @@ class PurgedLGBMSearchCV(LGBMSearch):
     >>> with sklearn.config_context(enable_metadata_routing=True):
     ...     search = search.fit(X, y, label_times=label_times)
     >>> search.best_params_
-    {'n_estimators': 10, 'num_leaves': 3}
+    {'n_estimators': 40, 'num_leaves': 3}
     """
 
     def __init__(
