@@ -341,6 +341,11 @@ class PurgedLGBMSearchCV(LGBMSearch):
         return grid, [[done[place, f] for f in folds] for place in range(len(grid))]
 
 
+def is_positive_int(value: Any) -> bool:
+    """Tell whether a parameter is a count of at least one."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def candidates_of(param_grid: Any) -> list[dict[str, Any]]:
     """Return the candidates of a grid, of several, or of an iterable."""
     if isinstance(param_grid, Mapping):

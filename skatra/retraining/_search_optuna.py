@@ -9,7 +9,7 @@ import numpy as np
 from skatra.exceptions import MissingDependencyError
 from skatra.retraining._boosters import Candidate, Score
 from skatra.retraining._scoring import Scorer, TrialLedger
-from skatra.retraining._search import LGBMSearch
+from skatra.retraining._search import LGBMSearch, is_positive_int
 
 
 class PurgedOptunaSearchCV(LGBMSearch):
@@ -146,9 +146,7 @@ class PurgedOptunaSearchCV(LGBMSearch):
         if not isinstance(self.scoring, str | None) and not callable(self.scoring):
             msg = f"scoring must be one score to maximise, got {self.scoring!r}."
             raise TypeError(msg)
-        if isinstance(self.n_trials, bool) or not (
-            isinstance(self.n_trials, int) and self.n_trials > 0
-        ):
+        if not is_positive_int(self.n_trials):
             msg = f"n_trials must be an int of at least 1, got {self.n_trials!r}."
             raise ValueError(msg)
 

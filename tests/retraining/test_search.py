@@ -252,7 +252,7 @@ def test_a_ledger_knows_what_a_score_depends_on():
 
     def key(model=None, scoring="accuracy", rows=(X, y, label_times, weight), folds=2):
         ledger = Ledger()
-        options = {"scoring": scored(scoring), "ledger": ledger, "refit": False}
+        options = {"scoring": scored(scoring), "ledger": ledger, "n_jobs": 1}
         fit(searched(model=model, cv=PurgedKFold(folds), **options), rows)
         return next(iter(ledger))
 
