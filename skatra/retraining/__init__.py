@@ -29,6 +29,7 @@ from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import STAGES, UpToDate, retrain
 from skatra.retraining._scoring import TrialLedger
 from skatra.retraining._search import PurgedLGBMSearchCV
+from skatra.retraining._search_optuna import PurgedOptunaSearchCV
 from skatra.retraining._settings import Settings, load_settings
 from skatra.retraining._signals import SignalsReport, make_signals, watch_signals
 from skatra.retraining._steps import Holdout, OutOfFold, SearchResult
@@ -51,6 +52,7 @@ __all__ = [
     "PurgedEarlyStoppingClassifier",
     "PurgedEarlyStoppingRegressor",
     "PurgedLGBMSearchCV",
+    "PurgedOptunaSearchCV",
     "RetrainConfig",
     "RetrainResult",
     "RunLock",

@@ -76,8 +76,8 @@ class RetrainConfig:
     backend : {"threads", "processes", "dask"}, default="threads"
         Where the search runs; the figures do not depend on it.
     scheduler_address : str, optional
-        Dask scheduler, such as "tcp://host:8786"; without one, Dask workers are
-        started here.
+        Dask scheduler, such as "tcp://host:8786"; without one "dask" takes the
+        ``distributed.Client`` that is current.
 
     Raises
     ------

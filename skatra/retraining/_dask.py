@@ -35,7 +35,7 @@ class DaskBackend:
         A folder that the client and all workers see at the same path; the rows are
         written there while a search runs. None is the folder for temporary files,
         which suits a cluster on one machine.
-    deadline : float, default=30.0
+    deadline : float, default=60.0
         Seconds in which every worker must prove, before the search starts, that it can
         import skatra in the same version and read the rows. Without it a client waits
         for ever for workers that cannot import.
@@ -54,13 +54,13 @@ class DaskBackend:
     --------
     >>> from skatra.retraining import DaskBackend
     >>> DaskBackend("tcp://10.0.0.1:8786", folder="/mnt/shared")
-    DaskBackend(scheduler='tcp://10.0.0.1:8786', folder='/mnt/shared', deadline=30.0,
+    DaskBackend(scheduler='tcp://10.0.0.1:8786', folder='/mnt/shared', deadline=60.0,
                 retries=2)
     """
 
     scheduler: Any = None
     folder: str | None = None
-    deadline: float = 30.0
+    deadline: float = 60.0
     retries: int = 2
     shares_memory: ClassVar[bool] = False
     _clients: list[Any] = field(
@@ -148,7 +148,8 @@ class DaskBackend:
             for worker in client.scheduler_info(n_workers=-1)["workers"]
         }
         try:
-            _distributed().wait(list(futures.values()), timeout=self.deadline)
+            with client.as_current():  # wait() asks for the current client
+                _distributed().wait(list(futures.values()), timeout=self.deadline)
         except TimeoutError as error:
             late = [w for w, future in futures.items() if not future.done()]
             msg = (

@@ -23,6 +23,7 @@ from sklearn.utils.validation import (
 
 from skatra.exceptions import EmptyDataError
 from skatra.model_selection import purged_train_test_split
+from skatra.retraining._search import is_positive_int
 from skatra.typing import IntArray, LabelTimesLike, Span
 from skatra.utils import as_finite_column, check_same_rows, safe_indexing
 
@@ -162,7 +163,7 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator):
             )
             raise TypeError(msg)
         count = self.n_iter_no_change
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if not is_positive_int(count):
             msg = f"n_iter_no_change must be an int of at least 1, got {count!r}."
             raise ValueError(msg)
         if isinstance(self.tol, bool) or not self.tol >= 0:
@@ -180,10 +181,8 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator):
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, skip_check_array=True)
             return X, y
-        return validate_data(
-            self, X, y, ensure_all_finite=False,
-            ensure_min_samples=2,
-        )  # fmt: skip
+        X, y = validate_data(self, X, y, ensure_all_finite=False, ensure_min_samples=2)
+        return X, y
 
     def predict(self, X: Any) -> Any:
         """Predict with the trees found.

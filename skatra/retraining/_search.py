@@ -294,7 +294,7 @@ class PurgedLGBMSearchCV(LGBMSearch):
     >>> with sklearn.config_context(enable_metadata_routing=True):
     ...     search = search.fit(X, y, label_times=label_times)
     >>> search.best_params_
-    {'n_estimators': 10, 'num_leaves': 3}
+    {'n_estimators': 40, 'num_leaves': 3}
     """
 
     def __init__(
@@ -339,6 +339,11 @@ class PurgedLGBMSearchCV(LGBMSearch):
         with scorer.opened(len(grid) * n_splits):
             done = scorer.score(places, folds)
         return grid, [[done[place, f] for f in folds] for place in range(len(grid))]
+
+
+def is_positive_int(value: Any) -> bool:
+    """Tell whether a parameter is a count of at least one."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def candidates_of(param_grid: Any) -> list[dict[str, Any]]:
