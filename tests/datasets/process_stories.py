@@ -6,17 +6,13 @@ process that runs the tests.
 
 import os
 import random
-import signal
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from skatra.datasets import Database, SQLiteConnectionPool, get_db_pool
+from skatra.datasets import SQLiteConnectionPool, get_db_pool
 from skatra.exceptions import PoolForkedError, PoolTimeoutError
 
 CREATE = "CREATE TABLE t (who TEXT, x INTEGER) STRICT"
@@ -307,60 +303,6 @@ def soak(path):
     kept = [row for (row,) in rows if "child" not in row]
     assert sorted(kept) == sorted(said)
     assert len(said) > 10 * seconds
-
-
-def day_frame(day):
-    """Return the index of one day of three symbols."""
-    time_ = pd.Timestamp("2019-12-20", tz="UTC") + pd.Timedelta(days=day)
-    return pd.MultiIndex.from_product([["A", "B", "C"], [time_]], names=["symbol", "t"])
-
-
-def write_days(path, out):
-    """Write bars and features day by day, acknowledging each."""
-    db = Database(path, create=True)
-    for day in range(10**6):
-        index = day_frame(day)
-        bars = pd.DataFrame(
-            1.0 + day, index=index, columns=["open", "high", "low", "close", "volume"]
-        )
-        db.write_bars(bars)
-        db.write_features(pd.DataFrame({"x": float(day), "y": -0.0}, index=index), "s")
-        os.write(out, b"x")
-        if day % 5 == 4:
-            db.backup(f"{path}.copy{day}")
-            db.vacuum()
-
-
-def killed(path):
-    """Kill -9 at random moments: the file is sound, acknowledged rows are there."""
-    seed = random.Random(7)  # noqa: S311 - no secret
-    for number in range(int(os.environ.get("SKATRA_KILLS", "12"))):
-        target = f"{path}.{number}"
-        read, write = os.pipe()
-        pid = forked(write_days, target, write)
-        os.close(write)
-        if number % 3:
-            os.read(read, 1)
-        time.sleep(seed.random() * 0.15)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        acknowledged = int(bool(number % 3)) + len(os.read(read, 10**6))
-        os.close(read)
-        with Database(target, create=True) as db:
-            assert db.check() == []
-            bars = len(db.bars())
-            rows = db.features("s") if "s" in db.feature_sets() else []
-            assert bars % 3 == 0
-            assert len(rows) >= 3 * acknowledged
-            assert 0 <= bars - len(rows) <= 3
-            if len(rows):
-                assert (
-                    rows["x"].to_numpy()[: len(rows) // 3] == np.arange(len(rows) // 3)
-                ).all()
-        for copy in Path(target).parent.glob(f"{Path(target).name}.copy*[0-9]"):
-            with Database(copy) as db:
-                assert db.check() == []
-                assert len(db.bars()) == len(db.features("s"))
 
 
 if __name__ == "__main__":
