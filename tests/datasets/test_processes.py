@@ -22,7 +22,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
         "other_thread_holds",
         "four_writers",
         "waiting_for_another_process",
-        "soak",
     ],
 )
 def test_story(tmp_path, story):
@@ -34,6 +33,11 @@ def test_story(tmp_path, story):
 def test_nothing_is_lost_by_kills(tmp_path, story):
     """See kill_stories for the law that each story tells."""
     tell("kill_stories", story, tmp_path)
+
+
+def test_a_soak_loses_nothing(tmp_path):
+    """See soak_story for the law that it tells."""
+    tell("soak_story", "soak", tmp_path)
 
 
 def tell(module, story, tmp_path):
