@@ -316,28 +316,32 @@ class _Samples:
 def _fill(
     reader: FeatureReader, samples: _Samples, places: list[Rows], index: pd.MultiIndex
 ) -> pd.DataFrame:
-    """Read the features symbol by symbol straight into the rows where they belong."""
-    n_columns, dtypes = len(reader.columns), reader.dtypes
-    longest = max(len(features.times) for features, _ in samples.parts)
-    one = len(set(dtypes)) == 1
-    block = np.empty((samples.n, n_columns), dtype=dtypes[0]) if one else None
-    arrays = [] if one else [np.empty(samples.n, dtype=dtype) for dtype in dtypes]
-    shelf = np.empty((n_columns, longest), dtypes[0])
+    """Read the features straight to where they belong, or by way of a shelf."""
+    block, arrays = reader.room(samples.n)
+    parts = [features for features, _ in samples.parts]
+    source = _source(samples, places)
+    if isinstance(source, int) and source == 1:
+        reader.fill(parts, dict(enumerate(arrays)))
+    else:
+        reader.in_order(parts, source, arrays)
+    return reader.framed(block, arrays, index)
+
+
+def _source(samples: _Samples, places: list[Rows]) -> NDArray[np.intp] | int:
+    """Return where each final row stands when symbols follow one another.
+
+    If all symbols have the same times, their number says it all.
+    """
+    whole = all(isinstance(chosen, slice) for _, chosen in samples.parts)
+    if whole and all(isinstance(place, slice) for place in places):
+        return len(samples.parts)
+    source = np.empty(samples.n, dtype=np.intp)
+    begin = 0
     for (features, chosen), place in zip(samples.parts, places, strict=True):
         n = len(features.times)
-        if block is not None:
-            reader.fill(features, list(shelf[:, :n]))
-            block[place] = shelf[:, :n].T[chosen]
-        else:
-            targets = [np.empty(n, dtype=dtype) for dtype in dtypes]
-            reader.fill(features, targets)
-            for array, values in zip(arrays, targets, strict=True):
-                array[place] = values[chosen]
-    columns = pd.Index(reader.columns)
-    if block is not None:
-        return pd.DataFrame(block, index=index, columns=columns, copy=False)
-    named = dict(zip(reader.columns, arrays, strict=True))
-    return pd.DataFrame(named, index=index, copy=False)
+        source[place] = np.arange(begin, begin + n)[chosen]
+        begin += n
+    return source
 
 
 def _weights(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64]:

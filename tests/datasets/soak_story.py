@@ -90,7 +90,16 @@ class Team:
         os.write(self.log, f"{who} {x}\n".encode())
 
     def kill(self, thread):
-        """Raise an exception in a thread, wherever it is."""
+        """Raise an exception in a thread, wherever it is.
+
+        But not while it starts another one: CPython 3.11 would raise in the newborn
+        and have its parent wait for it for ever.
+        """
+        frame = sys._current_frames().get(thread.ident)
+        while frame is not None:
+            if frame.f_code is threading.Thread.start.__code__:
+                return
+            frame = frame.f_back
         self.killed += ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(ThreadKilledError)
         )
@@ -136,6 +145,9 @@ def soak_process(path, log, doubts):
             time.sleep(0.02)
             at = dice.randrange(len(threads))
             team.kill(threads[at])
+            threads[at].join(0.5)
+            if threads[at].is_alive():
+                team.kill(threads[at])
             threads[at].join(20)
             if threads[at].is_alive():
                 team.failures.append(AssertionError("a killed thread hangs"))
