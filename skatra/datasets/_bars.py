@@ -50,9 +50,11 @@ def read_bars(
     symbols: str | Sequence[str] | None,
     start: Any,
     end: Any,
+    as_of: Any,
 ) -> pd.DataFrame:
     """Read bars sorted by (symbol, time)."""
     low, high = bounds_ns(start, end)
+    high = min(high, bounds_ns(None, as_of)[1])
     names: list[str] = []
     parts: list[list[tuple[Any, ...]]] = []
     for name, sid in chosen_symbols(connection, symbols).items():

@@ -122,7 +122,12 @@ class Database(DatabaseFile):
             return _bars.write_bars(connection, bars, symbol)
 
     def bars(
-        self, symbols: Symbols = None, start: Any = None, end: Any = None
+        self,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return bars of some symbols and times.
 
@@ -133,6 +138,9 @@ class Database(DatabaseFile):
         start, end : datetime-like, default=None
             First and last point in time, both included; "2018-12-31" is its
             midnight. None is open-ended.
+        as_of : datetime-like, default=None
+            Leave out bars of a later time. A bar counts as known at its own time:
+            where that is the bar's start, subtract its length from ``as_of``.
 
         Returns
         -------
@@ -146,7 +154,7 @@ class Database(DatabaseFile):
             If there is no such symbol.
         """
         with self._reading() as connection:
-            return _bars.read_bars(connection, symbols, start, end)
+            return _bars.read_bars(connection, symbols, start, end, as_of)
 
     def write_features(
         self,
@@ -194,6 +202,8 @@ class Database(DatabaseFile):
         symbols: Symbols = None,
         start: Any = None,
         end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return features; columns, symbols and chunks not asked for are not read.
 
@@ -207,6 +217,9 @@ class Database(DatabaseFile):
             None means all.
         start, end : datetime-like, default=None
             First and last time, both included.
+        as_of : datetime-like, default=None
+            Leave out rows of a later time. Values are those stored now: what a row
+            held before it was replaced is not kept.
 
         Returns
         -------
@@ -223,6 +236,7 @@ class Database(DatabaseFile):
         """
         with self._reading() as connection:
             low, high = bounds_ns(start, end)
+            high = min(high, bounds_ns(None, as_of)[1])
             reader = FeatureReader(connection, feature_set, columns, low, high)
             return reader.frame(_tables.chosen_symbols(connection, symbols))
 
@@ -281,6 +295,8 @@ class Database(DatabaseFile):
         symbols: Symbols = None,
         start: Any = None,
         end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return labels of some symbols whose t0 lies in a range.
 
@@ -292,6 +308,8 @@ class Database(DatabaseFile):
             None means all.
         start, end : datetime-like, default=None
             First and last t0, both included.
+        as_of : datetime-like, default=None
+            Leave out labels that were not known then: those with a later t1.
 
         Returns
         -------
@@ -305,7 +323,9 @@ class Database(DatabaseFile):
             If there is no such set or symbol; the message lists those there are.
         """
         with self._reading() as connection:
-            return _labels.read_labels(connection, label_set, symbols, start, end)
+            return _labels.read_labels(
+                connection, label_set, symbols, start, end, as_of
+            )
 
     def label_sets(self) -> dict[str, dict[str, Any]]:
         """Return name -> rows, symbols and spec of every label set.

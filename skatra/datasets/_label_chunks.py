@@ -54,6 +54,14 @@ class LabelArrays:
         numbers = [self.label, self.side, self.is_open]
         return [self.t0, self.t1, self.ret, *numbers, self.weight]
 
+    def part(self, rows: Any) -> "LabelArrays":
+        """Return some rows."""
+        return LabelArrays(*(column[rows] for column in self.columns()))
+
+    def known_by(self, time: int) -> "LabelArrays":
+        """Return the labels whose t1 is not after a time."""
+        return self.part(self.t1 <= time)
+
 
 def drop_chunks(
     connection: sqlite3.Connection, set_id: int, symbols: Sequence[int]
