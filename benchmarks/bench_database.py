@@ -33,7 +33,7 @@ import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import numpy as np
@@ -156,7 +156,54 @@ def pools(path: Path, size: int) -> dict[str, Callable[[], Any]]:
 
         alchemy = QueuePool(lambda: readonly(path), pool_size=size, max_overflow=0)
         result["SQLAlchemy QueuePool"] = lambda: contextlib.closing(alchemy.connect())
+    with contextlib.suppress(ImportError):
+        result["psycopg_pool's design"] = psycopg_design(path, size)
     return result
+
+
+def psycopg_design(path: Path, size: int) -> Callable[[], Any]:
+    """Return psycopg_pool itself, with an SQLite connection dressed as psycopg's."""
+    import psycopg_pool
+    from psycopg.pq import TransactionStatus
+
+    class Status:
+        def __init__(self, connection: Any):
+            self.connection = connection
+
+        @property
+        def transaction_status(self) -> Any:
+            if self.connection.closed:
+                return TransactionStatus.UNKNOWN
+            inside = self.connection.in_transaction
+            return TransactionStatus.INTRANS if inside else TransactionStatus.IDLE
+
+    class Dressed(sqlite3.Connection):
+        closed = broken = autocommit = False
+        prepare_threshold = None
+
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+            self.pgconn = Status(self)
+
+        @classmethod
+        def connect(cls, conninfo: str, **_: Any) -> Any:
+            return sqlite3.connect(
+                conninfo, uri=True, check_same_thread=False, factory=cls
+            )
+
+        def close(self) -> None:
+            self.closed = True
+            super().close()
+
+    pool = psycopg_pool.ConnectionPool(
+        f"{path.as_uri()}?mode=ro",
+        connection_class=Dressed,
+        min_size=size,
+        max_size=size,
+        open=True,
+    )
+    pool.wait()
+    return pool.connection
 
 
 def pool_cells(path: Path, seconds: float) -> list[dict[str, Any]]:
@@ -257,6 +304,65 @@ def mixed(path: Path, seconds: float) -> dict[str, Any]:
         "operations_per_second": round(sum(counts) / seconds),
         "longest_wait_ms": round(max(waits) * 1e3, 1),
         "lock_errors": errors[0],
+    }
+
+
+WRITER = """
+import json, sys, time
+sys.path.insert(0, {root!r})
+from skatra.datasets import SQLiteConnectionPool
+path, me, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+pool = SQLiteConnectionPool(path)
+waits, commits, errors = [0.0], 0, 0
+print("ready", flush=True)
+begin = float(sys.stdin.readline())
+time.sleep(max(0.0, begin - time.time()))
+while time.time() < begin + seconds:
+    asked = time.perf_counter()
+    try:
+        with pool.get_connection(readonly=False) as connection:
+            waits.append(time.perf_counter() - asked)
+            sql = "UPDATE point SET x = x + 1 WHERE id = ?"
+            connection.execute(sql, (me,))
+        commits += 1
+    except Exception:
+        errors += 1
+print(json.dumps([commits, errors, max(waits)]))
+"""
+
+
+def four_processes(path: Path, seconds: float) -> dict[str, Any]:
+    """Let four processes write as fast as they can; every commit must be there."""
+    code = WRITER.format(root=str(Path(__file__).parents[1]))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE point SET x = 0 WHERE id < 4")
+        connection.commit()
+    team = [
+        subprocess.Popen(  # noqa: S603 - our own code
+            [sys.executable, "-c", code, str(path), str(me), str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for me in range(4)
+    ]
+    for one in team:
+        assert one.stdout is not None
+        one.stdout.readline()
+    begin = f"{time() + 0.2}\n"
+    for one in team:
+        assert one.stdin is not None
+        one.stdin.write(begin)
+        one.stdin.flush()
+    said = [json.loads(one.communicate()[0]) for one in team]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        sql = "SELECT x FROM point WHERE id < 4 ORDER BY id"
+        kept = [row[0] for row in connection.execute(sql)]
+    return {
+        "commits": [commits for commits, _, _ in said],
+        "errors": sum(errors for _, errors, _ in said),
+        "longest_wait_ms": round(max(wait for _, _, wait in said) * 1e3, 1),
+        "lost": sum(commits for commits, _, _ in said) - sum(kept),
     }
 
 
@@ -438,6 +544,12 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
         "longest wait of 32 threads, ms (< 20)": by_name["skatra"]["threads_32"][
             "longest_wait_ms"
         ],
+        "longest wait of four processes, ms": report["four processes"][
+            "longest_wait_ms"
+        ],
+        "lock errors and lost commits (0)": report["four processes"]["errors"]
+        + report["four processes"]["lost"]
+        + report["mix"]["lock_errors"],
         "load_dataset, x faster than pandas (>= 35)": s["pandas.read_sql"]
         / s["load_dataset"],
         "load_dataset, x memcpy (<= 6)": s["load_dataset"] / s["memcpy"],
@@ -473,6 +585,14 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
     return {name: round(float(value), 2) for name, value in result.items()}
 
 
+def absent() -> list[str]:
+    """Return the peers that are not installed here."""
+    peers = ["sqlalchemy", "psycopg", "psycopg_pool", "adbc_driver_sqlite"]
+    return [
+        name for name in [*peers, "connectorx"] if not importlib.util.find_spec(name)
+    ]
+
+
 def main() -> None:
     """Run everything, print tables of ratios, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -486,9 +606,11 @@ def main() -> None:
             "python": platform.python_version(),
             "sqlite": sqlite3.sqlite_version,
             "versions": {name: version(name) for name in ("numpy", "pandas")},
+            "not_installed": absent(),
             "rows": options.rows,
             "pools": pool_cells(folder / "pool.db", options.seconds),
             "mix": mixed(folder / "pool.db", options.seconds),
+            "four processes": four_processes(folder / "pool.db", options.seconds),
         }
         features, labels = frames(options.rows)
         write_flat(folder / "flat.db", features, labels)
@@ -511,7 +633,9 @@ def show(report: dict[str, Any]) -> None:
             f"{cell['pool']:24} {cell['microseconds']:>7.2f} {cell['with_read']:>7.2f} "
             f"{many['operations_per_second']:>12,} {many['longest_wait_ms']:>9.1f}"
         )
+    print(f"not installed: {', '.join(report['not_installed']) or 'none'}")
     print(f"read/write mix, 8 threads: {report['mix']}")
+    print(f"four writing processes: {report['four processes']}")
     for name, value in report["writing"].items():
         print(f"write {name:20} {value:>12,} rows/s")
     memcpy = report["loading"]["seconds"]["memcpy"]

@@ -77,7 +77,8 @@ def lightgbm_dataset(
     >>> labels = pd.DataFrame({"t1": days, "ret": 0.1, "label": 1, "side": 1,
     ...                        "touched": "time"}, index=rows)
     >>> with Database(":memory:") as db:
-    ...     _ = db.write_features(pd.DataFrame({"x": range(100)}, rows, float), "base")
+    ...     x = pd.DataFrame({"x": range(100)}, index=rows, dtype=float)
+    ...     _ = db.write_features(x, "base")
     ...     _ = db.write_labels(labels, "triple_barrier")
     ...     train = lightgbm_dataset(db, params={"verbose": -1})
     >>> train.num_data(), train.num_feature(), train.get_feature_name()
