@@ -6,13 +6,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-thorough test-oldest lint types docs bench lock clean
+.PHONY: demo test test-oracle test-thorough test-oldest lint types docs bench lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -q
+
+# No leak and no row lost: 2,000 drawn data sets for every splitter. Some minutes.
+test-oracle: $(READY)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist worksteal -q -m oracle tests/model_selection
 
 test-thorough: $(READY)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -q
@@ -51,4 +55,4 @@ lock:
 	@! grep -n '://' requirements.lock
 
 clean:
-	rm -rf $(VENV) .uv docs/_build skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .uv docs/_build docs/gallery skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
