@@ -8,6 +8,8 @@ Each subclasses the builtin that users already catch::
     ├── BarsError            (ValueError)         bars that cannot be trusted
     ├── EmptyDataError       (ValueError)         nothing to work on
     ├── MissingDependencyError (ImportError)      an optional extra is not installed
+    ├── SearchStoppedError   (RuntimeError)       asked to stop; what is done is kept
+    ├── WorkersNotReadyError (RuntimeError)       a cluster's workers cannot do the work
     └── DatabaseError        (RuntimeError)
         ├── DatabaseNotFoundError (FileNotFoundError)
         ├── DatabaseCorruptError
@@ -34,7 +36,9 @@ __all__ = [
     "PoolTimeoutError",
     "QueryTimeoutError",
     "SchemaVersionError",
+    "SearchStoppedError",
     "SkatraError",
+    "WorkersNotReadyError",
 ]
 
 
@@ -60,6 +64,28 @@ class EmptyDataError(SkatraError, ValueError):
 
 class MissingDependencyError(SkatraError, ImportError):
     """An optional extra is needed and not installed."""
+
+
+class SearchStoppedError(SkatraError, RuntimeError):
+    """A search was asked to stop; what was finished is in its ledger.
+
+    Attributes
+    ----------
+    done, left : int
+        Pairs of fold and candidate that have a score, and that have none.
+    """
+
+    def __init__(self, message: str, done: int = 0, left: int = 0) -> None:
+        super().__init__(message, done, left)
+        self.done = done
+        self.left = left
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkersNotReadyError(SkatraError, RuntimeError):
+    """Workers of a cluster lack the package, its version, or the shared files."""
 
 
 class DatabaseError(SkatraError, RuntimeError):
