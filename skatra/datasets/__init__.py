@@ -5,6 +5,7 @@ from skatra.datasets._frames import WriteReport
 from skatra.datasets._ingest import IngestReport, ingest_bars
 from skatra.datasets._join import SQLiteDatasetLoader
 from skatra.datasets._label_files import read_label_times
+from skatra.datasets._lightgbm import lightgbm_dataset
 from skatra.datasets._loader import iter_batches, load_dataset
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
@@ -19,6 +20,7 @@ __all__ = [
     "get_db_pool",
     "ingest_bars",
     "iter_batches",
+    "lightgbm_dataset",
     "load_dataset",
     "load_index_bars",
     "make_edge_bars",

@@ -74,6 +74,7 @@ def read_bars(
     end: Any,
     columns: Sequence[str] | None,
     last: int | None,
+    as_of: Any,
 ) -> pd.DataFrame:
     """Read bars sorted by (symbol, time), only the last of each symbol if asked."""
     low, high = bounds_ns(start, end)
@@ -88,6 +89,7 @@ def read_bars(
     )
     if last is not None:
         query += f" DESC LIMIT {int(last)}"
+    high = min(high, bounds_ns(None, as_of)[1])
     names: list[str] = []
     parts: list[list[tuple[Any, ...]]] = []
     for name, sid in chosen_symbols(connection, symbols).items():

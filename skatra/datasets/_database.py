@@ -129,6 +129,7 @@ class Database(DatabaseRecords):
         *,
         columns: Sequence[str] | None = None,
         last: int | None = None,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return bars of some symbols and times.
 
@@ -143,6 +144,9 @@ class Database(DatabaseRecords):
             Some of the columns, in the wanted order; None means all.
         last : int, default=None
             Only so many bars of each symbol, the newest ones of the range.
+        as_of : datetime-like, default=None
+            Leave out bars of a later time. A bar counts as known at its own time:
+            where that is the bar's start, subtract its length from ``as_of``.
 
         Returns
         -------
@@ -156,7 +160,9 @@ class Database(DatabaseRecords):
             If there is no such symbol.
         """
         with self._reading() as connection:
-            return _bars.read_bars(connection, symbols, start, end, columns, last)
+            return _bars.read_bars(
+                connection, symbols, start, end, columns, last, as_of
+            )
 
     def write_features(
         self,
@@ -204,6 +210,8 @@ class Database(DatabaseRecords):
         symbols: Symbols = None,
         start: Any = None,
         end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return features; columns, symbols and chunks not asked for are not read.
 
@@ -217,6 +225,9 @@ class Database(DatabaseRecords):
             None means all.
         start, end : datetime-like, default=None
             First and last time, both included.
+        as_of : datetime-like, default=None
+            Leave out rows of a later time. Values are those stored now: what a row
+            held before it was replaced is not kept.
 
         Returns
         -------
@@ -233,6 +244,7 @@ class Database(DatabaseRecords):
         """
         with self._reading() as connection:
             low, high = bounds_ns(start, end)
+            high = min(high, bounds_ns(None, as_of)[1])
             reader = FeatureReader(connection, feature_set, columns, low, high)
             return reader.frame(_tables.chosen_symbols(connection, symbols))
 
@@ -291,6 +303,8 @@ class Database(DatabaseRecords):
         symbols: Symbols = None,
         start: Any = None,
         end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return labels of some symbols whose t0 lies in a range.
 
@@ -302,6 +316,8 @@ class Database(DatabaseRecords):
             None means all.
         start, end : datetime-like, default=None
             First and last t0, both included.
+        as_of : datetime-like, default=None
+            Leave out labels that were not known then: those with a later t1.
 
         Returns
         -------
@@ -315,7 +331,9 @@ class Database(DatabaseRecords):
             If there is no such set or symbol; the message lists those there are.
         """
         with self._reading() as connection:
-            return _labels.read_labels(connection, label_set, symbols, start, end)
+            return _labels.read_labels(
+                connection, label_set, symbols, start, end, as_of
+            )
 
     def label_sets(self) -> dict[str, dict[str, Any]]:
         """Return name -> rows, symbols and spec of every label set.
