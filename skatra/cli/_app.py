@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 import skatra
-from skatra.cli import audit, db, demo, ingest, retrain
+from skatra.cli import audit, db, demo, ingest, retrain, serve_metrics
 from skatra.exceptions import SkatraError
 
 EXIT_BAD_INPUT = 2
@@ -29,6 +29,7 @@ app.add_typer(db.app)
 app.command(name="demo")(demo.demo)
 app.command(name="ingest")(ingest.ingest)
 app.command(name="retrain")(retrain.retrain_command)
+app.command(name="serve-metrics")(serve_metrics.serve)
 
 
 def _show_version(value: bool) -> None:
@@ -62,6 +63,10 @@ def run(arguments: list[str] | None = None) -> int:
         _say("interrupted; what was written is whole.")
         return EXIT_INTERRUPTED
     except (SkatraError, OSError, ValueError) as error:
+        from skatra.utils import observation
+
+        if observation.observer is not None:
+            observation.observer.failed("cli", error)
         if "--debug" in arguments:
             traceback.print_exc()
         else:

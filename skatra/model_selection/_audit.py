@@ -15,6 +15,7 @@ from skatra.exceptions import LabelTimesError, LeakageError
 from skatra.model_selection._label_times import count_rows, resolve_label_intervals
 from skatra.model_selection._states import SplitReader, State
 from skatra.typing import LabelTimesLike
+from skatra.utils import observation
 
 _COLUMNS = (
     "train",
@@ -137,6 +138,8 @@ class SplitAudit:
         """
         if self.n_leaking_pairs:
             worst = int(self.counts[:, -1].argmax())
+            if observation.observer is not None:
+                observation.observer.leak_refused(self.n_leaking_pairs)
             raise LeakageError(
                 f"{self.summary}; the worst is split {worst} with "
                 f"{self.counts[worst, -1]} pairs. Use "
@@ -269,12 +272,15 @@ def audit_splits(
         _count(reader, train, test)
         for train, test in splitter.split(X, y, groups, **options)
     ]
-    return SplitAudit(
+    audit = SplitAudit(
         splitter=repr(cv) if hasattr(cv, "split") else type(cv).__name__,
         n_rows=count_rows(X),
         closed=closed,
         counts=np.array(counts, dtype=np.int64).reshape(-1, len(_COLUMNS)),
     )
+    if observation.observer is not None:
+        observation.observer.splits_audited(audit)
+    return audit
 
 
 def _count(reader: SplitReader, train: Any, test: Any) -> list[int]:

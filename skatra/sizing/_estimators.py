@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import sklearn
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.utils import assert_all_finite, column_or_1d, get_tags
@@ -22,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 from skatra.sizing._calibration import fit_calibrator
 from skatra.sizing._cross_fit import (
     accepts,
+    as_table,
     cross_fitted_log_odds,
     log_odds,
     proba_or_decision,
@@ -35,7 +35,7 @@ from skatra.sizing._stakes import (
     shrunk,
 )
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column, check_same_rows, mean_log_growth
+from skatra.utils import as_finite_column, check_same_rows, mean_log_growth, observation
 
 __all__ = ["KellyClassifier"]
 
@@ -240,7 +240,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if y is None:
             msg = "KellyClassifier requires y to be passed, but the target y is None."
             raise ValueError(msg)
-        X = _as_table(X)
+        X = as_table(X)
         check_same_rows(
             X=X, y=y, returns=returns, label_times=label_times,
             sample_weight=sample_weight,
@@ -332,6 +332,12 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples, 2)
             Columns in the order of ``classes_``.
         """
+        if observation.observer is None:
+            return self._probabilities(X)
+        return observation.observer.predict("predict_proba", self._probabilities, X)
+
+    def _probabilities(self, X: Any) -> FloatArray:
+        """Return the probabilities, unobserved."""
         check_is_fitted(self)
         X = self._checked_rows(X)
         if self.calibrator_ is None:
@@ -367,6 +373,12 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Signed fraction of capital; negative is short.
         """
+        if observation.observer is None:
+            return self._positions(X)
+        return observation.observer.predict("decision_function", self._positions, X)
+
+    def _positions(self, X: Any) -> FloatArray:
+        """Return the positions, unobserved."""
         check_is_fitted(self)
         if self.shrink_uncertain:
             odds = log_odds(self.estimator_, self._checked_rows(X))
@@ -383,12 +395,15 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             full = self.payoff_table_.fraction(positive)
         low = 0.0 if self.side == "long" else -self.max_position
         high = 0.0 if self.side == "short" else self.max_position
-        position: FloatArray = np.clip(self.kelly_multiplier_ * full, low, high)
+        wanted = self.kelly_multiplier_ * full
+        position: FloatArray = np.clip(wanted, low, high)
+        if observation.observer is not None:
+            observation.observer.positions_capped(wanted, self.max_position)
         return position / self.concurrency_
 
     def _checked_rows(self, X: Any) -> Any:
         """Return X as the inner classifier takes it, with the features of fit."""
-        X = _as_table(X)
+        X = as_table(X)
         if len(X.shape) != 2:
             msg = (
                 f"Expected X of shape (n_samples, n_features), got shape {X.shape}. "
@@ -583,11 +598,3 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             f"{getattr(self, name)!r} instead."
         )
         raise ValueError(msg)
-
-
-def _as_table(X: Any) -> Any:
-    """Return frames and arrays as they are, all else as an array or CSR matrix."""
-    if sparse.issparse(X):
-        # LightGBM predicts on no other sparse container.
-        return sparse.csr_matrix(X)
-    return X if hasattr(X, "shape") else np.asarray(X)
