@@ -55,11 +55,11 @@ SHOWN = {
     "SkatraSignalStorm": "333.3m",
     "SkatraPredictionErrorsHigh": "10%",
     "SkatraPredictionSlow": "99.44ms",
-    "SkatraModelStale": "7d 2h 0m 0s",
+    "SkatraModelStale": "7d 1h 56m 40s",
     "SkatraDriftHigh": "500m",
     "SkatraCalibrationWorseThanBaseRate": "400m",
     "SkatraWinRateBelowExpected": "13.69",
-    "SkatraDataStale": "5d 8h 20m 0s",
+    "SkatraDataStale": "5d 20h 23m 20s",
     "SkatraWalNotCheckpointed": "286.1Mi",
     "SkatraErrorsHigh": "500m",
     "SkatraFileDescriptorsHigh": "90%",
@@ -172,7 +172,8 @@ ALERTS = (
            f'skatra_db_pool_connections{{{L},database="d",state="in_use"}}': "2x20",
            f'skatra_db_pool_connections_max{{{L},database="d"}}': "5x20"}, labels=D),
     Alert("SkatraNoSignals", "warning",
-          "sum by (job, strategy) (increase(skatra_signals_total[4h])) == 0", "10m",
+          "sum by (job, strategy) (increase(skatra_signals_total[4h])) == 0 and sum by "
+          "(job, strategy) (skatra_signals_total offset 4h)", "10m",
           "A strategy makes no signals.",
           "{{ $labels.strategy }} has made no signal for four hours.",
           "Look at 'Signals held back': no_edge is an answer, stale_data and no_model "
@@ -183,15 +184,16 @@ ALERTS = (
     Alert("SkatraSignalStorm", "warning",
           "sum by (job, strategy) (rate(skatra_signals_total[10m])) > 10 * sum by "
           "(job, strategy) (rate(skatra_signals_total[1d])) and sum by (job, strategy) "
-          "(increase(skatra_signals_total[10m])) > 20", "5m",
+          "(increase(skatra_signals_total[10m])) > 20 and sum by (job, strategy) ("
+          "skatra_signals_total offset 12h)", "5m",
           "A strategy makes ten times its usual signals.",
           "{{ $labels.strategy }} makes {{ $value | humanize }} signals per second.",
           "Duplicate bars, a clock that jumped, or a threshold at zero. Pause order "
           "routing until 'Busiest symbols' explains it.",
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
-           "0x1000 0+20x30"},
+           "0x730 0+20x30"},
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
-           "0+2x1100"}, at="1020m", labels=S),
+           "0+2x800"}, at="750m", labels=S),
     Alert("SkatraPredictionErrorsHigh", "warning",
           "sum by (job, model) (rate(skatra_prediction_failures_total[10m])) / (sum by "
           "(job, model) (rate(skatra_prediction_duration_seconds_count[10m])) + sum by "
@@ -234,9 +236,9 @@ ALERTS = (
           "{{ $labels.model }} was trained {{ $value | humanizeDuration }} ago.",
           "Did the nightly `skatra retrain` run, and did the gate refuse its models? "
           "'Retraining runs' tells.",
-          _model("model_trained_timestamp_seconds", v="0x11000"),
-          _model("model_trained_timestamp_seconds", v="600000x11000"),
-          at="10200m", labels=M),
+          _model("model_trained_timestamp_seconds", v="-610000x40"),
+          _model("model_trained_timestamp_seconds", v="-300000x40"),
+          at="30m", labels=M),
     Alert("SkatraRetrainFailing", "warning",
           'sum by (job, model) (increase(skatra_retrain_runs_total{outcome="failure"}'
           '[1d])) > 0 unless sum by (job, model) (increase(skatra_retrain_runs_total'
@@ -291,9 +293,9 @@ ALERTS = (
           "Is the feed up? Run `skatra ingest` by hand. Bundled demo data are always "
           "old: silence the alert there.",
           {f'skatra_db_latest_event_timestamp_seconds{{{L},database="d",table="bars"}}':
-           "0x8000"},
+           "-500000x100"},
           {f'skatra_db_latest_event_timestamp_seconds{{{L},database="d",table="bars"}}':
-           "450000x8000"}, at="7700m", labels=(("database", "d"), ("job", "skatra"))),
+           "-100000x100"}, at="90m", labels=(("database", "d"), ("job", "skatra"))),
     Alert("SkatraDiskFullSoon", "warning",
           "predict_linear(skatra_db_filesystem_free_bytes[6h], 4 * 86400) < 0", "30m",
           "The database's disk will be full within four days.",

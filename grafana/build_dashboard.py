@@ -8,9 +8,14 @@ are what the catalogue, panels.py and alerts.py give. Needs grafana-foundation-s
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import yaml
+
+# The SDK prefers schema v2, which file provisioning of older Grafanas cannot read.
+warnings.filterwarnings("ignore", "Prefer using dashboardv2", DeprecationWarning)
+
 from grafana_foundation_sdk.builders import common, dashboard, heatmap, stat, timeseries
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -23,10 +28,10 @@ HOME = Path(__file__).resolve().parent
 sys.path.insert(0, str(HOME))
 sys.path.insert(1, str(HOME.parent))
 
-from alerts import ALERTS, RECORDS  # noqa: E402
-from panels import MATCHERS, NOT_SHOWN, ROWS  # noqa: E402
+from alerts import ALERTS, RECORDS
+from panels import MATCHERS, NOT_SHOWN, ROWS
 
-from skatra.monitoring import CATALOGUE, LABELS  # noqa: E402
+from skatra.monitoring import CATALOGUE, LABELS
 
 UID = "skatra-atra"
 TITLE = "skatra"
