@@ -318,7 +318,7 @@ class Prometheus:
     def __enter__(self):
         self._process = subprocess.Popen(self._command)
         for _ in range(200):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):
                 self.ask("query", query="1")
                 return self
             time.sleep(0.1)
@@ -339,12 +339,20 @@ class Prometheus:
             ) as page:
                 return json.load(page)["data"]
         except urllib.error.HTTPError as error:
-            raise RuntimeError(json.load(error).get("error", str(error))) from None
+            raise RuntimeError(error.read().decode()[:400]) from None
 
     def value(self, query):
         """Return the one value of an instant query."""
         (found,) = self.ask("query", query=query)["result"]
         return float(found["value"][1])
+
+    def wait_for(self, query, seconds=60):
+        """Wait until an instant query has a result."""
+        end = time.monotonic() + seconds
+        while not self.ask("query", query=query)["result"]:
+            if time.monotonic() > end:
+                raise TimeoutError(f"no result after {seconds} s: {query}")
+            time.sleep(0.2)
 
 
 def free_port():

@@ -51,7 +51,7 @@ def test_promql_equals_python():
     with monitoring.serve_metrics(port=0) as exporter:
         monitoring.set_reference(MODEL, reference, train)
         with check.Prometheus(f"127.0.0.1:{exporter.port}") as prometheus:
-            time.sleep(3)
+            prometheus.wait_for("count_over_time(up[1m]) > 2")
             recorder = monitoring._instruments.recorder()
             with monitoring.scope(model=MODEL):
                 recorder.predict(
@@ -59,7 +59,10 @@ def test_promql_equals_python():
                 )
             monitoring.record_features(MODEL, seen)
             monitoring.record_outcomes(MODEL, live, won)
-            time.sleep(5)
+            last = "skatra_calibration_observations_total"
+            prometheus.wait_for(f"sum({last}{BY}) == 400")
+            prometheus.wait_for(f"skatra:feature:psi1h{BY} > 0")
+            time.sleep(2)
             ask = prometheus.value
             said = [
                 ask(f"skatra:prediction_probability:psi5m{BY}"),
