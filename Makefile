@@ -6,10 +6,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-thorough test-oldest lint types docs bench lock clean
+.PHONY: demo live test test-thorough test-oldest lint types docs bench check-grafana lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
+
+# Trades bundled data fast and serves metrics on 127.0.0.1:9464; see grafana/README.md.
+live: $(READY)
+	$(BIN)/skatra demo --live
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -q
@@ -34,6 +38,11 @@ docs: $(READY)
 
 bench: $(READY)
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+# Needs Debian's prometheus package; starts it on loopback and leaves nothing running.
+check-grafana: $(READY)
+	$(BIN)/python grafana/build_dashboard.py --check
+	$(BIN)/python .ci/check_dashboard.py
 
 # The one rule that makes the environment: hashed versions first, then skatra itself.
 $(READY): pyproject.toml requirements.lock
