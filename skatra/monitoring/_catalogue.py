@@ -193,7 +193,7 @@ _METRICS = (
            "strategy"),
     _histogram("prediction_duration_seconds", "Time of one call of a model.",
                LATENCY_BUCKETS, "model", "method"),
-    _counter("prediction_rows_total", "Rows that a model predicted; a position needs a probability, too.", "model",
+    _counter("prediction_rows_total", "Rows predicted; positions ask for probabilities.", "model",
              "method"),
     _counter("prediction_failures_total", "Calls of a model that raised.", "model",
              "error_type"),

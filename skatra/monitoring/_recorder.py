@@ -169,8 +169,7 @@ class Recorder(Observer):
         with self.store.lock:
             family = self.store.families
             reference = family["prediction_probability_reference"].child(model)
-            reference.counts = [0] * len(reference.counts)
-            reference.total = 0.0
+            reference.clear()
             reference.add_all(values)
             shares = np.bincount(bins_of(values), minlength=N_BINS) / len(values)
             ratios = family["prediction_probability_reference_bin_ratio"]

@@ -29,17 +29,28 @@ class Number:
 class Distribution:
     """A histogram of one label set; counts are per bucket, not yet cumulated."""
 
-    __slots__ = ("bounds", "bounds_array", "counts", "total")
+    __slots__ = ("_few", "_many", "bounds", "bounds_array", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.bounds_array = np.asarray(bounds)
-        self.counts = [0] * (len(bounds) + 1)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._few = [0] * (len(self.bounds) + 1)
+        self._many = np.zeros(len(self._few), dtype=np.int64)
         self.total = 0.0
+
+    @property
+    def counts(self) -> list[int]:
+        """How many values each bucket has seen, infinity's last."""
+        many: list[int] = self._many.tolist()
+        return [one + more for one, more in zip(self._few, many, strict=True)]
 
     def add(self, value: float) -> None:
         """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
+        self._few[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     def add_all(self, values: Any) -> None:
@@ -48,10 +59,9 @@ class Distribution:
             for value in values.tolist():
                 self.add(value)
             return
-        places = np.searchsorted(self.bounds_array, values)
-        counts = np.bincount(places, minlength=len(self.counts)).tolist()
-        self.counts = [old + new for old, new in zip(self.counts, counts, strict=True)]
-        self.total += float(values.sum())
+        places = self.bounds_array.searchsorted(values)
+        self._many += np.bincount(places, minlength=len(self._few))
+        self.total += float(np.add.reduce(values))
 
 
 class Family:
