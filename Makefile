@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test test-thorough test-oldest lint types docs bench check-grafana lock clean
+.PHONY: demo live test test-oracle test-thorough test-oldest lint types docs bench check-grafana lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
@@ -17,6 +17,10 @@ live: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -q
+
+# No leak and no row lost: 2,000 drawn data sets for every splitter. Some minutes.
+test-oracle: $(READY)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist worksteal -q -m oracle tests/model_selection
 
 test-thorough: $(READY)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -q
@@ -60,4 +64,4 @@ lock:
 	@! grep -n '://' requirements.lock
 
 clean:
-	rm -rf $(VENV) .uv docs/_build skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .uv docs/_build docs/gallery skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,13 +1,12 @@
-"""PurgedKFold against its peers and against the time numpy needs to write indices.
+"""Purged splitters against their peers and against the time numpy needs to write.
 
 Every contender does ``list(cv.split(...))`` for the same rows, in one process, in
-turns: PurgedKFold with 10 folds, then CombinatorialPurgedKFold with 10 folds of which
-2 are tested at a time (45 splits). Medians are shown, and ratios to the limit and to
-the floor:
+turns: PurgedKFold with 10 folds, CombinatorialPurgedKFold with 10 folds of which 2 are
+tested at a time (45 splits), PurgedWalkForward with 10 splits. Medians are shown, and
+ratios to the limit, to the floor and to ours:
 
 limit
-    The arrays of the same splits by ``np.concatenate`` of ``np.arange`` for the
-    training rows and one ``np.arange`` for the test rows.
+    The arrays of the same splits by ``np.concatenate`` of ``np.arange`` for each part.
 floor
     The same arrays as one copy each out of an existing ``arange``.
 one argsort of t0
@@ -15,181 +14,122 @@ one argsort of t0
 
 Labels span 1 to 99 rows, the embargo is 1 % of the time. Ours gets label_times as a
 fresh datetime Series in the order of X, so nothing is cached from the last turn, and
-what is timed includes all its checks. scikit-learn's KFold purges nothing. Peers that
-need sorted rows run on sorted rows only. Rows marked "unsorted" are permuted. skfolio
-and RiskLabAI are run if they are installed; the table says when they are absent.
+what is timed includes all its checks. scikit-learn's KFold and TimeSeriesSplit purge
+nothing. Peers need sorted rows and run on those only, after everything else.
+
+Splits of a million rows are hundreds of megabytes, and whether the allocator has them
+at hand decides more than the splitter does. So all runs are made twice, in processes
+of their own: "fresh" memory, where the allocator (of glibc) asks the system for each
+array, as in the first split of a process; and "warm" memory, where it gives nothing
+back and turns after the first touch no new page. Page faults are counted in the JSON.
+
+A peer that is not installed or fails to import is named in the table. One that needs
+other versions of numpy or pandas runs in an interpreter of its own. A peer is not run
+where a tenth of the rows took it longer than a twentieth of a minute.
 
     python benchmarks/bench_splits.py                   # some minutes
-    python benchmarks/bench_splits.py --peer-max-n 1000000
+    python benchmarks/bench_splits.py --python-fold other-environment/bin/python
 """
 
 import argparse
+import gc
 import json
+import os
 import platform
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from importlib.util import find_spec
+import resource
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, TimeSeriesSplit
+from splits_peers import (
+    N_FOLDS,
+    PEERS,
+    SLOW,
+    Rows,
+    seconds_elsewhere,
+    seconds_here,
+    why_absent,
+)
 
 from skatra.model_selection import (
     CombinatorialPurgedKFold,
     PurgedKFold,
+    PurgedWalkForward,
     audit_splits,
 )
 
-N_FOLDS = 10
-OPTIONAL = ("skfolio", "RiskLabAI")
 RESULTS = Path(__file__).parent / "results" / "bench_splits.json"
+MEMORY = {
+    "fresh": {"MALLOC_MMAP_THRESHOLD_": "65536"},
+    "warm": {
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),
+        "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    },
+}
+OURS = {"kfold": "PurgedKFold", "cpcv": "CPCV(10, 2)", "walk": "PurgedWalkForward"}
 
 
-class Rows:
-    """n rows one minute apart, sorted or permuted, with labels of 1 to 99 rows."""
-
-    def __init__(self, n_rows: int, *, permuted: bool):
-        rng = np.random.default_rng(0)
-        t0 = pd.date_range("2000-01-01", periods=n_rows, freq="min").to_numpy()
-        t1 = t0 + rng.integers(1, 100, n_rows) * np.timedelta64(1, "m")
-        order = rng.permutation(n_rows) if permuted else slice(None)
-        self.t0, self.t1 = t0[order], t1[order]
-        self.embargo = pd.Timedelta(n_rows // 100, unit="min")
-        self.X = np.zeros((n_rows, 1))
-        cv = PurgedKFold(N_FOLDS, embargo=self.embargo)
-        self.in_order = pd.Series(t1, index=t0)
-        self.spans = [
-            (*spans_of(train), int(test[0]), int(test[-1]) + 1)
-            for train, test in cv.split(self.X, label_times=self.in_order)
-        ]
-
-    def label_times(self) -> pd.Series:
-        """Return a Series that shares no cache with an earlier one."""
-        return pd.Series(self.t1.copy(), index=pd.DatetimeIndex(self.t0.copy()))
+def splitter_of(splitter: str, rows: Rows) -> Any:
+    """Return ours."""
+    if splitter == "kfold":
+        return PurgedKFold(N_FOLDS, embargo=rows.embargo)
+    if splitter == "cpcv":
+        return CombinatorialPurgedKFold(N_FOLDS, 2, embargo=rows.embargo)
+    return PurgedWalkForward(N_FOLDS)
 
 
-def spans_of(train: np.ndarray) -> tuple[int, int]:
-    """Return the end of the first run of training rows and the start of the last."""
-    breaks = np.flatnonzero(np.diff(train) > 1)
-    if len(breaks) == 0:
-        return (len(train), len(train)) if train[0] == 0 else (0, int(train[0]))
-    return int(train[breaks[0]]) + 1, int(train[breaks[-1] + 1])
-
-
-def contenders(rows: Rows) -> dict[str, Callable[[], Callable[[], list]]]:
+def contenders(splitter: str, rows: Rows) -> dict[str, Callable[[], Callable]]:
     """Return, by name, what prepares a run outside the clock and returns it."""
-    n_rows = len(rows.t0)
+    n_rows = len(rows)
     base = np.arange(n_rows)
+    cv = splitter_of(splitter, rows)
+    in_order = Rows(n_rows).label_times()
+    runs = [
+        (runs_of(train), runs_of(test))
+        for train, test in cv.split(rows.X, label_times=in_order)
+    ]
+    t0 = rows.t0.astype(np.int64)
 
     def ours():
         label_times = rows.label_times()
-        cv = PurgedKFold(N_FOLDS, embargo=rows.embargo)
-        return lambda: list(cv.split(rows.X, label_times=label_times))
-
-    def kfold():
-        return lambda: list(KFold(N_FOLDS).split(rows.X))
-
-    def limit():
-        return lambda: [
-            (
-                np.concatenate((np.arange(left), np.arange(right, n_rows))),
-                np.arange(start, stop),
-            )
-            for left, right, start, stop in rows.spans
-        ]
-
-    def floor():
-        return lambda: [
-            (np.concatenate((base[:left], base[right:])), base[start:stop].copy())
-            for left, right, start, stop in rows.spans
-        ]
+        return lambda: cv.split(rows.X, label_times=label_times)
 
     def audit():
         label_times = rows.label_times()
-        cv = PurgedKFold(N_FOLDS, embargo=rows.embargo)
-        return lambda: [audit_splits(cv, rows.X, label_times=label_times)]
+        return lambda: iter([audit_splits(cv, rows.X, label_times=label_times)])
 
-    def argsort():
-        t0 = rows.t0.astype(np.int64)
-        return lambda: [np.argsort(t0)]
+    def ranges(part):
+        return np.concatenate([np.arange(start, stop) for start, stop in part])
 
-    return {
-        "limit": limit,
-        "floor": floor,
-        "one argsort of t0": argsort,
-        "skatra PurgedKFold": ours,
-        "scikit-learn KFold": kfold,
-        "skatra audit_splits": audit,
+    def copies(part):
+        return np.concatenate([base[start:stop] for start, stop in part])
+
+    usual = {
+        "kfold": ("scikit-learn KFold", KFold(N_FOLDS)),
+        "walk": ("scikit-learn TimeSeriesSplit", TimeSeriesSplit(N_FOLDS)),
     }
-
-
-def peers(rows: Rows) -> dict[str, Callable[[], Callable[[], list]]]:
-    """Return the peers, which need sorted rows and their extra installed."""
-    import purgedcv
-    from timeseriescv.cross_validation import CombPurgedKFoldCV
-
-    def purged():
-        t0, t1 = pd.Series(rows.t0), pd.Series(rows.t1)
-        return lambda: list(
-            purgedcv.PurgedKFold(
-                N_FOLDS,
-                prediction_times=t0,
-                evaluation_times=t1,
-                embargo=rows.embargo,
-            ).split(rows.X)
-        )
-
-    def timeseriescv():
-        X = pd.DataFrame(rows.X, index=rows.t0)
-        times = {
-            "pred_times": pd.Series(rows.t0, index=rows.t0),
-            "eval_times": pd.Series(rows.t1, index=rows.t0),
-        }
-        cv = CombPurgedKFoldCV(N_FOLDS, n_test_splits=1, embargo_td=rows.embargo)
-        return lambda: list(cv.split(X, **times))
-
-    return {"purgedcv": purged, "timeseriescv": timeseriescv}
-
-
-def combinatorial(rows: Rows) -> dict[str, Callable[[], Callable[[], list]]]:
-    """Return what splits C(10, 2) combinations, and the limit and floor of it."""
-    base = np.arange(len(rows.t0))
-    cv = CombinatorialPurgedKFold(N_FOLDS, 2, embargo=rows.embargo)
-    runs = [
-        (runs_of(train), runs_of(test))
-        for train, test in cv.split(rows.X, label_times=rows.in_order)
-    ]
-
-    def ours():
-        label_times = rows.label_times()
-        return lambda: list(cv.split(rows.X, label_times=label_times))
-
-    def limit():
-        def ranges(part):
-            return np.concatenate([np.arange(start, stop) for start, stop in part])
-
-        return lambda: [(ranges(train), ranges(test)) for train, test in runs]
-
-    def floor():
-        def copies(part):
-            return np.concatenate([base[start:stop] for start, stop in part])
-
-        return lambda: [(copies(train), copies(test)) for train, test in runs]
-
-    def argsort():
-        t0 = rows.t0.astype(np.int64)
-        return lambda: [np.argsort(t0)]
-
-    return {
-        "limit": limit,
-        "floor": floor,
-        "one argsort of t0": argsort,
-        "skatra CPCV(10, 2)": ours,
+    found = {
+        "limit": lambda: lambda: ((ranges(a), ranges(b)) for a, b in runs),
+        "floor": lambda: lambda: ((copies(a), copies(b)) for a, b in runs),
+        "one argsort of t0": lambda: lambda: iter([np.argsort(t0)]),
+        f"skatra {OURS[splitter]}": ours,
     }
+    if splitter in usual:
+        name, plain = usual[splitter]
+        found[name] = lambda: lambda: plain.split(rows.X)
+    if splitter == "kfold":
+        found["skatra audit_splits"] = audit
+    return found
 
 
 def runs_of(part: np.ndarray) -> list[tuple[int, int]]:
@@ -202,122 +142,188 @@ def runs_of(part: np.ndarray) -> list[tuple[int, int]]:
     return [(int(part[a]), int(part[a]) + b - a) for a, b in pairwise(edges)]
 
 
-def combinatorial_peers(rows: Rows) -> dict[str, Callable[[], Callable[[], list]]]:
-    """Return the peers' CPCV, of those that are installed."""
-    import purgedcv
-
-    n_rows = len(rows.t0)
-
-    def purged():
-        t0, t1 = pd.Series(rows.t0), pd.Series(rows.t1)
-        return lambda: list(
-            purgedcv.CombinatorialPurgedCV(
-                N_FOLDS,
-                2,
-                prediction_times=t0,
-                evaluation_times=t1,
-                embargo=rows.embargo,
-            ).split(rows.X)
-        )
-
-    def skfolio():
-        from skfolio.model_selection import CombinatorialPurgedCV
-
-        cv = CombinatorialPurgedCV(
-            N_FOLDS, 2, purged_size=99, embargo_size=n_rows // 100
-        )
-        return lambda: list(cv.split(rows.X))
-
-    def risklabai():
-        from RiskLabAI.backtest.validation import CombinatorialPurged
-
-        times = pd.Series(rows.t1, index=rows.t0)
-        X = pd.DataFrame(rows.X, index=rows.t0)
-        cv = CombinatorialPurged(N_FOLDS, 2, times, embargo=0.01)
-        return lambda: list(cv.split(X))
-
-    optional = dict(zip(OPTIONAL, (skfolio, risklabai), strict=True))
-    found = {name: run for name, run in optional.items() if find_spec(name)}
-    return {"purgedcv": purged, **found}
+def page_faults() -> int:
+    """Return how many pages this process has touched for the first time."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def measure(
     runs: dict[str, Callable], *, repeats: int, budget: float
-) -> dict[str, list[float]]:
+) -> dict[str, list[tuple[float, int]]]:
     """Time all contenders in turns; one that used up its budget sits out."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in runs}
     names = list(runs)
     for turn in range(repeats):
         # Who runs after whom matters: the memory that one frees serves the next.
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            prepare = runs[name]
-            if sum(seconds[name]) > budget:
+            if sum(seconds for seconds, _ in found[name]) > budget:
                 continue
-            run = prepare()
-            start = perf_counter()
-            splits = run()
-            seconds[name].append(perf_counter() - start)
+            run = runs[name]()
+            faults, start = page_faults(), perf_counter()
+            splits = list(run())
+            found[name].append((perf_counter() - start, page_faults() - faults))
             del splits
-    return seconds
+    return found
 
 
-def jobs(sizes: list[int]) -> Iterator[tuple[str, int, bool]]:
-    """Yield what to run: CPCV from 100,000 rows on."""
-    for splitter, least in (("kfold", 0), ("cpcv", 10**5)):
-        for n_rows in sizes:
-            for permuted in (False, True):
-                if n_rows >= least:
-                    yield splitter, n_rows, permuted
+def peak_megabytes(prepare: Callable) -> float:
+    """Return the most memory held at a time while iterating, beyond the input."""
+    run = prepare()
+    gc.collect()
+    tracemalloc.start()
+    for _ in run():
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / 1e6
 
 
-def main() -> None:
-    """Run everything, print a table of ratios, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, nargs="+", default=[10**4, 10**5, 10**6])
-    parser.add_argument("--repeats", type=int, default=21)
-    parser.add_argument("--peer-max-n", type=int, default=10**5, help="0 for no peers")
-    parser.add_argument("--budget", type=float, default=10, help="s per contender, n")
-    options = parser.parse_args()
+def run_peers(
+    splitter: str, rows: Rows, python_fold: str | None, earlier: dict[str, float]
+) -> dict[str, dict[str, Any]]:
+    """Time the peers, or say why not."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, (_, _, notes) in PEERS.items():
+        if splitter not in notes:
+            found[name] = {"note": "has no such splitter"}
+            continue
+        elsewhere = python_fold if name == "python-fold" else None
+        absent = None if elsewhere else why_absent(name)
+        if absent:
+            found[name] = {"note": absent}
+        elif earlier.get(name, 0) * 20 > SLOW:
+            found[name] = {
+                "note": f"not run: over {SLOW:.0f} s expected, a tenth of the rows "
+                f"took {earlier[name]:.1f} s"
+            }
+        else:
+            try:
+                seconds = (
+                    seconds_elsewhere(elsewhere, name, splitter, len(rows))
+                    if elsewhere
+                    else seconds_here(name, splitter, rows)
+                )
+            except Exception as error:
+                found[name] = {"note": f"fails: {type(error).__name__}: {error}"[:100]}
+                continue
+            note = notes[splitter] + (" (own interpreter)" if elsewhere else "")
+            found[name] = {"seconds": seconds, "note": note.strip()}
+            earlier[name] = median(seconds)
+    return found
+
+
+def cells_of(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run everything in this process's kind of memory, print and return the cells."""
     cells = []
-    absent = [name for name in OPTIONAL if not find_spec(name)]
-    print(
-        f"{'splitter':8} {'n':>9} {'rows':9} {'contender':21} {'ms':>11} "
-        f"{'x limit':>9} {'x floor':>9}"
-    )
-    for splitter, n_rows, permuted in jobs(options.n):
-        rows = Rows(n_rows, permuted=permuted)
-        kfold = splitter == "kfold"
-        runs = contenders(rows) if kfold else combinatorial(rows)
-        if not permuted and n_rows <= options.peer_max_n:
-            runs |= peers(rows) if kfold else combinatorial_peers(rows)
-        times = measure(runs, repeats=options.repeats, budget=options.budget)
-        medians = {name: median(values) for name, values in times.items()}
-        for name, seconds in medians.items():
-            cell = {
-                "splitter": splitter,
-                "n_rows": n_rows,
-                "order": "unsorted" if permuted else "sorted",
-                "contender": name,
+    for splitter in OURS:
+        earlier: dict[str, float] = {}
+        for n_rows in options.n:
+            if n_rows < 10**5 and splitter != "kfold":
+                continue
+            for permuted in (False, True):
+                rows = Rows(n_rows, permuted=permuted)
+                runs = contenders(splitter, rows)
+                times = measure(runs, repeats=options.repeats, budget=options.budget)
+                found: dict[str, dict[str, Any]] = {
+                    name: {
+                        "seconds": [seconds for seconds, _ in pairs],
+                        "page_faults": int(median(faults for _, faults in pairs)),
+                        "peak_megabytes": round(peak_megabytes(runs[name]), 1),
+                    }
+                    for name, pairs in times.items()
+                }
+                if not permuted and options.memory == "warm" and not options.no_peers:
+                    found |= run_peers(splitter, rows, options.python_fold, earlier)
+                cells += table(splitter, n_rows, permuted, options.memory, found)
+    return cells
+
+
+def table(
+    splitter: str,
+    n_rows: int,
+    permuted: bool,  # noqa: FBT001
+    memory: str,
+    found: dict[str, dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Print the lines of one table and return its cells."""
+    cells = []
+    medians = {
+        name: median(x["seconds"]) for name, x in found.items() if "seconds" in x
+    }
+    for name, figures in found.items():
+        cell = {
+            "splitter": splitter,
+            "n_rows": n_rows,
+            "order": "unsorted" if permuted else "sorted",
+            "memory": memory,
+            "contender": name,
+        }
+        ratios = "-"
+        if name in medians:
+            seconds = medians[name]
+            cell |= {
                 "milliseconds": round(seconds * 1e3, 3),
                 "times_limit": round(seconds / medians["limit"], 2),
                 "times_floor": round(seconds / medians["floor"], 2),
-                "repeats": len(times[name]),
+                "times_ours": round(seconds / medians[f"skatra {OURS[splitter]}"], 2),
+                "repeats": len(figures["seconds"]),
             }
-            cells.append(cell)
-            print(
-                f"{splitter:8} {n_rows:>9} {cell['order']:9} {name:21} "
+            ratios = (
                 f"{cell['milliseconds']:>11.3f} {cell['times_limit']:>9.2f} "
-                f"{cell['times_floor']:>9.2f}"
+                f"{cell['times_floor']:>9.2f} {cell['times_ours']:>9.2f}"
             )
-    if absent:
-        print(f"not installed, so not run: {', '.join(absent)}")
-    libraries = ["numpy", "pandas", "scikit-learn", "purgedcv", "timeseriescv"]
+        cell |= {key: value for key, value in figures.items() if key != "seconds"}
+        cells.append(cell)
+        print(
+            f"{splitter:6} {n_rows:>8} {cell['order']:8} {memory:6} {name:28} "
+            f"{ratios:>41} {figures.get('peak_megabytes', ''):>7} "
+            f"{figures.get('note', '')}",
+            flush=True,
+        )
+    return cells
+
+
+def version_of(name: str) -> str:
+    """Return the version of a distribution installed here."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def main() -> None:
+    """Run both kinds of memory in processes of their own and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, nargs="+", default=[10**4, 10**5, 10**6])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--budget", type=float, default=10, help="s per contender, n")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--python-fold", help="interpreter that has python-fold")
+    parser.add_argument("--memory", choices=MEMORY, help=argparse.SUPPRESS)
+    parser.add_argument("--cells", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        options.cells.write_text(json.dumps(cells_of(options)))
+        return
+    print(
+        f"{'split':6} {'n':>8} {'rows':8} {'memory':6} {'contender':28} {'ms':>11} "
+        f"{'x limit':>9} {'x floor':>9} {'x ours':>9} {'peak MB':>7}",
+        flush=True,
+    )
+    cells = []
+    with TemporaryDirectory() as folder:
+        part = Path(folder) / "cells.json"
+        for memory, environment in MEMORY.items():
+            command = [sys.executable, __file__, *sys.argv[1:]]
+            command += ["--memory", memory, "--cells", str(part)]
+            subprocess.run(command, check=True, env=os.environ | environment)  # noqa: S603
+            cells += json.loads(part.read_text())
+    libraries = ["numpy", "pandas", "scikit-learn", *PEERS]
     report = {
         "n_folds": N_FOLDS,
-        "not_installed": absent,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in libraries},
+        "versions": {name: version_of(name) for name in libraries},
         "cells": cells,
     }
     RESULTS.parent.mkdir(exist_ok=True)

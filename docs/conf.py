@@ -14,12 +14,26 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "min_reported_time": 1e9,  # the same pages on every build
+    "write_computation_times": False,
+    "show_memory": False,
+    "show_signature": False,
+    "reference_url": {"skatra": None},
+    "remove_config_comments": True,
+}
 autosummary_generate = ["api"]
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-exclude_patterns = ["_build", "_static", "_templates", "data"]
+exclude_patterns = ["_build", "_static", "_templates", "data", "examples"]
 templates_path = ["_templates"]
 nitpicky = False
 toc_object_entries_show_parents = "hide"
@@ -29,7 +43,17 @@ html_title = "skatra"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 # Only the API has pages below it to navigate.
 html_sidebars = {
-    page: [] for page in ("features", "glossary", "install", "splits", "tour")
+    page: []
+    for page in (
+        "coming_from",
+        "faq",
+        "features",
+        "glossary",
+        "install",
+        "routing",
+        "splits",
+        "tour",
+    )
 }
 html_static_path = ["_static"]
 html_css_files = ["math.css"]

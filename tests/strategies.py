@@ -114,7 +114,7 @@ def purge_options(draw, series, *, embargo=True):
 
 @st.composite
 def kfolds(draw, series):
-    """PurgedKFold, CombinatorialPurgedKFold (sampled too) or the symmetric one.
+    """PurgedKFold, CombinatorialPurgedKFold (sampled, repeated) or the symmetric one.
 
     They purge across groups or within them.
     """
@@ -134,6 +134,7 @@ def kfolds(draw, series):
         draw(st.integers(1, n_folds - 1)),
         max_splits=max_splits,
         random_state=draw(st.integers(0, 3)),
+        n_repeats=draw(st.integers(1, max(1, min(3, n_distinct // n_folds)))),
         **options,
     )
 

@@ -1,5 +1,6 @@
 """Count what any scikit-learn splitter leaks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from inspect import signature
@@ -13,7 +14,7 @@ from sklearn.utils import check_consistent_length
 
 from skatra.exceptions import LabelTimesError, LeakageError
 from skatra.model_selection._label_times import count_rows, resolve_label_intervals
-from skatra.model_selection._states import SplitReader, State
+from skatra.model_selection._states import SplitReader, State, checked_splits
 from skatra.typing import LabelTimesLike
 from skatra.utils import observation
 
@@ -215,6 +216,8 @@ def audit_splits(
     ------
     LabelTimesError
         If label times are missing or do not fit the rows.
+    ValueError
+        If `cv` gives anything but positions of the rows of X.
 
     See Also
     --------
@@ -270,10 +273,12 @@ def audit_splits(
     reader = SplitReader(intervals, closed, splitter)
     counts = [
         _count(reader, train, test)
-        for train, test in splitter.split(X, y, groups, **options)
+        for train, test in checked_splits(
+            splitter.split(X, y, groups, **options), count_rows(X)
+        )
     ]
     audit = SplitAudit(
-        splitter=repr(cv) if hasattr(cv, "split") else type(cv).__name__,
+        splitter=type(cv).__name__ if isinstance(cv, Iterable) else repr(splitter),
         n_rows=count_rows(X),
         closed=closed,
         counts=np.array(counts, dtype=np.int64).reshape(-1, len(_COLUMNS)),

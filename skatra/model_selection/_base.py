@@ -170,7 +170,13 @@ class PurgedSplitter(BaseCrossValidator):
                 "split(X, groups=...), e.g. the symbol of each row; with metadata "
                 "routing on, searches pass on groups=... of their fit."
             )
-        codes, _ = pd.factorize(np.asarray(groups), sort=True)
+        groups = np.asarray(groups)
+        if groups.ndim != 1:
+            raise ValueError(
+                f"groups must be one-dimensional, one for each row, got shape "
+                f"{groups.shape}."
+            )
+        codes: IntArray = pd.factorize(groups, sort=True)[0]
         missing = np.flatnonzero(codes < 0)
         if len(missing):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 from math import comb, gcd
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.utils import check_random_state
 
 from skatra.model_selection._base import (
+    Block,
     Plan,
     PurgedSplitter,
     ScopedPurge,
@@ -21,7 +22,7 @@ from skatra.model_selection._base import (
     check_scope,
     fold_edges,
 )
-from skatra.model_selection._purge import Purger
+from skatra.model_selection._purge import Purger, Timeline
 from skatra.typing import IntArray, Span
 
 _MOST_SPLITS = 100_000
@@ -31,22 +32,42 @@ class _CombinatorialKFold(PurgedSplitter):
     """Tests combinations of folds of time."""
 
     n_folds: int
+    n_repeats: int = 1
     purge_scope: str
 
     @abstractmethod
     def _combinations(self) -> Iterator[tuple[int, ...]]:
-        """Yield the folds that each split tests, in rising order."""
+        """Yield the folds that each split tests, in rising order, for every repeat."""
 
     def _uses_groups(self) -> bool:
         return self.purge_scope == "groups"
 
     def _plan(self, purger: Purger, codes: IntArray | None) -> Plan:
         scoped = ScopedPurge(purger, codes)
-        folds = list(pairwise(fold_edges(purger.timeline, self.n_folds, "n_folds")))
-        for tested in self._combinations():
-            blocks = [folds[fold] for fold in tested]
-            pieces = [(start, stop, None) for start, stop in blocks]
-            yield scoped.training(blocks), pieces
+        combinations_left = self._combinations()
+        n_each = self._count_splits() // self.n_repeats
+        for repeat in range(self.n_repeats):
+            folds = self._folds(purger.timeline, repeat)
+            for tested in islice(combinations_left, n_each):
+                blocks = sorted(block for fold in tested for block in folds[fold])
+                pieces = [(start, stop, None) for start, stop in blocks]
+                yield scoped.training(blocks), pieces
+
+    def _folds(self, line: Timeline, repeat: int) -> list[list[Block]]:
+        """Return the blocks of each fold: one, but two for the fold that wraps."""
+        edges = fold_edges(line, self.n_folds, "n_folds")
+        if self.n_repeats > 1 and self.n_folds * self.n_repeats > line.n_distinct:
+            raise ValueError(
+                f"n_repeats={self.n_repeats} must be at most the number of distinct t0 "
+                f"in a fold, so that every repeat has borders of its own: "
+                f"{line.n_distinct} distinct t0 make {self.n_folds} folds of "
+                f"{line.n_distinct // self.n_folds}."
+            )
+        if repeat == 0:
+            return [[fold] for fold in pairwise(edges)]
+        cuts = line.shifted_cuts(self.n_folds, repeat, self.n_repeats)
+        ends = [(0, cuts[0]), (cuts[-1], line.n_rows)]
+        return [ends, *([fold] for fold in pairwise(cuts))]
 
 
 class CombinatorialPurgedKFold(_CombinatorialKFold):
@@ -78,10 +99,16 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
     random_state : int, RandomState instance or None, default=None
         Decides the sample; pass an int for the same one in every call.
 
+    n_repeats : int, default=1
+        How many times to cut time into folds, each time with all borders 1/n_repeats
+        of a fold later, and to test their combinations (or `max_splits` of them).
+        The fold that this cuts in two tests the first and the last rows, each part
+        with its own purge and embargo.
+
     Attributes
     ----------
     n_paths : int
-        Number of backtest paths, C(N-1, k-1) unless sampled.
+        Number of backtest paths: C(N-1, k-1), unless sampled, for each repeat.
 
     See Also
     --------
@@ -90,8 +117,11 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
 
     Notes
     -----
-    Splits come in lexicographic order of their test folds, sampled ones too. More
-    than 100,000 splits are refused.
+    Splits come in lexicographic order of their test folds, sampled ones too, repeat by
+    repeat. More than 100,000 splits are refused.
+
+    Repeats tell how much of a result hangs on where the folds were cut: paths of one
+    repeat share their borders, and more folds would leave each of them fewer rows.
 
     A sample consists of orbits: with the folds on a circle in random order, a
     combination and its N-1 rotations test every fold k times.
@@ -133,6 +163,7 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         purge_scope: str = "all",
         max_splits: int | None = None,
         random_state: "int | np.random.RandomState | None" = None,
+        n_repeats: int = 1,
     ) -> None:
         check_folds(n_folds, "n_folds")
         check_count(n_test_folds, "n_test_folds", least=1)
@@ -143,6 +174,7 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
             )
         if max_splits is not None:
             check_count(max_splits, "max_splits", least=n_folds)
+        check_count(n_repeats, "n_repeats", least=1)
         check_own_label_times(label_times)
         check_options(purge_gap, embargo, closed)
         check_scope(purge_scope)
@@ -155,11 +187,13 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         self.purge_scope = purge_scope
         self.max_splits = max_splits
         self.random_state = random_state
+        self.n_repeats = n_repeats
         if self._count_splits() > _MOST_SPLITS:
             raise ValueError(
                 f"n_folds={n_folds} and n_test_folds={n_test_folds} give "
                 f"C({n_folds}, {n_test_folds}) = {comb(n_folds, n_test_folds):,} "
-                f"splits{'' if max_splits is None else f', {max_splits=}'}; at most "
+                f"splits{'' if max_splits is None else f', {max_splits=}'}"
+                f"{'' if n_repeats == 1 else f', {n_repeats=}'}; at most "
                 f"{_MOST_SPLITS:,} are allowed. Lower n_folds or n_test_folds "
                 f"(n_test_folds=2 gives {comb(n_folds, 2):,}), or set max_splits to "
                 "sample them."
@@ -217,6 +251,10 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         return self._count_splits() * self.n_test_folds // self.n_folds
 
     def _count_splits(self) -> int:
+        return self._count_each() * int(self.n_repeats)
+
+    def _count_each(self) -> int:
+        """Return the number of splits of one repeat."""
         total = comb(self.n_folds, self.n_test_folds)
         if self.max_splits is None or total <= self.max_splits:
             return total
@@ -224,11 +262,15 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         return int(self.n_folds * min(self.max_splits // self.n_folds, orbits))
 
     def _combinations(self) -> Iterator[tuple[int, ...]]:
-        n_folds, n_splits = self.n_folds, self._count_splits()
+        random = check_random_state(self.random_state)
+        for _ in range(self.n_repeats):
+            yield from self._sample(random)
+
+    def _sample(self, random: np.random.RandomState) -> Iterator[tuple[int, ...]]:
+        n_folds, n_splits = self.n_folds, self._count_each()
         every = combinations(range(n_folds), self.n_test_folds)
         if n_splits == comb(n_folds, self.n_test_folds):
             return every
-        random = check_random_state(self.random_state)
         circle = random.permutation(n_folds)
         chosen: set[tuple[int, ...]] = set()
         while len(chosen) < n_splits:

@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 
 from skatra.exceptions import MissingDependencyError
 from skatra.model_selection._label_times import resolve_label_intervals
-from skatra.model_selection._states import SplitReader, State
+from skatra.model_selection._states import SplitReader, State, checked_splits
 from skatra.typing import IntArray, LabelTimesLike, TimeArray
 
 _MAX_BINS = 1000
@@ -148,6 +148,8 @@ class PurgedSplitDisplay:
         ------
         LabelTimesError
             If label times are missing or do not fit the rows.
+        ValueError
+            If `cv` gives anything but positions of the rows of X.
         MissingDependencyError
             If matplotlib is not installed.
         """
@@ -164,7 +166,8 @@ class PurgedSplitDisplay:
         reader = SplitReader(intervals, getattr(cv, "closed", "both"), splitter)
         times = _Times(intervals.t0, intervals.unit)
         shares, tests = [], []
-        for train, test in splitter.split(X, y, groups, **options):
+        splits = splitter.split(X, y, groups, **options)
+        for train, test in checked_splits(splits, len(intervals)):
             states, _, _ = reader.read(train, test)
             shares.append(times.shares(states))
             tests.append(test)
@@ -204,9 +207,11 @@ class PurgedSplitDisplay:
         self.figure_ = self.ax_.figure
         if kind == "splits":
             self._draw_splits()
+            lanes = "split" if self.paths is None else "split (numbers: its paths)"
         else:
             self._draw_paths()
-        _dress(self.ax_, n_lanes, kind.removesuffix("s"), is_time=self._is_time())
+            lanes = "path (numbers: its splits)"
+        _dress(self.ax_, n_lanes, lanes, is_time=self._is_time())
         return self
 
     def _is_time(self) -> bool:
@@ -249,7 +254,6 @@ class PurgedSplitDisplay:
         if self.paths is not None:
             for fold, split in np.argwhere(self.paths >= 0):
                 self._write(fold, split, self.paths[fold, split])
-            self._explain("numbers: backtest path")
 
     def _draw_paths(self) -> None:
         assert self.paths is not None  # noqa: S101 - plot has asked
@@ -265,7 +269,6 @@ class PurgedSplitDisplay:
                 linewidth=1.0,
             )
             self._write(fold, path, split)
-        self._explain("numbers: split that predicts the fold")
 
     def _write(self, fold: int, lane: int, number: int) -> None:
         """Write a number into the middle of a fold's block."""
@@ -279,19 +282,6 @@ class PurgedSplitDisplay:
             va="center_baseline",
             fontsize=8,
             clip_on=True,
-        )
-
-    def _explain(self, text: str) -> None:
-        """Say above the right end what the numbers are."""
-        self.ax_.annotate(
-            text,
-            (1.0, 1.0),
-            (0, 7),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=9,
         )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn import get_config
 
 from skatra.exceptions import LabelTimesError
 from skatra.model_selection._spans import is_positive
@@ -19,7 +20,7 @@ from skatra.utils import (
 _THREE_WAYS = (
     "give any one of: (1) split(X, label_times=...), which scikit-learn's searches "
     "pass on from search.fit(X, y, label_times=...) under "
-    "sklearn.config_context(enable_metadata_routing=True); (2) label_times as a "
+    "sklearn.config_context(enable_metadata_routing=True){state}; (2) label_times as a "
     "Series in the constructor, aligned to X.index by label; (3) a positive "
     "purge_gap in the constructor as the horizon of labels that start at t0"
 )
@@ -55,12 +56,19 @@ def resolve_label_intervals(
         return as_label_intervals(_align(own, X))
     if is_positive(purge_gap):
         return _point_labels(X, n_rows)
-    raise LabelTimesError(f"{who} does not know when labels end; {_THREE_WAYS}.")
+    on = get_config()["enable_metadata_routing"]
+    ways = _THREE_WAYS.format(state="" if on else " (metadata routing is off)")
+    raise LabelTimesError(f"{who} does not know when labels end; {ways}.")
 
 
 def count_rows(X: Any) -> int:
     """Return the number of rows of an array, frame, sparse matrix or list."""
     shape = getattr(X, "shape", None)
+    if not shape and not hasattr(X, "__len__"):
+        raise TypeError(
+            "X must be a frame, array, sparse matrix or list with one entry for each "
+            f"row, got {X!r}."
+        )
     return int(shape[0]) if shape else len(X)
 
 

@@ -103,6 +103,12 @@ class Timeline:
         even = k * size + np.minimum(k, rest)
         return [0, *self.cuts(even).tolist(), self.n_rows]
 
+    def shifted_cuts(self, n_folds: int, part: int, parts: int) -> list[int]:
+        """Cut nearest to where even folds would begin, part / parts of a fold later."""
+        steps = np.arange(n_folds) * parts + part
+        even = steps * self.n_rows // (n_folds * parts)
+        return [int(cut) for cut in self.cuts(even)]
+
     def nearest_cut(self, row: int) -> int:
         """Return the cut between distinct t0 that is nearest to a row."""
         return int(self.cuts(np.array([row]))[0])
@@ -181,19 +187,25 @@ class Timeline:
 def _in_time_order(t0: TimeArray) -> tuple[IntArray, TimeArray]:
     """Return what ``argsort`` returns, twice as fast, and the sorted times.
 
-    Times and row numbers are packed into 63 bits and sorted as plain integers; the
-    lowest bits of far apart times do not fit, which seldom matters.
+    Times and row numbers are packed into 63 bits and sorted as plain integers. If the
+    lowest bits do not fit they are seldom set, and seldom decide.
     """
     low, high = t0.min().item(), t0.max().item()
     if t0.dtype.kind == "i" and high - low <= _INT64.max:
         bits = (len(t0) - 1).bit_length()
-        keys = t0 - t0.min()
-        keys >>= max(0, (high - low).bit_length() + bits - 63)
+        lost = max(0, (high - low).bit_length() + bits - 63)
+        keys = t0 - low
+        used = int(np.bitwise_or.reduce(keys))
+        keys >>= lost
         keys <<= bits
         keys |= np.arange(len(t0))
         keys.sort()
-        keys &= (1 << bits) - 1
-        order = keys.astype(np.intp, copy=False)
+        order = (keys & ((1 << bits) - 1)).astype(np.intp, copy=False)
+        if used % (1 << lost) == 0:
+            keys >>= bits
+            keys <<= lost
+            keys += low
+            return order, keys
         in_order = t0[order]
         if (in_order[1:] >= in_order[:-1]).all():
             return order, in_order

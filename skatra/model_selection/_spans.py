@@ -59,7 +59,7 @@ def check_size(value: Any, name: str) -> None:
         f'as "30D", got {value!r}.'
     )
     if is_time_span(value):
-        if _nanoseconds(value, name) <= 0:
+        if _nanoseconds(value, name, problem) <= 0:
             raise ValueError(problem)
     elif isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(problem)
@@ -97,9 +97,9 @@ def is_time_span(value: Any) -> bool:
     )
 
 
-def _nanoseconds(value: Any, name: str) -> int:
+def _nanoseconds(value: Any, name: str, problem: str | None = None) -> int:
     """Return a timedelta-like as exact nanoseconds."""
-    problem = f"{name} must be {_FORMS}, got {value!r}"
+    problem = (problem or f"{name} must be {_FORMS}, got {value!r}.").rstrip(".")
     if isinstance(value, str) and not any(letter.isalpha() for letter in value):
         raise ValueError(f"{problem}. A time span in text needs a unit.")
     try:

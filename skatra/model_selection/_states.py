@@ -1,5 +1,6 @@
 """What each row is in a split: trained on, tested, purged, embargoed or unused."""
 
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skatra.model_selection._spans import Reach, check_span, resolve_span
-from skatra.typing import IntArray, TimeArray
+from skatra.typing import IntArray, Split, TimeArray
 from skatra.utils import LabelIntervals
 
 _INT64 = np.iinfo(np.int64)
@@ -213,6 +214,46 @@ def _sorted(times: TimeArray) -> tuple[IntArray | None, TimeArray]:
         return None, times
     order = np.argsort(times)
     return order, times[order]
+
+
+def checked_splits(splits: Iterable[Any], n_rows: int) -> Iterator[Split]:
+    """Yield the row positions of each split, or say which split has others."""
+    number = -1
+    for number, split in enumerate(splits):
+        if not isinstance(split, (tuple, list)) or len(split) != 2:
+            raise ValueError(
+                f"cv must give pairs (train, test) of row positions, got "
+                f"{type(split).__name__} for split {number}."
+            )
+        yield (
+            _row_positions(split[0], n_rows, f"training rows of split {number}"),
+            _row_positions(split[1], n_rows, f"test rows of split {number}"),
+        )
+    if number < 0:
+        raise ValueError("cv must give at least one split, got none.")
+
+
+def _row_positions(rows: Any, n_rows: int, what: str) -> IntArray:
+    """Return positions from positions, a mask, or several test sets as one."""
+    if isinstance(rows, (list, tuple)) and any(np.ndim(part) for part in rows[:1]):
+        rows = np.concatenate(rows)
+    positions = np.asarray(rows)
+    if positions.dtype == np.bool_ and positions.shape == (n_rows,):
+        return np.flatnonzero(positions)
+    if positions.ndim != 1 or (positions.dtype.kind not in "iu" and len(positions)):
+        raise ValueError(
+            f"cv must give row positions, one-dimensional and of integers: the {what} "
+            f"have dtype {positions.dtype} and shape {positions.shape}. Positions "
+            "count rows from 0; labels of an index are none."
+        )
+    if len(positions) and not 0 <= positions.min() <= positions.max() < n_rows:
+        outside = positions[(positions < 0) | (positions >= n_rows)]
+        raise ValueError(
+            f"cv must give row positions in [0, {n_rows}) for X with {n_rows} rows: "
+            f"the {what} hold {len(outside)} others, the first is {outside[0]}. Was cv "
+            "made for other rows?"
+        )
+    return positions.astype(np.intp, copy=False)
 
 
 def _as_mask(rows: Any, n_rows: int) -> NDArray[np.bool_]:

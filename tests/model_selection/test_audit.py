@@ -58,6 +58,7 @@ class Fixed:
         return 1
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_counts_equal_those_of_all_pairs(data):
     """Leaking pairs and rows of any two sets of rows are those of all pairs."""
@@ -87,6 +88,7 @@ def test_counts_equal_those_of_all_pairs(data):
     }
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_dropped_rows_are_told_apart_as_the_definition_does(data):
     """What a purged split leaves out was purged or embargoed, each by its rule."""
@@ -120,6 +122,7 @@ def test_dropped_rows_are_told_apart_as_the_definition_does(data):
         )
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_scattered_test_rows_embargo_by_run(data):
     """Any set of test rows embargoes what starts after one of its runs in time."""
@@ -159,6 +162,7 @@ def test_any_splitter_can_be_audited(cv):
     assert (audit.n_leaking_pairs == 0) == isinstance(cv, PurgedKFold)
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_purged_folds_audit_clean(data):
     """The audit and the splitter agree on what a leak is."""
@@ -217,3 +221,58 @@ def test_label_times_are_needed():
         audit_splits(KFold(4), X, label_times=LABEL_TIMES, closed="right")
     with pytest.raises(LabelTimesError, match="39 label times for 40 rows"):
         audit_splits(KFold(4), X, label_times=LABEL_TIMES[1:])
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (([0, 1], [40]), r"in \[0, 40\) for X with 40 rows: the test rows of split 1"),
+        (([0, 57, 99], [2]), "training rows of split 1 hold 2 others, the first is 57"),
+        (([0, -1], [2]), "training rows of split 1 hold 1 others, the first is -1"),
+        (([0.0, 1.0], [2]), "dtype float64 and shape"),
+        ((["a"], [2]), "Positions count rows from 0"),
+        ((np.ones(39, dtype=bool), [2]), "dtype bool"),
+        (([0, 1], 2), r"shape \(\)"),
+    ],
+)
+def test_splits_of_other_rows_are_refused(split, message):
+    """What is no position of a row of X is refused with the split and the rows."""
+    with pytest.raises(ValueError, match=message):
+        audit_splits([([0], [1]), split], X, label_times=LABEL_TIMES)
+
+
+def test_no_splits_are_no_proof():
+    """Without a split nothing was audited, so nothing is said to be clean."""
+    with pytest.raises(ValueError, match="at least one split, got none"):
+        audit_splits([], X, label_times=LABEL_TIMES)
+
+
+def test_the_default_splitter_is_named():
+    """Where scikit-learn chooses the splitter, the audit says which."""
+    assert (
+        "by KFold(n_splits=5" in audit_splits(None, X, label_times=LABEL_TIMES).summary
+    )
+
+
+def test_splits_that_are_no_pairs_are_refused():
+    """A splitter that yields anything but (train, test) is named with the split."""
+
+    class Triples(Fixed):
+        def split(self, X, y=None, groups=None):
+            yield from (super().split(X, y, groups), [0], [1])
+
+    with pytest.raises(ValueError, match=r"pairs \(train, test\).*for split 0"):
+        audit_splits(Triples([0], [1], 0), X, label_times=LABEL_TIMES)
+
+
+def test_masks_and_lists_of_test_sets_count_as_positions():
+    """Masks and several test sets of one split, as skfolio gives them, are read."""
+    train, folds = np.arange(20, 40), [np.arange(4), np.arange(9, 12)]
+    test = np.concatenate(folds)
+    mask = np.zeros(40, dtype=bool)
+    mask[test] = True
+    expected = audit_splits([(train, test)], X, label_times=LABEL_TIMES).counts
+
+    for other in (mask, folds):
+        audit = audit_splits([(train, other)], X, label_times=LABEL_TIMES)
+        assert expected.tolist() == audit.counts.tolist()

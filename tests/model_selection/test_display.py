@@ -81,7 +81,7 @@ def test_every_path_predicts_every_fold_once(n_folds, n_test_folds):
         rows = np.flatnonzero((start <= DAYS) & (stop > DAYS))
         for split, (_, test) in enumerate(splits):
             assert (of_split[split] >= 0) == bool(np.isin(rows, test).all())
-    assert len(display.ax_.texts) == n_folds * n_paths + 1
+    assert len(display.ax_.texts) == n_folds * n_paths
 
 
 @pytest.mark.parametrize("cv", [PurgedKFold(5), KFold(5), TimeSeriesSplit(5)], ids=repr)

@@ -76,14 +76,23 @@ class _Odd(LinearRegression):
 
 @given(
     st.integers(2, 7).flatmap(
-        lambda n: st.tuples(st.just(n), st.integers(1, n - 1), st.sampled_from([0, 14]))
+        lambda n: st.tuples(
+            st.just(n),
+            st.integers(1, n - 1),
+            st.sampled_from([0, 14]),
+            st.integers(1, 2),
+        )
     )
 )
 def test_each_path_holds_every_row_once_from_a_split_that_tests_it(sizes):
     """The p-th split that tests a row predicts it on path p, and nothing else does."""
-    n_folds, n_test_folds, sampled = sizes
+    n_folds, n_test_folds, sampled, n_repeats = sizes
     cv = CombinatorialPurgedKFold(
-        n_folds, n_test_folds, max_splits=sampled or None, random_state=1
+        n_folds,
+        n_test_folds,
+        max_splits=sampled or None,
+        random_state=1,
+        n_repeats=n_repeats,
     )
     points = pd.Series(np.arange(20), index=np.arange(20))
     X = np.arange(20.0)[:, None]

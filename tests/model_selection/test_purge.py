@@ -38,6 +38,7 @@ def split(purger, blocks):
     return taker.take(purger.training(blocks)), taker.take(tested)
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_any_blocks_leave_exactly_the_rows_that_neither_overlap_nor_follow(data):
     """Several test blocks, each with its own purge and embargo: no leak, maximal."""

@@ -55,6 +55,7 @@ def splitters(draw, series):
     )
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_no_leak_and_not_a_row_lost(data):
     """Training rows are exactly those that no pair and no embargo excludes."""
@@ -432,6 +433,7 @@ def test_the_object_is_a_scikit_learn_splitter():
     assert renamed.get_metadata_routing().split.requests == {"label_times": "t1"}
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_train_test_split_purges_the_last_share(data):
     """The test set is the last share in time; training rows follow the definition."""
@@ -504,3 +506,10 @@ def test_train_test_split_needs_arrays_and_two_times():
     one = pd.Series([5, 5], index=[1, 1])
     with pytest.raises(ValueError, match="at least 2 distinct t0"):
         purged_train_test_split([1, 2], label_times=one)
+
+
+def test_data_must_have_rows():
+    """What has no rows to count is named, not left to len()."""
+    label_times = pd.Series([1, 2, 3], index=[0, 1, 2])
+    with pytest.raises(TypeError, match=r"X must be a frame, .* got None"):
+        list(PurgedKFold(2).split(None, label_times=label_times))

@@ -37,6 +37,7 @@ SPLITTERS = [
     PurgedGroupKFold(3, n_time_folds=2),
     CombinatorialPurgedKFold(5, 2),
     CombinatorialPurgedKFold(8, 3, max_splits=20, random_state=0),
+    CombinatorialPurgedKFold(5, 2, n_repeats=2),
     CombinatoriallySymmetricKFold(4),
     PurgedWalkForward(3, test_size="5D", max_train_size=20),
 ]
@@ -72,6 +73,7 @@ def assert_plain(splits):
         assert not set(train.tolist()) & set(test.tolist())
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_folds_of_time_never_leak_and_lose_no_row(data):
     """Every K-fold trains on exactly what no pair and no embargo excludes.
@@ -97,7 +99,8 @@ def test_folds_of_time_never_leak_and_lose_no_row(data):
 def test_combinations_test_every_row_equally_often(data):
     """Splits are distinct combinations of whole folds; each fold is in k/N of them.
 
-    The folds are those of PurgedKFold; all C(N, k) combinations come unless sampled.
+    The folds are those of PurgedKFold, shifted in every repeat but the first; all
+    C(N, k) combinations come unless sampled.
     """
     series = data.draw(strategies.label_times(kinds=("int",), min_rows=12))
     cv = data.draw(strategies.kfolds(series))
@@ -114,14 +117,54 @@ def test_combinations_test_every_row_equally_often(data):
     assert set(tested.tolist()) == {cv.n_paths}
     n_test_folds = getattr(cv, "n_test_folds", cv.n_folds // 2)
     assert cv.n_paths * cv.n_folds == len(splits) * n_test_folds
+    n_each = len(splits) // cv.n_repeats
     folds, whole = take_splits(PurgedKFold(cv.n_folds), series)
-    if whole and len(splits) == comb(cv.n_folds, n_test_folds):
+    if whole and n_each == comb(cv.n_folds, n_test_folds):
         expected = [
             sorted(np.concatenate([folds[k][1] for k in chosen]).tolist())
             for chosen in combinations(range(cv.n_folds), n_test_folds)
         ]
-        assert expected == [test.tolist() for _, test in splits]
-    assert len({test.tobytes() for _, test in splits}) == len(splits)
+        assert expected == [test.tolist() for _, test in splits[:n_each]]
+    for first in range(0, len(splits), n_each):
+        tests = [test.tobytes() for _, test in splits[first : first + n_each]]
+        assert len(set(tests)) == n_each
+
+
+def test_repeats_shift_all_borders_by_a_part_of_a_fold():
+    """Three repeats of folds of 12 rows: borders 4 rows later, the cut fold wraps."""
+    cv = CombinatorialPurgedKFold(5, 1, n_repeats=3)
+    tests = [test.tolist() for _, test in cv.split(X, label_times=LABEL_TIMES)]
+
+    rows = np.arange(60)
+    expected = [
+        sorted(np.roll(rows, -4 * repeat)[12 * fold : 12 * fold + 12].tolist())
+        for repeat in range(3)
+        for fold in ([4, 0, 1, 2, 3] if repeat else range(5))
+    ]
+    assert (cv.get_n_splits(), cv.n_paths) == (15, 3)
+    assert expected == tests
+
+
+def test_a_fold_that_wraps_purges_on_both_ends():
+    """First and last rows tested together: the rows between them stay."""
+    cv = CombinatorialPurgedKFold(5, 1, n_repeats=2, embargo="1D")
+    splits = list(cv.split(X, label_times=LABEL_TIMES))
+    train, test = splits[5]
+
+    assert [*range(6), *range(54, 60)] == test.tolist()
+    assert [*range(8, 53)] == train.tolist()
+
+
+def test_samples_of_repeats_differ():
+    """Repeats draw on from one random state; the first is the sample without them."""
+    options = {"max_splits": 8, "random_state": 0}
+    chosen = list(
+        CombinatorialPurgedKFold(8, 3, n_repeats=2, **options)._combinations()
+    )
+
+    assert len(chosen) == 16
+    assert list(CombinatorialPurgedKFold(8, 3, **options)._combinations()) == chosen[:8]
+    assert chosen[:8] != chosen[8:]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +265,7 @@ def deal_out(groups, n_folds):
     return folds
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_no_group_and_no_overlapping_label_on_both_sides(data):
     """Tested are the groups of one fold in one fold of time; out of training go their
@@ -260,6 +304,7 @@ def test_no_group_and_no_overlapping_label_on_both_sides(data):
         assert sorted(tested.tolist()) == list(range(len(series)))
 
 
+@pytest.mark.oracle
 @given(st.data())
 def test_walk_forward_trains_on_the_whole_purged_past(data):
     """Training rows are all earlier ones that no pair excludes, within the window."""
@@ -419,6 +464,12 @@ def test_repr_is_one_line_and_label_times_may_be_held(cv):
             "max_splits must be an int of at least 9, got 8",
         ),
         (
+            lambda: CombinatorialPurgedKFold(10, 5, n_repeats=400),
+            ValueError,
+            "252 splits, n_repeats=400; at most 100,000",
+        ),
+        (lambda: CombinatorialPurgedKFold(n_repeats=0), ValueError, "n_repeats must"),
+        (
             lambda: CombinatorialPurgedKFold.from_n_paths(5, n_test_folds=1),
             ValueError,
             "one test fold at a time makes one path",
@@ -433,6 +484,11 @@ def test_repr_is_one_line_and_label_times_may_be_held(cv):
         (lambda: PurgedWalkForward(1), ValueError, "n_splits=2 or more"),
         (lambda: PurgedWalkForward(test_size=0), ValueError, "test_size must be a pos"),
         (lambda: PurgedWalkForward(test_size=0.2), TypeError, "test_size must be a"),
+        (
+            lambda: PurgedWalkForward(test_size="abc"),
+            ValueError,
+            "number of rows.*'abc', which is no time span",
+        ),
         (lambda: PurgedWalkForward(max_train_size="0D"), ValueError, "max_train_size"),
         (
             lambda: PurgedWalkForward(label_times=X),
@@ -455,8 +511,14 @@ def test_constructors_refuse(make, error, message):
         (PurgedGroupKFold(4), SYMBOLS, "number of groups: 3"),
         (PurgedGroupKFold(3), SYMBOLS, "left without training.*n_time_folds of 2"),
         (PurgedGroupKFold(2, n_time_folds=2), np.arange(60) // 30, "no rows in one of"),
+        (PurgedGroupKFold(2), np.zeros((60, 2)), r"one-dimensional.*\(60, 2\)"),
         (PurgedGroupKFold(2), [None, *SYMBOLS[1:]], r"missing values; 1 of 60.*\[0\]"),
         (CombinatorialPurgedKFold(61, 1), None, "n_folds=61 greater"),
+        (
+            CombinatorialPurgedKFold(10, n_repeats=7),
+            None,
+            "n_repeats=7 must be at most .* 60 distinct t0 make 10 folds of 6",
+        ),
         (PurgedWalkForward(5, test_size=12), None, "Too many splits: n_splits=5"),
         (PurgedWalkForward(5, test_size="12D"), None, "must leave rows before n_spl"),
         (PurgedWalkForward(5, test_size="12h"), None, "in each of them"),
