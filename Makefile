@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test test-oracle test-thorough test-oldest lint types docs bench check-grafana lock clean
+.PHONY: demo live test test-oracle test-thorough test-oldest lint types docs bench check-grafana check-grafana-types lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
@@ -47,6 +47,10 @@ bench: $(READY)
 check-grafana: $(READY)
 	$(BIN)/python grafana/build_dashboard.py --check
 	$(BIN)/python .ci/check_dashboard.py
+
+# Needs npm: the dashboard against the TypeScript types that Grafana publishes.
+check-grafana-types: $(READY)
+	$(BIN)/python .ci/check_types.py
 
 # The one rule that makes the environment: hashed versions first, then skatra itself.
 $(READY): pyproject.toml requirements.lock
