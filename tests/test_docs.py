@@ -18,6 +18,7 @@ from skatra.features import PRICE_FEATURES
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 GUIDES = sorted(DOCS.glob("*.rst"))
+STATISTICS = ("labels", "weights", "trials", "importance")
 
 
 def read(name):
@@ -88,8 +89,22 @@ def test_guides_run(guide, tmp_path, monkeypatch):
 
 def test_some_guides_have_snippets():
     """The pages that promise code show some."""
-    for name in ("index.rst", "tour.rst", "splits.rst", "features.rst"):
+    for page in ("index", "tour", "splits", "features", *STATISTICS):
+        name = f"{page}.rst"
         assert doctest.DocTestParser().get_examples(read(name)), name
+
+
+@pytest.mark.parametrize("page", STATISTICS)
+def test_statistics_say_what_they_assume_and_where_they_fail(page):
+    """Who says what a number answers says when not to trust it, and shows it."""
+    sections = re.split(r"\n(?=[^\n]+\n-{3,}\n)", read(f"{page}.rst"))
+    answering = [text for text in sections if "**What it answers.**" in text]
+
+    assert answering
+    for text in answering:
+        assert "**Assumptions.**" in text, text[:60]
+        _, failure = text.split("**Where it fails.**", 1)
+        assert ">>>" in failure, text[:60]
 
 
 def test_the_api_page_lists_every_public_name_and_no_other():

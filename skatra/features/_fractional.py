@@ -1,6 +1,5 @@
 """Fractional differentiation with a window of fixed width."""
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skatra.typing import FloatArray
-from skatra.utils import check_bars, symbol_blocks
+from skatra.utils import as_count, as_number, check_bars, symbol_blocks
 
 _WIDE = 4096  # beyond this window the Fourier transform is faster
 _BLOCK, _BATCH = 1024, 16
@@ -57,16 +56,12 @@ def fractional_weights(
     >>> fractional_weights(1.0)
     array([ 1., -1.])
     """
-    if not 0 <= d < np.inf:
+    if not 0 <= as_number(d, "d") < np.inf:
         msg = f"d must be a number in [0, inf), got {d!r}."
         raise ValueError(msg)
     if width is not None:
-        count = operator.index(width)
-        if count < 1:
-            msg = f"width must be an integer of at least 1, or None, got {width!r}."
-            raise ValueError(msg)
-        return _weights(d, count)
-    if not 0 < tolerance < 1:
+        return _weights(d, as_count(width, "width, unless None,"))
+    if not 0 < as_number(tolerance, "tolerance") < 1:
         msg = f"tolerance must be a number in (0, 1), got {tolerance!r}."
         raise ValueError(msg)
     count = 64

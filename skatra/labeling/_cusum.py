@@ -8,7 +8,7 @@ import pandas as pd
 from skatra.exceptions import BarsError
 from skatra.labeling._events import first_labels
 from skatra.typing import FloatArray
-from skatra.utils import check_bars, column_values, symbol_blocks
+from skatra.utils import as_number, check_bars, column_values, symbol_blocks
 
 
 def cusum_events(
@@ -109,11 +109,12 @@ def _thresholds(threshold: Any, index: pd.Index) -> FloatArray:
             )
             raise ValueError(msg)
         values = threshold.to_numpy(dtype=np.float64, na_value=np.nan)
-    elif np.isscalar(threshold) and not np.isnan(float(np.real(threshold))):
-        values = np.full(len(index), threshold, dtype=np.float64)
     else:
-        msg = f"threshold must be a number or a Series, got {threshold!r}."
-        raise ValueError(msg)
+        bound = as_number(threshold, "threshold, unless a Series,")
+        if np.isnan(bound):
+            msg = "threshold must be a number or a Series, got nan."
+            raise ValueError(msg)
+        values = np.full(len(index), bound)
     bad = np.flatnonzero(values <= 0)
     if len(bad):
         msg = (

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from skatra.typing import FloatArray, IntArray
+from skatra.utils import as_number
 
 
 def locate_events(events: Any, bars_index: pd.Index) -> IntArray:
@@ -52,7 +53,7 @@ def values_at(values: Any, events: pd.Index, name: str) -> FloatArray:
                 f"{type(values).__name__}. Wrap an array: pd.Series(values, index)."
             )
             raise ValueError(msg)
-        return np.full(len(events), values, dtype=np.float64)
+        return np.full(len(events), as_number(values, name), dtype=np.float64)
     if not values.index.is_unique:
         msg = f"the index of {name} must not repeat. Keep one value per event."
         raise ValueError(msg)

@@ -1,6 +1,5 @@
 """Labels a fixed number of bars ahead, and labels on top of a side."""
 
-import operator
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from skatra.labeling._events import (
     values_at,
 )
 from skatra.labeling._frame import check_choice, in_blocks, label_frame
-from skatra.utils import check_bars, column_values, symbol_blocks
+from skatra.utils import as_count, check_bars, column_values, symbol_blocks
 
 
 def fixed_horizon_labels(
@@ -91,10 +90,7 @@ def fixed_horizon_labels(
     2024-01-01 2024-01-03  0.04      1     1    time
     2024-01-02 2024-01-04  0.00      0     1    time
     """
-    horizon = operator.index(horizon)
-    if horizon < 1:
-        msg = f"horizon must be at least 1 bar, got {horizon}."
-        raise ValueError(msg)
+    horizon = as_count(horizon, "horizon")
     check_choice("open_events", open_events, ("drop", "mark"))
     check_bars(bars, columns=("close",))
     if events is None:

@@ -1,6 +1,5 @@
 """Labels by the most significant trend ahead."""
 
-import operator
 from typing import Literal
 
 import numpy as np
@@ -10,7 +9,7 @@ from skatra.labeling._barriers import OPEN, TIME
 from skatra.labeling._events import locate_events
 from skatra.labeling._frame import check_choice, in_blocks, label_frame
 from skatra.typing import FloatArray, IntArray
-from skatra.utils import check_bars, column_values, symbol_blocks
+from skatra.utils import as_count, check_bars, column_values, symbol_blocks
 
 
 def trend_scanning_labels(
@@ -85,7 +84,8 @@ def trend_scanning_labels(
     2024-01-02 2024-01-05      1   17.32
     2024-01-03 2024-01-06     -1    2.57
     """
-    max_window, min_window = operator.index(max_window), operator.index(min_window)
+    max_window = as_count(max_window, "max_window")
+    min_window = as_count(min_window, "min_window")
     if not 3 <= min_window <= max_window:
         msg = (
             "windows must satisfy 3 <= min_window <= max_window (a line through fewer "

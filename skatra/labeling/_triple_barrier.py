@@ -1,6 +1,5 @@
 """Triple-barrier labels."""
 
-import operator
 from typing import Literal
 
 import numpy as np
@@ -19,6 +18,8 @@ from skatra.typing import FloatArray
 from skatra.utils import (
     PRICE_COLUMNS,
     SymbolBlocks,
+    as_count,
+    as_number,
     check_bars,
     column_values,
     symbol_blocks,
@@ -124,8 +125,8 @@ def triple_barrier_labels(
     2024-01-02 2024-01-04 -0.03     -1     1    stop
     2024-01-03 2024-01-04 -0.03     -1     1    stop
     """
-    max_holding = operator.index(max_holding)
-    _check_parameters(profit_taking, stop_loss, max_holding, path, open_events)
+    max_holding = as_count(max_holding, "max_holding")
+    _check_parameters(profit_taking, stop_loss, path, open_events)
     check_bars(bars, columns=PRICE_COLUMNS if path == "ohlc" else ("close",))
     if events is None:
         events = default_events(bars.index, target)
@@ -154,21 +155,17 @@ def triple_barrier_labels(
 def _check_parameters(
     profit_taking: float | None,
     stop_loss: float | None,
-    max_holding: int,
     path: str,
     open_events: str,
 ) -> None:
     """Refuse parameters out of range."""
     for name, size in (("profit_taking", profit_taking), ("stop_loss", stop_loss)):
-        if size is not None and not size > 0:
+        if size is not None and not as_number(size, name) > 0:
             msg = (
                 f"{name} must be a positive number of targets, got {size!r}. Pass "
                 "None for no such barrier."
             )
             raise ValueError(msg)
-    if max_holding < 1:
-        msg = f"max_holding must be at least 1 bar, got {max_holding}."
-        raise ValueError(msg)
     check_choice("path", path, ("ohlc", "close"))
     check_choice("open_events", open_events, ("drop", "mark"))
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from skatra.exceptions import BarsError
-from skatra.utils import check_bars, column_values, symbol_blocks
+from skatra.utils import as_number, check_bars, column_values, symbol_blocks
 
 
 def daily_volatility(
-    close: "pd.Series[Any] | Any", span: int = 100
+    close: "pd.Series[Any] | Any", span: float = 100
 ) -> "pd.Series[float]":
     """Return the exponentially weighted standard deviation of one-bar log returns.
 
@@ -22,7 +22,7 @@ def daily_volatility(
     close : Series of shape (n_bars,)
         Positive prices. Index: DatetimeIndex (one symbol) or MultiIndex
         (symbol, time), times rising within each symbol.
-    span : int, default=100
+    span : float, default=100
         Weights fall by the factor 1 - 2 / (span + 1) per bar; at least 1.
 
     Returns
@@ -36,7 +36,7 @@ def daily_volatility(
     BarsError
         If close cannot be trusted, see :func:`skatra.utils.check_bars`.
     ValueError
-        If span < 1.
+        If span is not a finite number of at least 1.
 
     See Also
     --------
@@ -59,9 +59,7 @@ def daily_volatility(
     2024-01-04    0.0173
     Freq: D, Name: volatility, dtype: float64
     """
-    if span < 1:
-        msg = f"span must be at least 1, got {span!r}."
-        raise ValueError(msg)
+    span = _as_span(span)
     if not isinstance(close, pd.Series):
         msg = (
             f"close must be a Series of prices, got {type(close).__name__}. Pass "
@@ -80,7 +78,7 @@ def daily_volatility(
     return pd.Series(blocks.scatter(result), index=close.index, name="volatility")
 
 
-def average_true_range(bars: pd.DataFrame, span: int = 100) -> "pd.Series[float]":
+def average_true_range(bars: pd.DataFrame, span: float = 100) -> "pd.Series[float]":
     """Return the exponentially weighted mean of the true range, relative to the close.
 
     The true range of a bar reaches from the lower to the higher of its high, its low
@@ -91,7 +89,7 @@ def average_true_range(bars: pd.DataFrame, span: int = 100) -> "pd.Series[float]
     bars : DataFrame of shape (n_bars, n_columns)
         Columns high, low and close. Index: DatetimeIndex (one symbol) or MultiIndex
         (symbol, time), times rising within each symbol.
-    span : int, default=100
+    span : float, default=100
         Weights fall by the factor 1 - 2 / (span + 1) per bar; at least 1.
 
     Returns
@@ -106,7 +104,7 @@ def average_true_range(bars: pd.DataFrame, span: int = 100) -> "pd.Series[float]
     BarsError
         If bars cannot be trusted, see :func:`skatra.utils.check_bars`.
     ValueError
-        If span < 1.
+        If span is not a finite number of at least 1.
 
     See Also
     --------
@@ -127,9 +125,7 @@ def average_true_range(bars: pd.DataFrame, span: int = 100) -> "pd.Series[float]
     >>> average_true_range(bars).round(4).tolist()
     [nan, 0.0388, 0.039]
     """
-    if span < 1:
-        msg = f"span must be at least 1, got {span!r}."
-        raise ValueError(msg)
+    span = _as_span(span)
     check_bars(bars, columns=("high", "low", "close"))
     blocks = symbol_blocks(bars.index)
     high, low, close = (
@@ -143,3 +139,12 @@ def average_true_range(bars: pd.DataFrame, span: int = 100) -> "pd.Series[float]
     for begin, end in zip(blocks.offsets[:-1], blocks.offsets[1:], strict=True):
         result[begin:end] = pd.Series(share[begin:end]).ewm(span=span).mean()
     return pd.Series(blocks.scatter(result), index=bars.index, name="true_range")
+
+
+def _as_span(span: float) -> float:
+    """Refuse what is no length of a memory."""
+    length = as_number(span, "span")
+    if not 1 <= length < np.inf:
+        msg = f"span must be a finite number of at least 1, got {span!r}."
+        raise ValueError(msg)
+    return length

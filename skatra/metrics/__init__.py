@@ -17,6 +17,7 @@ from skatra.metrics._overfitting import (
     probability_of_backtest_overfitting,
 )
 from skatra.metrics._path import PositionPath, position_path
+from skatra.metrics._path_metrics import PathMetrics, path_metrics
 from skatra.metrics._record import TrackRecord, sharpe_ratio
 from skatra.metrics._report import OverfittingReport, overfitting_report
 from skatra.metrics._sharpe import (
@@ -35,6 +36,7 @@ __all__ = [
     "DrawdownStatistics",
     "GrowthScorer",
     "OverfittingReport",
+    "PathMetrics",
     "PositionPath",
     "TrackRecord",
     "deflated_sharpe_ratio",
@@ -49,6 +51,7 @@ __all__ = [
     "minimum_backtest_length",
     "minimum_track_record_length",
     "overfitting_report",
+    "path_metrics",
     "position_path",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",

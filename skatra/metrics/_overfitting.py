@@ -11,6 +11,7 @@ import numpy as np
 from skatra.exceptions import MissingDependencyError
 from skatra.metrics._trials import trial_table
 from skatra.typing import FloatArray, IntArray
+from skatra.utils import as_count
 
 __all__ = [
     "BacktestOverfitting",
@@ -18,7 +19,9 @@ __all__ = [
     "probability_of_backtest_overfitting",
 ]
 
-_CELLS = 2**16  # of a chunk: its arrays stay in the cache
+# Of a chunk: its arrays stay in the cache, and its products are below the size at
+# which OpenBLAS starts threads, which on a busy machine wait for each other.
+_PRODUCTS = 2**18 - 1
 _Choices: TypeAlias = tuple[IntArray, FloatArray, FloatArray, FloatArray]
 
 
@@ -229,7 +232,7 @@ def choose_by_halves(blocks: FloatArray, metric: str) -> BacktestOverfitting:
 
     front: list[_Choices] = []
     back: list[_Choices] = []
-    for half in _halves(n_blocks, max(1, _CELLS // n_trials)):
+    for half in _halves(n_blocks, max(1, _PRODUCTS // (n_blocks * n_trials))):
         inside, outside = performance(half), performance(1.0 - half)
         front.append(_choose(inside, outside))
         back.append(_choose(outside[::-1], inside[::-1]))
@@ -275,7 +278,7 @@ def _check_blocks(n_observations: int, n_trials: int, n_blocks: int) -> None:
             "the other way round, pass trial_returns.T."
         )
         raise ValueError(msg)
-    if n_blocks < 2 or n_blocks % 2:
+    if as_count(n_blocks, "n_blocks", 2) % 2:
         msg = f"n_blocks must be an even number of at least 2, got {n_blocks!r}."
         raise ValueError(msg)
     if comb(n_blocks, n_blocks // 2) > 10**6:

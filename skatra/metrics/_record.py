@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from skatra.utils import as_finite_column
+from skatra.utils import as_finite_column, as_number
 
 __all__ = ["Convention", "TrackRecord", "as_record", "per_period", "sharpe_ratio"]
 
@@ -190,7 +190,7 @@ def per_period(sharpe: float, periods_per_year: float | None) -> float:
     """Turn an annual Sharpe ratio into one per period."""
     if periods_per_year is None:
         return sharpe
-    if not 0 < periods_per_year < np.inf:
+    if not 0 < as_number(periods_per_year, "periods_per_year") < np.inf:
         msg = (
             "periods_per_year must be a positive number such as 252, got "
             f"{periods_per_year!r}. None means Sharpe ratios per period."

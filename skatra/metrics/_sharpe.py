@@ -7,6 +7,7 @@ from scipy.special import ndtr, ndtri
 
 from skatra.metrics._record import Convention, TrackRecord, as_record, per_period
 from skatra.metrics._trials import ExpectedMaximum, expected_maximum_sharpe
+from skatra.utils import as_number
 
 __all__ = [
     "deflated_sharpe_ratio",
@@ -75,7 +76,7 @@ def probabilistic_sharpe_ratio(
     0.987
     """
     known = as_record(record)
-    floor = per_period(benchmark, periods_per_year)
+    floor = per_period(as_number(benchmark, "benchmark"), periods_per_year)
     if not np.isfinite(floor):
         msg = f"benchmark must be a finite Sharpe ratio, got {benchmark!r}."
         raise ValueError(msg)
@@ -156,7 +157,7 @@ def deflated_sharpe_ratio(
     """
     floor = expected_maximum_sharpe(
         n_trials,
-        per_period(sharpe_std, periods_per_year),
+        per_period(as_number(sharpe_std, "sharpe_std"), periods_per_year),
         expected_maximum=expected_maximum,
     )
     return probabilistic_sharpe_ratio(record, floor, convention=convention)
@@ -212,11 +213,14 @@ def minimum_track_record_length(
     >>> round(minimum_track_record_length(record, convention="2025"), 3)
     13.029
     """
-    if not 0.5 < level < 1:
+    if not 0.5 < as_number(level, "level") < 1:
         msg = f"level must be a number in (0.5, 1), got {level!r}."
         raise ValueError(msg)
     known = as_record(record)
-    floor = per_period(benchmark, periods_per_year)
+    floor = per_period(as_number(benchmark, "benchmark"), periods_per_year)
+    if not np.isfinite(floor):
+        msg = f"benchmark must be a finite Sharpe ratio, got {benchmark!r}."
+        raise ValueError(msg)
     distance = known.sharpe_ratio - floor
     error = _error(known, floor, convention)
     if not distance > 0:
@@ -271,7 +275,7 @@ def minimum_backtest_length(
     >>> round(days / 252, 1)
     4.9
     """
-    if not 0 < sharpe < np.inf:
+    if not 0 < as_number(sharpe, "sharpe") < np.inf:
         msg = f"sharpe must be a positive number, got {sharpe!r}."
         raise ValueError(msg)
     best = expected_maximum_sharpe(n_trials, expected_maximum=expected_maximum)

@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtri
 
 from skatra.typing import FloatArray
+from skatra.utils import as_count, as_number
 
 __all__ = [
     "ExpectedMaximum",
@@ -75,13 +76,13 @@ def expected_maximum_sharpe(
         )
         raise ValueError(msg)
     least = 1 if expected_maximum == "exact" else 2
-    if not least <= n_trials < np.inf:
+    if not least <= as_number(n_trials, "n_trials") < np.inf:
         msg = (
             f"n_trials must be a finite number of at least {least}, got {n_trials!r}."
             + " Use expected_maximum='exact'." * (least == 2)
         )
         raise ValueError(msg)
-    if not 0 <= sharpe_std < np.inf:
+    if not 0 <= as_number(sharpe_std, "sharpe_std") < np.inf:
         msg = f"sharpe_std must be a number in [0, inf), got {sharpe_std!r}."
         raise ValueError(msg)
     if expected_maximum == "approximate":
@@ -89,11 +90,13 @@ def expected_maximum_sharpe(
         high = ndtri(1 - 1 / n_trials)
         higher = ndtri(1 - 1 / (n_trials * np.e))
         return float(sharpe_std * ((1 - share) * high + share * higher))
-    return sharpe_std * _exact(float(n_trials))
+    return float(sharpe_std * _exact(float(n_trials)))
 
 
 def _exact(n_trials: float) -> float:
     """Integrate the tails of the maximum: P(max > x) - P(max < -x) over x > 0."""
+    if n_trials == 1:
+        return 0.0
 
     def tails(x: float) -> float:
         return float(
@@ -197,9 +200,7 @@ def effective_number_of_trials(
         total = float(np.sum(scores.sum(axis=1) ** 2))
         average = (total - n_trials) / (n_trials * (n_trials - 1))
         return float(average + (1 - average) * n_trials)
-    if n_draws < 1:
-        msg = f"n_draws must be at least 1, got {n_draws!r}."
-        raise ValueError(msg)
+    n_draws = as_count(n_draws, "n_draws")
     rng = np.random.default_rng(random_state)
     largest = _mean_maximum(scores, n_draws, rng)
     if largest <= 1e-12:

@@ -1,13 +1,17 @@
 """Draw labels so that those drawn overlap little."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from skatra.sample_weight._places import place_labels
 from skatra.typing import FloatArray, IntArray, LabelTimesLike
+from skatra.utils import as_count
+
+_SHORT = 50  # points of a life
+_Proposals: TypeAlias = Iterable[tuple[int, int, int, float]]
 
 
 def sequential_bootstrap(
@@ -50,7 +54,7 @@ def sequential_bootstrap(
     LabelTimesError
         As :func:`average_uniqueness`.
     ValueError
-        If n_draws is negative, or there are no labels to draw from.
+        If n_draws is no whole number or negative, or there are no labels to draw from.
 
     See Also
     --------
@@ -60,31 +64,26 @@ def sequential_bootstrap(
     -----
     M. López de Prado, Advances in Financial Machine Learning (2018), section 4.5.
     There a table of labels x bars is averaged for every label at every draw; here
-    memory is linear in the labels, and a draw costs what it changes: the labels that
-    overlap the drawn one, plus the square root of the number of labels.
+    memory is linear in the labels, and a draw costs one label's life: uniqueness can
+    only fall, so a label is proposed by an older, larger value and accepted with the
+    share that is left of it. The probabilities are exact.
 
     Examples
     --------
     >>> from skatra.sample_weight import sequential_bootstrap
     >>> labels = [(0, 2), (2, 3), (4, 5)]
     >>> sequential_bootstrap(labels, 4, random_state=0).tolist()
-    [1, 0, 0, 0]
+    [1, 0, 2, 2]
     """
     places = place_labels(label_times, groups, times)
     first, stop, size = places.lives()
-    n_draws = len(first) if n_draws is None else n_draws
-    if n_draws < 0:
-        msg = f"n_draws must not be negative, got {n_draws!r}."
-        raise ValueError(msg)
+    n_draws = len(first) if n_draws is None else as_count(n_draws, "n_draws", 0)
     if n_draws and not len(first):
         msg = f"label_times must hold at least one label to make {n_draws} draws."
         raise ValueError(msg)
-    uniform = np.random.default_rng(random_state).random(n_draws)
-    order = np.argsort(first, kind="stable")
     if not n_draws:
-        return order[:0]
-    urn = _Urn(first[order], stop[order], size)
-    return order[[urn.draw(u) for u in uniform.tolist()]]
+        return np.empty(0, dtype=np.intp)
+    return _draw(first, stop, size, n_draws, np.random.default_rng(random_state))
 
 
 def draw_probabilities(
@@ -114,6 +113,8 @@ def draw_probabilities(
     ------
     LabelTimesError
         As :func:`average_uniqueness`.
+    ValueError
+        If ``drawn`` holds anything but row positions.
 
     Examples
     --------
@@ -128,7 +129,20 @@ def draw_probabilities(
     ['5/14', '3/14', '3/7']
     """
     first, stop, size = place_labels(label_times, groups, times).lives()
-    rows = np.asarray(drawn, dtype=np.intp)
+    rows = np.asarray(drawn)
+    if rows.ndim != 1 or (
+        len(rows)
+        and not (
+            np.issubdtype(rows.dtype, np.integer)
+            and rows.min() >= 0
+            and rows.max() < len(first)
+        )
+    ):
+        msg = (
+            f"drawn must hold row positions from 0 to {len(first) - 1}, got {drawn!r}."
+        )
+        raise ValueError(msg)
+    rows = rows.astype(np.intp)
     alive = np.cumsum(
         np.bincount(first[rows], minlength=size + 1)
         - np.bincount(stop[rows], minlength=size + 1)
@@ -138,59 +152,61 @@ def draw_probabilities(
     return np.asarray(uniqueness / uniqueness.sum())
 
 
-class _Urn:
-    """Labels in order of their start, and how unique each would be if drawn next."""
+def _draw(
+    first: IntArray, stop: IntArray, size: int, n_draws: int, rng: np.random.Generator
+) -> IntArray:
+    """Draw labels that live from point ``first`` to before ``stop``.
 
-    def __init__(self, first: IntArray, stop: IntArray, size: int) -> None:
-        n = len(first)
-        self.n_labels = n
-        self.ends = np.stack([first, stop])
-        self.length = (stop - first).astype(np.float64)
-        self.drawn = np.ones(size)  # the drawn labels alive at a point, and one more
-        self.share = np.ones(size)
-        self.total = np.zeros(size + 1)
-        # A block holds about sqrt(n) labels: a draw picks a block, then a label.
-        self.width = max(1, int(np.sqrt(n)))
-        self.n_blocks = -(-n // self.width)
-        self.uniqueness = np.zeros(self.n_blocks * self.width)
-        self.uniqueness[:n] = 1.0
-        self.blocks = self.uniqueness.reshape(self.n_blocks, self.width)
-        self.sums = self.blocks.sum(axis=1)
-        # Labels [low, high) are all that can overlap a label.
-        reach = np.maximum.accumulate(stop)
-        low = np.searchsorted(reach, first, side="right")
-        high = np.searchsorted(first, stop, side="left")
-        ends = reach[high - 1]
-        self.spans = list(
-            zip(*(a.tolist() for a in (first, stop, low, high, first[low], ends)),
-                strict=True)
-        )  # fmt: skip
+    Uniqueness only falls while labels are drawn. So labels are proposed as they were
+    at the start of a batch, and accepted with what is left of their uniqueness.
+    """
+    length = stop - first
+    accept = _accept_short if length.mean() < _SHORT else _accept_long
+    alive: FloatArray = np.zeros(size + 1)
+    rows: list[int] = []
+    while len(rows) < n_draws:
+        share: FloatArray = np.reciprocal(1.0 + alive[:size])
+        total = np.concatenate([[0.0], np.cumsum(share)])
+        before = total[stop] - total[first]
+        running = np.cumsum(before / length)
+        # Batches grow with what was drawn: few passes, and most proposals accepted.
+        aims, chances = rng.random((2, 2 + len(rows) // 2))
+        picks = running.searchsorted(aims * running[-1], "right")
+        picks = np.minimum(picks, len(first) - 1)
+        begin, end = first[picks], stop[picks]
+        proposals = zip(
+            picks.tolist(),
+            begin.tolist(),
+            end.tolist(),
+            (chances * before[picks]).tolist(),
+            strict=True,
+        )
+        taken = accept(proposals, share)
+        rows += taken
+        alive += np.cumsum(
+            np.bincount(first[taken], minlength=size + 1)
+            - np.bincount(stop[taken], minlength=size + 1)
+        )
+    return np.array(rows[:n_draws], dtype=np.intp)
 
-    def draw(self, uniform: float) -> int:
-        """Draw a label and count it."""
-        running = np.add.accumulate(self.sums)
-        aim = uniform * running[-1]
-        block = min(int(running.searchsorted(aim, "right")), self.n_blocks - 1)
-        if block:
-            aim -= running[block - 1]
-        begin = block * self.width
-        inside = np.add.accumulate(self.uniqueness[begin : begin + self.width])
-        label = begin + int(inside.searchsorted(aim, "right"))
-        label = min(label, begin + self.width - 1, self.n_labels - 1)
-        self._count(label)
-        return label
 
-    def _count(self, label: int) -> None:
-        """Add a drawn label to the points of its life."""
-        first, stop, low, high, begin, end = self.spans[label]
-        alive = self.drawn[first:stop]
-        alive += 1.0
-        np.reciprocal(alive, out=self.share[first:stop])
-        # Only differences within [begin, end] are taken: the rest may be stale.
-        self.total[begin] = 0.0
-        np.add.accumulate(self.share[begin:end], out=self.total[begin + 1 : end + 1])
-        ends = self.total.take(self.ends[:, low:high])
-        lives = np.subtract(ends[1], ends[0], out=ends[0])
-        np.divide(lives, self.length[low:high], out=self.uniqueness[low:high])
-        some = slice(low // self.width, (high - 1) // self.width + 1)
-        np.add.reduce(self.blocks[some], axis=1, out=self.sums[some])
+def _accept_short(proposals: _Proposals, share: FloatArray) -> list[int]:
+    """Accept proposals; numbers of Python's own are faster for short lives."""
+    taken, shares = [], share.tolist()
+    for label, begin, end, threshold in proposals:
+        life = shares[begin:end]
+        if threshold < sum(life):
+            shares[begin:end] = [x / (1.0 + x) for x in life]
+            taken.append(label)
+    return taken
+
+
+def _accept_long(proposals: _Proposals, share: FloatArray) -> list[int]:
+    """Accept proposals; array by array for long lives."""
+    taken = []
+    for label, begin, end, threshold in proposals:
+        life = share[begin:end]
+        if threshold < np.add.reduce(life):
+            np.divide(life, life + 1.0, out=life)
+            taken.append(label)
+    return taken

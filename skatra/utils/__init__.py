@@ -19,6 +19,7 @@ from skatra.utils._label_times import (
     event_times,
     times_to_numbers,
 )
+from skatra.utils._numbers import as_count, as_number
 from skatra.utils._rows import (
     as_finite_column,
     check_same_rows,
@@ -34,8 +35,10 @@ __all__ = [
     "PRICE_COLUMNS",
     "LabelIntervals",
     "SymbolBlocks",
+    "as_count",
     "as_finite_column",
     "as_label_intervals",
+    "as_number",
     "check_bars",
     "check_method_params",
     "check_same_rows",

@@ -184,6 +184,8 @@ def _index_problems(index: pd.Index, name: str) -> list[str]:
 
 def _order_problems(index: pd.Index, times: NDArray[np.int64]) -> list[str]:
     """List rows whose time falls or repeats within their symbol."""
+    if not len(index):
+        return []
     blocks = symbol_blocks(index)
     positions = np.arange(len(index)) if blocks.order is None else blocks.order
     step = np.diff(times[positions], prepend=times[:1])

@@ -154,7 +154,7 @@ def test_misuse_is_named():
         ({"d": -0.1}, r"d must be a number in \[0, inf\)"),
         ({"tolerance": 0}, r"tolerance must be a number in \(0, 1\)"),
         ({"tolerance": 1e-12}, "more than 1000000 weights at d=0.4"),
-        ({"width": 0}, "width must be an integer of at least 1"),
+        ({"width": 0}, "width, unless None, must be a whole number"),
     ]:
         with pytest.raises(ValueError, match=message):
             FractionalDifference(**options).fit(values)

@@ -42,5 +42,5 @@ def test_is_a_target():
     bars = make_edge_bars(80)
 
     assert len(triple_barrier_labels(bars, target=average_true_range(bars))) > 50
-    with pytest.raises(ValueError, match="span must be at least 1"):
+    with pytest.raises(ValueError, match="span must be a finite number of at least 1"):
         average_true_range(bars, span=0)

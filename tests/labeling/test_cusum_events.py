@@ -87,7 +87,7 @@ def test_misuse_is_named():
     for threshold, message in [
         (0.0, "threshold must be positive; 20 of 20"),
         (np.nan, "threshold must be a number or a Series, got nan"),
-        ([0.1], "threshold must be a number or a Series"),
+        ([0.1], "threshold, unless a Series, must be a number"),
         (pd.Series(0.1, index=close.index[:5]), "must have the index of close"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -57,5 +57,7 @@ def test_parameters_and_prices_are_checked():
         daily_volatility(close)
     with pytest.raises(BarsError, match="close must be a Series of prices, got Data"):
         daily_volatility(close.to_frame())
-    with pytest.raises(ValueError, match="span must be at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="span must be a finite number of at least 1, got 0"
+    ):
         daily_volatility(close.abs(), span=0)

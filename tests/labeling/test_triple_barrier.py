@@ -318,7 +318,7 @@ def test_reference_numbers(symbol, n_events, counts, touches, uniqueness):
     [
         ({"profit_taking": 0}, "profit_taking must be a positive number.*None"),
         ({"stop_loss": -1}, "stop_loss must be a positive number"),
-        ({"max_holding": 0}, "max_holding must be at least 1 bar, got 0"),
+        ({"max_holding": 0}, "max_holding must be a whole number of at least 1, got 0"),
         ({"path": "mid"}, "path must be one of"),
         ({"open_events": "keep"}, "open_events must be one of"),
         ({"target": 0.0}, "target must be positive and finite.*2 of 2"),

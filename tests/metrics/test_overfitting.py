@@ -81,7 +81,11 @@ def test_reference_numbers(n_blocks, expected):
 
 
 def test_recentred_noise_is_always_overfitted():
-    """Where all trials end equal, who is best in one half is worst in the other."""
+    """Where all trials end equal, who is best in one half is worst in the other.
+
+    The construction of Bailey, Borwein, López de Prado and Zhu (2017) on recentred
+    noise; the vignette of the R package pbo prints 1 as well.
+    """
     result = probability_of_backtest_overfitting(NOISE - NOISE.mean(axis=0))
 
     assert result.probability == 1

@@ -81,7 +81,7 @@ def test_every_bar_an_event(labels):
 
 
 def test_worked_example():
-    """Labels over bars 0-2, 2-3 and 4-5 (AFML chapter 4)."""
+    """Labels over bars 0-2, 2-3 and 4-5 (AFML 4.5.3, the indicator matrix)."""
     labels = [(0, 2), (2, 3), (4, 5)]
 
     assert average_uniqueness(labels, times=pd.RangeIndex(6)) == pytest.approx(
