@@ -121,8 +121,10 @@ def record_signals(
     if observation.observer is None or _recorder is None:
         return
     store = _recorder.store
+    known = store.families["signals_total"].children
     for (symbol, side), count in signals.items():
-        store.announce(strategy=(strategy,), symbol=(symbol,))
+        if (strategy, symbol, side) not in known:
+            store.announce(strategy=(strategy,), symbol=(symbol,))
         store.add("signals_total", (strategy, symbol, side), count)
     if signals:
         store.set("signal_last_timestamp_seconds", (strategy,), time.time())
