@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from scipy.special import logit
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
@@ -17,14 +16,6 @@ __all__ = ["accepts", "cross_fitted_log_odds", "log_odds", "proba_or_decision"]
 
 # Keeps the log-odds of a probability of 0 or 1 finite: about +-16.
 _CLIP = float(np.finfo(np.float32).eps)
-
-
-def as_table(X: Any) -> Any:
-    """Return frames and arrays as they are, all else as an array or CSR matrix."""
-    if sparse.issparse(X):
-        # LightGBM predicts on no other sparse container.
-        return sparse.csr_matrix(X)
-    return X if hasattr(X, "shape") else np.asarray(X)
 
 
 def accepts(method: Any, parameter: str) -> bool:
