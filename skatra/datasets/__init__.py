@@ -2,7 +2,7 @@
 
 from skatra.datasets._database import Database
 from skatra.datasets._frames import WriteReport
-from skatra.datasets._ingest import ingest_bars
+from skatra.datasets._ingest import IngestReport, ingest_bars
 from skatra.datasets._join import SQLiteDatasetLoader
 from skatra.datasets._label_files import read_label_times
 from skatra.datasets._loader import iter_batches, load_dataset
@@ -12,6 +12,7 @@ from skatra.datasets._samples import load_index_bars, make_edge_bars
 
 __all__ = [
     "Database",
+    "IngestReport",
     "SQLiteConnectionPool",
     "SQLiteDatasetLoader",
     "WriteReport",
