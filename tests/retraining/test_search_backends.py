@@ -106,7 +106,7 @@ def assert_equal(expected, actual):
 
 
 def test_processes_leave_the_workers_of_joblib_alone(rows):
-    """joblib's own process pool works before and after a search on processes."""
+    """Joblib's own process pool works before and after a search on processes."""
     numbers = [joblib.delayed(abs)(-k) for k in range(4)]
     assert joblib.Parallel(n_jobs=2, backend="loky")(numbers) == [0, 1, 2, 3]
     searched(rows, backend="processes", n_jobs=2)
