@@ -217,3 +217,22 @@ def test_misuse_is_named(market):
     ]:
         with pytest.raises(ValueError, match=message):
             feature_clusters(table, **options)
+
+
+def test_a_fold_without_a_number_is_not_left_out():
+    """A mean over the other folds would hide the ruin."""
+    table = FeatureImportance(
+        pd.DataFrame({"a": [np.nan, 0.4], "b": [0.0, 0.1]})
+    ).to_frame()
+
+    assert table.index.tolist() == ["b", "a"]
+    assert table.loc["a"].isna().all()
+
+
+def test_text_is_no_list_of_columns(market):
+    """The letters of a name are not its columns."""
+    X, y, _, _ = market
+    with pytest.raises(ValueError, match=r"text 'noise'. Pass \['noise'\]"):
+        mean_decrease_importance(
+            LogisticRegression(), X, y, cv=FOLDS, clusters={"c": "noise"}
+        )
