@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatra.metrics._overfitting import choose_by_halves
 from skatra.typing import FloatArray
+from skatra.utils import as_number
 
 __all__ = ["OverfittingReport", "overfitting_report"]
 
@@ -116,7 +117,8 @@ def overfitting_report(
         If the search is not fitted.
     ValueError
         If there is one fold only, the scores of the best do not vary or are not
-        finite, n_trials < 1, or no score has the metric's name.
+        finite, reference is not finite, n_trials < 1, or no score has the metric's
+        name.
 
     See Also
     --------
@@ -162,7 +164,10 @@ def overfitting_report(
         last = np.asarray(results["iter"]) == np.max(results["iter"])
     best = _best(search, scores, last, metric)
     tried = _n_tried(search, scores) if n_trials is None else n_trials
-    if not 1 <= tried < np.inf:
+    if not np.isfinite(as_number(reference, "reference")):
+        msg = f"reference must be a finite score, got {reference!r}."
+        raise ValueError(msg)
+    if not 1 <= as_number(tried, "n_trials") < np.inf:
         msg = f"n_trials must be a finite number of at least 1, got {n_trials!r}."
         raise ValueError(msg)
     mean = float(scores[best].mean())

@@ -156,7 +156,7 @@ def test_plot_draws_both_panels_and_is_lazy():
         (NOISE[:, :1], {}, "at least 2 trials"),
         (NOISE.T, {}, r"more trials than observations.*trial_returns\.T"),
         (NOISE, {"n_blocks": 7}, "n_blocks must be an even number"),
-        (NOISE, {"n_blocks": 40}, "n_blocks=40 gives 137846528820 splits"),
+        (NOISE, {"n_blocks": 40}, "n_blocks must be at most 22.*got 40"),
         (NOISE[:20, :3], {}, "at least 2 rows per block: 32"),
         (NOISE, {"metric": "sortino"}, "metric must be"),
         (np.where(NOISE > 3, np.nan, NOISE), {}, "must be finite"),
@@ -313,3 +313,37 @@ def test_scores_without_spread_are_refused():
 
     with pytest.raises(ValueError, match="must be finite and vary over the folds"):
         overfitting_report(search, reference=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reference": np.nan}, "reference must be a finite score, got nan"),
+        ({"reference": "0.5"}, "reference must be a number"),
+        ({"n_trials": "3"}, "n_trials must be a number"),
+        ({"n_trials": np.nan}, "n_trials must be a finite number"),
+    ],
+)
+def test_numbers_that_are_none_make_no_sentence(options, message):
+    """No report says "nan below what luck reaches"."""
+    with pytest.raises(ValueError, match=message):
+        overfitting_report(_search(), **options)
+
+
+def test_more_trials_than_dated_periods():
+    """A DatetimeIndex says that rows are periods, so nothing can be transposed."""
+    trials = np.random.default_rng(0).normal(size=(60, 100))
+    dated = pd.DataFrame(trials, pd.date_range("2020-01-31", periods=60, freq="ME"))
+
+    with pytest.raises(ValueError, match=r"trial_returns\.T; .*DatetimeIndex"):
+        probability_of_backtest_overfitting(trials, n_blocks=6)
+    found = probability_of_backtest_overfitting(dated, n_blocks=6)
+    few = probability_of_backtest_overfitting(dated.iloc[:, :60], n_blocks=6)
+    assert len(found.logits) == len(few.logits) == 20
+
+
+def test_absurd_numbers_of_blocks_are_refused_by_name():
+    """However large, the message is about n_blocks."""
+    for n_blocks in (24, 10**6):
+        with pytest.raises(ValueError, match=f"at most 22, .* got {n_blocks}"):
+            probability_of_backtest_overfitting(np.eye(100), n_blocks=n_blocks)
