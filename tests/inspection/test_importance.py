@@ -236,3 +236,18 @@ def test_text_is_no_list_of_columns(market):
         mean_decrease_importance(
             LogisticRegression(), X, y, cv=FOLDS, clusters={"c": "noise"}
         )
+
+
+def test_unrelated_features_are_left_alone():
+    """No noise is shuffled together with a signal it says nothing about."""
+    joined = 0
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(size=(300, 6))
+        joined += len(feature_clusters(noise)) < 6
+    assert joined <= 6  # 5 % by construction
+
+    rng = np.random.default_rng(0)
+    table = np.random.default_rng(1).normal(size=(300, 6))
+    table[:, 1] = table[:, 0] + 0.1 * rng.normal(size=300)
+    table[:, 5] = -table[:, 4] + 0.1 * rng.normal(size=300)
+    assert list(feature_clusters(table).values()) == [[0, 1], [2], [3], [4, 5]]
