@@ -156,3 +156,11 @@ def test_events_may_be_a_list_of_pairs():
 
     found = fixed_horizon_labels(bars, horizon=2, events=pairs)
     assert found.index.tolist() == pairs
+
+
+def test_a_whole_frame_of_labels_as_label_times_is_told_the_way_out():
+    """The column t1 is what the splitters take."""
+    labels = fixed_horizon_labels(make_edge_bars(30), horizon=2)
+
+    with pytest.raises(ValueError, match=r'got 5\..* pass labels\["t1"\]'):
+        list(PurgedKFold(2).split(labels, label_times=labels))
