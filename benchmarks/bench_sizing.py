@@ -6,10 +6,14 @@ wall time are shown, their ratio to ours, and how far each answer is from the ex
 limit
     One numpy pass over the same data: what any answer costs at least.
 
+fit and decision are compared with the inner classifier's own work turn by turn: the
+median of the ratios of each turn is shown as "x limit".
+
 Linear algebra runs on one thread for all, since busy cores make threads wait for each
-other. Peers that are not installed (keeks, kelzer, cvxpy with Clarabel) are listed as
-absent. Peers that take one number at a time are timed on fewer and scaled up, which the
-table says.
+other. Peers that are not installed (keeks, kelzer, RiskLabAI, cvxpy with Clarabel) are
+listed as absent. kelzer and keeks take one bet per call (arrays raise): a loop over a
+list of floats is timed on fewer bets and scaled up. kelzer rounds to four decimals
+unless told otherwise.
 
     python benchmarks/bench_sizing.py            # about a minute
 """
@@ -27,6 +31,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+import pandas as pd
 from lightgbm import LGBMClassifier
 from scipy.optimize import brentq, minimize, minimize_scalar
 from sklearn.base import clone
@@ -34,6 +39,8 @@ from sklearn.base import clone
 from skatra.model_selection import PurgedKFold
 from skatra.sizing import (
     KellyClassifier,
+    afml_bet_size,
+    average_active_positions,
     kelly_fraction,
     kelly_from_returns,
     kelly_portfolio,
@@ -53,6 +60,25 @@ def timed(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
             answers[name] = run()
             seconds[name].append(perf_counter() - start)
     return {name: (median(seconds[name]), answers[name]) for name in runs}
+
+
+def paired(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
+    """Return median seconds, and the median ratio to the limit of the same turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    names = list(runs)
+    for turn in range(repeats):
+        # Who goes first changes, as the first of a turn may find a colder cache.
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            start = perf_counter()
+            runs[name]()
+            seconds[name].append(perf_counter() - start)
+    ratio = {
+        name: median(np.divide(seconds[name], seconds["limit"]).tolist())
+        for name in runs
+    }
+    return {name: (median(seconds[name]), ratio[name]) for name in runs}
 
 
 def binary(repeats: int) -> list[dict]:
@@ -79,17 +105,78 @@ def binary(repeats: int) -> list[dict]:
     try:
         import kelzer
 
-        runs["kelzer"] = lambda: [kelzer.fraction(q, o + 1, 1.0) for q, o in pairs]
-        runs["kelzer"]()
+        runs["kelzer, 4 decimals"] = lambda: [
+            kelzer.fraction(q, o + 1, 1.0) for q, o in pairs
+        ]
+        runs["kelzer, 15 decimals"] = lambda: [
+            kelzer.fraction(q, o + 1, 1.0, 15) for q, o in pairs
+        ]
+        runs["kelzer, 15 decimals"]()
     except Exception as error:
         print(f"kelzer not timed: {error!r}")
-        runs.pop("kelzer", None)
+        runs = {name: run for name, run in runs.items() if "kelzer" not in name}
     found = timed(runs, repeats)
-    scale = {"limit": 1, "skatra": 1}
+    exact = np.array(found["list comprehension"][1])
+    whole = {"limit", "skatra"}
     return [
-        row("1e6 binary fractions", name, seconds * scale.get(name, n // few), None)
-        for name, (seconds, _) in found.items()
+        row(
+            "1e6 binary fractions",
+            name,
+            seconds * (1 if name in whole else n // few),
+            # kelzer leaves a negative edge negative.
+            None
+            if name == "limit"
+            else float(np.max(np.abs(np.maximum(answer[:few], 0.0) - exact))),
+        )
+        for name, (seconds, answer) in found.items()
     ]
+
+
+def afml(repeats: int) -> list[dict]:
+    """Bet sizes of AFML chapter 10, and the average of those alive."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.02, 0.98, 1_000_000)
+    start = np.sort(rng.integers(0, 10**6, 20_000))
+    life = np.column_stack([start, start + rng.integers(1, 2000, 20_000)])
+    times = np.unique(life)
+    sizes = rng.uniform(-1, 1, 20_000)
+    size_runs = {
+        "limit": lambda: np.sqrt(p * (1 - p)),
+        "skatra": lambda: afml_bet_size(p),
+    }
+    mean_runs = {
+        "limit": lambda: np.sort(times),
+        "skatra": lambda: average_active_positions(sizes, life, times),
+    }
+    try:
+        from RiskLabAI.backtest import bet_sizing
+
+        side = np.ones(len(p))
+        size_runs["RiskLabAI, Phi(p) for Phi(z)"] = lambda: (
+            bet_sizing.probability_bet_size(p, side)
+        )
+        size_runs["RiskLabAI, Phi(p) for Phi(z)"]()
+        signals = pd.DataFrame({"signal": sizes, "t1": life[:, 1]}, index=life[:, 0])
+        mean_runs["RiskLabAI"] = lambda: bet_sizing.mp_avg_active_signals(
+            signals, times
+        ).to_numpy()
+        mean_runs["RiskLabAI"]()
+    except Exception as error:
+        print(f"RiskLabAI not timed: {error!r}")
+    rows = []
+    for task, runs in (("1e6 AFML sizes", size_runs), ("2e4 averaged", mean_runs)):
+        found = timed(runs, repeats)
+        ours = found["skatra"][1]
+        rows += [
+            row(
+                task,
+                name,
+                seconds,
+                None if name == "limit" else float(np.max(np.abs(answer - ours))),
+            )
+            for name, (seconds, answer) in found.items()
+        ]
+    return rows
 
 
 def empirical(repeats: int) -> list[dict]:
@@ -237,8 +324,8 @@ def classifier(repeats: int) -> list[dict]:
 
     fitted = fit()
     bare = KellyClassifier(inner).fit(X[rows], y[rows], returns=returns[rows])
-    slow = timed({"limit": cross_fit, "skatra": fit}, max(3, repeats // 3))
-    fast = timed(
+    slow = paired({"limit": cross_fit, "skatra": fit}, max(5, repeats // 3))
+    fast = paired(
         {
             "limit": lambda: bare.estimator_.predict_proba(X),
             "predict": lambda: bare.predict(X),
@@ -247,12 +334,14 @@ def classifier(repeats: int) -> list[dict]:
         },
         repeats,
     )
+    tasks = {
+        "fit; limit = inner cross-fitting": slow,
+        "decision, 1e5 rows; limit = predict_proba": fast,
+    }
     return [
-        row("fit; limit = inner cross-fitting", name, seconds, None)
-        for name, (seconds, _) in slow.items()
-    ] + [
-        row("decision, 1e5 rows; limit = predict_proba", name, seconds, None)
-        for name, (seconds, _) in fast.items()
+        row(task, name, seconds, None) | {"ratio_to_limit": ratio}
+        for task, found in tasks.items()
+        for name, (seconds, ratio) in found.items()
     ]
 
 
@@ -261,15 +350,17 @@ def row(task: str, contender: str, seconds: float, error: float | None) -> dict:
 
 
 def main() -> None:
-    rows = binary(7) + empirical(15) + portfolio(5) + classifier(7)
+    rows = binary(15) + afml(9) + empirical(31) + portfolio(7) + classifier(21)
     ours = {r["task"]: r["seconds"] for r in rows if r["contender"] == "skatra"}
     print(f"{'task':44} {'contender':24} {'ms':>10} {'x ours':>8} {'error':>9}")
     for r in rows:
         r["ratio_to_ours"] = r["seconds"] / ours[r["task"]]
+        paid = r.get("ratio_to_limit")
+        paid = "" if paid is None else f"  x limit {paid:.3f}"
         error = "" if r["error"] is None else f"{r['error']:.1e}"
         print(
             f"{r['task']:44} {r['contender']:24} {1e3 * r['seconds']:10.3f} "
-            f"{r['ratio_to_ours']:8.2f} {error:>9}"
+            f"{r['ratio_to_ours']:8.2f} {error:>9}{paid}"
         )
     versions = {}
     for name in PEERS:

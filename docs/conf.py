@@ -14,6 +14,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "matplotlib.sphinxext.plot_directive",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
@@ -34,6 +35,11 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 exclude_patterns = ["_build", "_static", "_templates", "data", "examples"]
+# Pictures are drawn by the code that stands above them.
+plot_include_source = True
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 144)]
 templates_path = ["_templates"]
 nitpicky = False
 toc_object_entries_show_parents = "hide"
@@ -50,6 +56,7 @@ html_sidebars = {
         "features",
         "glossary",
         "install",
+        "kelly",
         "routing",
         "splits",
         "tour",

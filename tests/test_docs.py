@@ -89,7 +89,7 @@ def test_guides_run(guide, tmp_path, monkeypatch):
 
 def test_some_guides_have_snippets():
     """The pages that promise code show some."""
-    for page in ("index", "tour", "splits", "features", *STATISTICS):
+    for page in ("index", "tour", "splits", "kelly", "features", *STATISTICS):
         name = f"{page}.rst"
         assert doctest.DocTestParser().get_examples(read(name)), name
 

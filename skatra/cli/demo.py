@@ -11,6 +11,7 @@ from skatra.cli._output import (
     print_json,
     print_paths,
     print_summary,
+    results,
 )
 
 
@@ -19,7 +20,7 @@ def demo(
         Path, typer.Option("--output", "-o", help="Folder that receives everything.")
     ] = Path("skatra-demo"),
     n_jobs: Annotated[
-        int, typer.Option("--n-jobs", "-j", help="Processes; -1 uses every core.")
+        int, typer.Option("--n-jobs", "-j", help="Threads; -1 uses every core.")
     ] = -1,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write the HTML report.")
@@ -46,13 +47,20 @@ def demo(
     del debug
     from skatra.retraining import STAGES, run_demo
 
-    with StageProgress(STAGES, 2 * len(STAGES) + report).show() as progress:
-        result = run_demo(output, n_jobs=n_jobs, report=report, progress=progress.stage)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_summary([result.real, result.planted])
-        paths = {"database": result.database, "models": output / "models"}
-        print_paths(paths | ({"report": result.report} if result.report else {}))
+    with StageProgress(STAGES, 2 * len(STAGES) + report, runs=2).show() as progress:
+        result = run_demo(
+            output,
+            n_jobs=n_jobs,
+            report=report,
+            progress=progress.stage,
+            observe=progress.observe,
+        )
+    with results():
+        if as_json:
+            print_json(result.to_dict())
+        else:
+            print_summary([result.real, result.planted])
+            paths = {"database": result.database, "models": output / "models"}
+            print_paths(paths | ({"report": result.report} if result.report else {}))
     if result.report is not None:
         open_in_browser(result.report, False if as_json else browser)

@@ -268,6 +268,7 @@ class SQLiteConnectionPool(Lender):
             ``wal_bytes`` now; ``acquired``, ``waited``, ``timeouts``, ``opened``,
             ``discarded``, ``leaked``, ``checkpoints`` (beside SQLite's own) and
             ``longest_wait`` (seconds) since the start; ``holders``, one line each.
+            ``leaked`` counts blocks that were dropped or interrupted on their way.
         """
         with self.lock:
             readers, writers = self.readers.held(), self.writers.held()
@@ -319,6 +320,7 @@ class SQLiteConnectionPool(Lender):
             )
         wait = self.seconds("timeout") if timeout is None else timeout
         self.reclaim()
+        self.recover_forsaken()
         with self.lock:
             first = not self.is_closed
             self.is_closed = True

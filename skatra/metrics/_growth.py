@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import sklearn
 from sklearn.base import BaseEstimator
 
 from skatra.typing import FloatArray
@@ -206,14 +207,7 @@ class GrowthScorer(BaseEstimator):
                 raise ValueError(msg)
             returns = self._held_returns(X)
         if returns is None:
-            msg = (
-                "growth_scorer needs the returns of the scored rows, got None. Enable "
-                "metadata routing, sklearn.set_config(enable_metadata_routing=True), "
-                "and pass returns= to GridSearchCV.fit or params={'returns': ...} to "
-                "cross_validate; or hold them: growth_scorer(returns=series), matched "
-                "by X.index."
-            )
-            raise ValueError(msg)
+            raise ValueError(_no_returns())
         check_same_rows(
             X=X, returns=returns, sample_weight=sample_weight, label_times=label_times
         )
@@ -408,6 +402,23 @@ def max_drawdown(equity: Any) -> float:
     0.25
     """
     return float(np.max(drawdown(equity)))
+
+
+def _no_returns() -> str:
+    """Return what went wrong without returns, and the way out that is open."""
+    routed = sklearn.get_config()["enable_metadata_routing"]
+    switch = (
+        "Metadata routing is enabled, but nothing was passed: pass"
+        if routed
+        else "Metadata routing is off: call "
+        "sklearn.set_config(enable_metadata_routing=True) and pass"
+    )
+    return (
+        f"growth_scorer needs the returns of the scored rows, got None. {switch} "
+        "returns= to GridSearchCV.fit or params={'returns': ...} to cross_validate; or "
+        "let the scorer hold them: growth_scorer(returns=series), matched by X.index. "
+        "With error_score='raise' a search stops here, instead of scoring NaN."
+    )
 
 
 def _check_cost(cost: float) -> None:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import combinations, islice, pairwise
-from math import comb, gcd
+from math import comb, gcd, log10
 from typing import Any
 
 import numpy as np
@@ -191,8 +191,9 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         if self._count_splits() > _MOST_SPLITS:
             raise ValueError(
                 f"n_folds={n_folds} and n_test_folds={n_test_folds} give "
-                f"C({n_folds}, {n_test_folds}) = {comb(n_folds, n_test_folds):,} "
-                f"splits{'' if max_splits is None else f', {max_splits=}'}"
+                f"C({n_folds}, {n_test_folds}) = "
+                f"{_written(comb(n_folds, n_test_folds))} splits"
+                f"{'' if max_splits is None else f', {max_splits=}'}"
                 f"{'' if n_repeats == 1 else f', {n_repeats=}'}; at most "
                 f"{_MOST_SPLITS:,} are allowed. Lower n_folds or n_test_folds "
                 f"(n_test_folds=2 gives {comb(n_folds, 2):,}), or set max_splits to "
@@ -354,7 +355,8 @@ class CombinatoriallySymmetricKFold(_CombinatorialKFold):
         if comb(n_folds, n_folds // 2) > _MOST_SPLITS:
             raise ValueError(
                 f"n_folds={n_folds} gives C({n_folds}, {n_folds // 2}) = "
-                f"{comb(n_folds, n_folds // 2):,} splits; at most {_MOST_SPLITS:,} are "
+                f"{_written(comb(n_folds, n_folds // 2))} splits; at most "
+                f"{_MOST_SPLITS:,} are "
                 "allowed. Lower n_folds to 18 (48,620 splits) or less."
             )
         check_own_label_times(label_times)
@@ -377,6 +379,13 @@ class CombinatoriallySymmetricKFold(_CombinatorialKFold):
 
     def _combinations(self) -> Iterator[tuple[int, ...]]:
         return combinations(range(self.n_folds), self.n_folds // 2)
+
+
+def _written(number: int) -> str:
+    """Return a count in digits, or its size if nobody could read them."""
+    if number < 10**30:
+        return f"{number:,}"
+    return f"more than 10^{int((number.bit_length() - 1) * log10(2))}"
 
 
 def _count_full_orbits(n_folds: int, n_test_folds: int) -> int:

@@ -8,6 +8,9 @@ from skatra.sizing._afml import (
 from skatra.sizing._bets import (
     average_active_positions,
 )
+from skatra.sizing._calibration_display import (
+    KellyCalibrationDisplay,
+)
 from skatra.sizing._continuous import (
     drawdown_probability,
     goal_probability,
@@ -20,13 +23,16 @@ from skatra.sizing._empirical import (
     kelly_from_returns,
     kelly_growth_from_returns,
 )
-from skatra.sizing._estimators import (
-    KellyClassifier,
+from skatra.sizing._growth_display import (
+    KellyGrowthDisplay,
 )
 from skatra.sizing._kelly import (
     kelly_fraction,
     kelly_growth,
     kelly_notional,
+)
+from skatra.sizing._kelly_classifier import (
+    KellyClassifier,
 )
 from skatra.sizing._kelly_sizer import (
     KellySizer,
@@ -64,7 +70,9 @@ from skatra.sizing._uncertainty import (
 )
 
 __all__ = [
+    "KellyCalibrationDisplay",
     "KellyClassifier",
+    "KellyGrowthDisplay",
     "KellyPortfolio",
     "KellySizer",
     "PayoffTable",

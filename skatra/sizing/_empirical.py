@@ -8,15 +8,14 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from skatra.sizing._kelly import _checked
+from skatra.sizing._one_series import optimum_of_one
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column
+from skatra.utils import as_finite_column, check_same_rows
 
 __all__ = ["kelly_break_even", "kelly_from_returns", "kelly_growth_from_returns"]
 
 # Elements of one temporary block: it stays in the cache, and BLAS on one thread.
 _BLOCK = 1 << 15
-_LONG = 1 << 15
-_SAMPLING = 32
 _MAX_STEPS = 200
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -112,10 +111,13 @@ def kelly_from_returns(
     return fractions if np.ndim(returns) == 2 else float(fractions[0])
 
 
-def _long_optimum(
-    returns: FloatArray, share: FloatArray | None, tolerance: float = 1e-5
-) -> FloatArray:
+def _long_optimum(returns: FloatArray, share: FloatArray | None) -> FloatArray:
     """Return the optimum f >= 0 of each row; 0 where nothing is lost or no edge."""
+    if len(returns) == 1:
+        row, weight = returns[0], None if share is None else share[0]
+        if weight is not None and not np.all(weight > 0):
+            row, weight = row[weight > 0], weight[weight > 0]
+        return np.array([optimum_of_one(row, weight)])
     loss = -_held(returns, share).min(axis=1)
     fraction = np.zeros(len(returns))
     noise = 4 * _EPS
@@ -125,8 +127,6 @@ def _long_optimum(
     shape = (2, len(returns), min(returns.shape[1], _BLOCK))
     buffer = np.empty(shape)
     running = np.arange(len(returns))
-    if len(returns) == 1 and returns.shape[1] >= _LONG:
-        fraction[:] = _rough_start(returns, share)
     for _ in range(_MAX_STEPS):
         f, worst = fraction[running], loss[running]
         part = share if share is None or len(share) == 1 else share[running]
@@ -139,43 +139,16 @@ def _long_optimum(
         step = value / fall
         halley = fall - step * bend
         step = np.where(2 * halley > fall, value / np.maximum(halley, fall / 2), step)
-        # Right of the root, where only a rough start may lie, h can turn upwards.
-        step = np.where(np.isinf(fall), -f, step)
         rounding = noise * np.sqrt(square * total[running])
         bad = (worst <= 0) | ((f == 0) & (slope <= rounding))
         step = np.clip(step, -f, (1.0 - 4 * _EPS) / np.where(bad, 1.0, worst) - f)
         fraction[running] = np.where(bad, 0.0, f + step)
         # The remaining error is of the cube of the step, or within rounding of g'.
-        more = ~bad & (np.abs(slope) > rounding) & (np.abs(step) > tolerance * f * left)
+        more = ~bad & (np.abs(slope) > rounding) & (np.abs(step) > 1e-5 * f * left)
         running = running[more]
         if not len(running):
             break
     return fraction
-
-
-def _rough_start(returns: FloatArray, share: FloatArray | None) -> FloatArray:
-    """Return the optimum of a sample of a long row, usually within 1 %.
-
-    All large returns, and every 32nd of the others, moved to the mean of them all.
-    """
-    row = returns[0]
-    core = np.arange(0, len(row), _SAMPLING)
-    bound = 2.0 * np.sqrt(np.mean(np.square(row[core])))
-    far = np.flatnonzero((row > bound) | (row < -bound))
-    core = core[np.abs(row[core]) <= bound]
-    if share is None:
-        lever, heavy = np.ones(len(core)), np.ones(len(far))
-        total, mean = float(len(row)), float(row.sum())
-    else:
-        lever, heavy = share[0, core], share[0, far]
-        total, mean = share[0].sum(), np.einsum("i,i->", row, share[0])
-    if not len(far) or not lever.sum() > 0:
-        return np.zeros(1)
-    lever = lever * ((total - heavy.sum()) / lever.sum())
-    tails, core = row[far], row[core]
-    core += (mean - heavy @ tails - lever @ core) / lever.sum()
-    sample = np.concatenate([core, tails])
-    return _long_optimum(sample[None], np.concatenate([lever, heavy])[None], 0.03)
 
 
 def _held(returns: FloatArray, share: FloatArray | None) -> FloatArray:
@@ -234,6 +207,7 @@ def _as_series_rows(returns: Any, weights: Any) -> tuple[FloatArray, FloatArray 
             f"got {np.shape(weights)} for returns of {np.shape(returns)}."
         )
         raise ValueError(msg)
+    check_same_rows(returns=returns, weights=weights)
     if np.any(share < 0):
         msg = f"weights must not be negative, got {share.min():g}."
         raise ValueError(msg)

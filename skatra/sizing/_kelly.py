@@ -8,6 +8,9 @@ from skatra.typing import FloatArray
 
 __all__ = ["kelly_fraction", "kelly_growth", "kelly_notional"]
 
+# Elements of one temporary block: inputs and result of it stay in the cache.
+_BLOCK = 1 << 14
+
 
 def kelly_fraction(
     p: Any, b: Any, *, cost: Any = 0.0, allow_short: bool = False
@@ -141,15 +144,38 @@ def _long_notional(
     p: FloatArray, win: FloatArray, loss: FloatArray, cost: FloatArray
 ) -> FloatArray:
     """Return p / (loss + cost) - q / (win - cost), 0 where that is no bet."""
-    net = win - cost
-    with np.errstate(divide="ignore", invalid="ignore"):
-        stake: FloatArray = (1.0 - p) / net
-        stake = np.subtract(p / (loss + cost), stake, dtype=np.float64)
-    stake = np.fmax(stake, 0.0)
-    if np.any(cost):
-        # At p = 1 nothing is lost whatever net is, but a net of 0 earns nothing either.
-        stake = np.where(net > 0, stake, 0.0)
+    shape = np.broadcast_shapes(p.shape, win.shape, loss.shape, cost.shape)
+    stake = np.empty(shape)
+    out = stake.reshape(-1)
+    flat = [
+        np.broadcast_to(array, shape).reshape(-1) if array.ndim else array
+        for array in (p, win, loss, cost)
+    ]
+    # numpy compares with an array several times faster than with a number.
+    zeros = np.zeros(min(_BLOCK, stake.size))
+    paid = bool(np.any(cost))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for start in range(0, stake.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            parts = [array[block] if array.ndim else array for array in flat]
+            _fill_long_notional(out[block], parts, zeros, paid=paid)
     return stake
+
+
+def _fill_long_notional(
+    out: FloatArray, given: list[FloatArray], zeros: FloatArray, *, paid: bool
+) -> None:
+    """Write the stakes of one block into ``out``, without other large arrays."""
+    p, win, loss, cost = given
+    net, at_risk = (win - cost, loss + cost) if paid else (win, loss)
+    np.subtract(1.0, p, out=out)
+    np.divide(out, net, out=out)
+    whole = at_risk.ndim == 0 and at_risk == 1.0
+    np.subtract(p if whole else p / at_risk, out, out=out)
+    np.fmax(out, zeros[: len(out)], out=out)
+    if paid:
+        # At p = 1 nothing is lost whatever net is, but a net of 0 earns nothing either.
+        np.copyto(out, 0.0, where=net <= 0)
 
 
 def kelly_growth(
@@ -230,15 +256,11 @@ def _checked(
         msg = f"{name} must be numeric, got {value!r}."
         raise ValueError(msg) from error
     if array.size:
-        # NaN makes both comparisons false, and takes the way that names it.
-        least, most = array.min(), array.max()
-        above = least > 0 if positive else True
-        if (
-            least >= lower
-            and most <= upper
-            and above
-            and (not finite or (least > -np.inf and most < np.inf))
-        ):
+        # Reductions settle most calls. NaN, which compares false, takes the long way.
+        least = array.min()
+        most = array.max() if finite or upper < np.inf else least
+        limit = least > lower or (least == lower and not positive)
+        if limit and most <= upper and not (finite and np.isinf([least, most]).any()):
             return array
     good = (array >= lower) & (array <= upper)
     if positive:
@@ -247,7 +269,8 @@ def _checked(
         good &= np.isfinite(array)
     if not np.all(good):
         low = f"({lower:g}" if positive or lower == -np.inf else f"[{lower:g}"
-        high = "inf)" if upper == np.inf and finite else f"{upper:g}]"
+        open_end = (upper == np.inf and finite) or upper == np.nextafter(1.0, 0.0)
+        high = f"{upper:g})" if open_end else f"{upper:g}]"
         first = np.atleast_1d(array)[~np.atleast_1d(good)][0]
         msg = f"{name} must be in {low}, {high}, got {first:g}."
         raise ValueError(msg)

@@ -1,6 +1,5 @@
 """Probabilities to positions, as a transformer."""
 
-import numbers
 import warnings
 from typing import Any, ClassVar
 
@@ -8,13 +7,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from skatra.sizing._parameters import check_sizer_params
 from skatra.sizing._payoffs import PayoffTable
+from skatra.sizing._stakes import capped, effective_multiplier
 from skatra.typing import FloatArray
 from skatra.utils import as_finite_column, check_same_rows
 
 __all__ = ["KellySizer"]
-
-_SIDES = ("long", "short", "both")
 
 
 class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -28,8 +27,10 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    kelly_multiplier : float in [0, 1], default=0.25
-        Share of full Kelly staked.
+    kelly_multiplier : float in [0, 1] or (alpha, beta), default=0.25
+        Share of full Kelly staked. A pair is a drawdown target: the share at which
+        wealth ever falls to alpha times its start with probability beta, by
+        :func:`kelly_multiplier_for_drawdown`.
     win, loss : float > 0, default=None
         Gain and loss per unit invested. None learns both from ``returns``.
     side : {"both", "long", "short"}, default="both"
@@ -41,6 +42,8 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     payoff_table_ : PayoffTable
         f*(p) at full Kelly, before multiplier, side and cap.
+    kelly_multiplier_ : float
+        The share of full Kelly staked, of a drawdown target too.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -84,7 +87,7 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        kelly_multiplier: float = 0.25,
+        kelly_multiplier: float | tuple[float, float] = 0.25,
         win: float | None = None,
         loss: float | None = None,
         side: str = "both",
@@ -124,7 +127,7 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If a parameter is out of range, rows do not match by index, values are not
             finite, y does not hold two classes, or both payoffs and returns are given.
         """
-        self._check_params()
+        check_sizer_params(self)
         check_same_rows(X=X, y=y, returns=returns, sample_weight=sample_weight)
         validate_data(self, X, dtype=np.float64)
         weight = None
@@ -133,6 +136,7 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if not np.any(weight > 0):
                 msg = "sample_weight must not be zero in every row."
                 raise ValueError(msg)
+        self.kelly_multiplier_ = effective_multiplier(self.kelly_multiplier)
         given = self.win is not None
         if given and returns is not None:
             msg = (
@@ -192,44 +196,12 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=2,
             )
-        low = 0.0 if self.side == "long" else -self.max_position
-        high = 0.0 if self.side == "short" else self.max_position
-        full = self.payoff_table_.fraction(p)
-        positions: FloatArray = np.clip(self.kelly_multiplier * full, low, high)
-        return positions
-
-    def _check_params(self) -> None:
-        """Refuse parameters out of range, saying what would do."""
-        self._check_number("kelly_multiplier", "in [0, 1]", lambda v: 0 <= v <= 1)
-        self._check_number(
-            "max_position", "positive and finite", lambda v: 0 < v < np.inf
+        return capped(
+            self.payoff_table_.fraction(p),
+            self.kelly_multiplier_,
+            self.side,
+            self.max_position,
         )
-        if (self.win is None) != (self.loss is None):
-            msg = (
-                "win and loss must both be numbers or both None, got "
-                f"win={self.win!r} and loss={self.loss!r}."
-            )
-            raise ValueError(msg)
-        if self.win is not None:
-            for name in ("win", "loss"):
-                self._check_number(
-                    name, "positive and finite", lambda v: 0 < v < np.inf
-                )
-        if self.side not in _SIDES:
-            self._refuse("side", f"one of {_SIDES}")
-
-    def _check_number(self, name: str, requirement: str, allowed: Any) -> None:
-        value = getattr(self, name)
-        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not (real and allowed(value)):
-            self._refuse(name, f"a number {requirement}")
-
-    def _refuse(self, name: str, requirement: str) -> None:
-        msg = (
-            f"The {name!r} parameter of KellySizer must be {requirement}. Got "
-            f"{getattr(self, name)!r} instead."
-        )
-        raise ValueError(msg)
 
 
 def _happened(y: Any) -> Any:

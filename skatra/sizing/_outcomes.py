@@ -65,6 +65,8 @@ def kelly_exclusive(probabilities: Any, decimal_odds: Any) -> Any:
     p = np.atleast_1d(_checked(probabilities, "probabilities", upper=1.0))
     odds = _checked(decimal_odds, "decimal_odds", positive=True)
     p, odds = np.broadcast_arrays(p, odds)
+    if not p.size:
+        return np.zeros(p.shape)
     worst = float(np.max(p.sum(axis=-1), initial=0.0))
     if worst > 1.0 + 1e-9:
         msg = f"probabilities must sum to at most 1, got {worst:g}."

@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 
 from skatra.sizing._lookup import Lookup
 from skatra.typing import FloatArray
+from skatra.utils import as_finite_column, check_same_rows
 
 __all__ = ["PayoffTable"]
 
@@ -103,7 +104,8 @@ class PayoffTable:
         Raises
         ------
         ValueError
-            If one class has no row.
+            If one class has no row, values are not finite, weights are negative, or
+            rows do not match.
 
         Notes
         -----
@@ -112,10 +114,12 @@ class PayoffTable:
         Nodes are halved until cubic interpolation with the exact slopes meets the
         tolerance; the cubic is then laid out as a line.
         """
-        returns = np.asarray(returns, dtype=np.float64)
+        check_same_rows(returns=returns, positive=positive, sample_weight=sample_weight)
+        returns = as_finite_column(returns, "returns")
         positive = np.asarray(positive, dtype=bool)
-        weight = np.ones(len(returns)) if sample_weight is None else sample_weight
-        weight = np.asarray(weight, dtype=np.float64)
+        weight = np.ones(len(returns))
+        if sample_weight is not None:
+            weight = as_finite_column(sample_weight, "sample_weight", negative=False)
         held = weight > 0
         returns, positive, weight = returns[held], positive[held], weight[held]
         if positive.all() or not positive.any():

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from skatra.sizing._calibration import IsotonicCalibrator, SigmoidCalibrator
-from skatra.sizing._estimators import KellyClassifier
+from skatra.sizing._kelly_classifier import KellyClassifier
 from skatra.sizing._payoffs import PayoffTable
 from skatra.sizing._stakes import effective_multiplier
 

@@ -13,6 +13,7 @@ from skatra.utils import as_label_intervals
 
 __all__ = [
     "break_even_probability",
+    "capped",
     "effective_multiplier",
     "is_multiplier",
     "mean_concurrency",
@@ -52,6 +53,20 @@ def shrunk(
     """Return full Kelly times Baker and McHale's e^2 / (e^2 + sigma^2)."""
     stakes: FloatArray = full * _shrinkage(p - even, error)
     return stakes
+
+
+def capped(
+    full: FloatArray,
+    multiplier: float,
+    side: str,
+    max_position: float,
+    concurrency: float = 1.0,
+) -> FloatArray:
+    """Return the positions: a share of full Kelly by side and cap, over concurrency."""
+    low = 0.0 if side == "long" else -max_position
+    high = 0.0 if side == "short" else max_position
+    positions: FloatArray = np.clip(multiplier * full, low, high)
+    return positions / concurrency
 
 
 def mean_concurrency(label_times: LabelTimesLike) -> float:

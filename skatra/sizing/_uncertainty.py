@@ -66,6 +66,9 @@ def kelly_from_counts(
     >>> round(kelly_from_counts(60, 40, 0.952, prior=(50, 50)), 6)
     0.077311
     """
+    if np.ndim(prior) != 1 or len(prior) != 2:
+        msg = f"prior must be a pair (wins, losses), got {prior!r}."
+        raise ValueError(msg)
     prior_wins, prior_losses = (_checked(x, "prior", positive=True) for x in prior)
     wins = _checked(n_wins, "n_wins") + prior_wins
     losses = _checked(n_losses, "n_losses") + prior_losses

@@ -178,6 +178,24 @@ def test_a_tool_that_does_not_route_takes_held_returns(market):
     np.testing.assert_array_equal(result.importances, 0)
 
 
+@pytest.mark.parametrize(
+    ("routed", "way_out"),
+    [(False, "routing is off: call sklearn.set_config"), (True, "nothing was passed")],
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_a_search_that_swallows_errors_says_the_way_out(
+    market, routed, way_out, several
+):
+    """scikit-learn's default makes NaN of an error; its warning holds our text."""
+    X, y, _ = market
+    scoring = {"growth": growth_scorer()} if several else growth_scorer()
+    with (
+        sklearn.config_context(enable_metadata_routing=routed),
+        pytest.warns(UserWarning, match=f"(?s)Scoring failed.*{way_out}.*'raise'"),
+    ):
+        cross_validate(FixedStake(), X, y, scoring=scoring, cv=KFold(2))
+
+
 def test_missing_returns_are_an_error_with_the_way_out(market):
     """Routing off and nothing held: the message says both ways out."""
     X, y, returns = market

@@ -553,3 +553,11 @@ def test_adjacent_test_folds_are_one_view():
     assert splits[0][1].base is not None
     assert splits[0][1].tolist() == list(range(30))
     assert splits[1][1].base is None
+
+
+def test_counts_of_splits_with_thousands_of_digits_are_refused_by_their_size():
+    """Python writes no integer of more than 4,300 digits; the refusal still does."""
+    with pytest.raises(ValueError, match=r"more than 10\^6018 splits.*max_splits"):
+        CombinatorialPurgedKFold(20_000, 10_000)
+    with pytest.raises(ValueError, match=r"more than 10\^6018 splits; at most"):
+        CombinatoriallySymmetricKFold(20_000)

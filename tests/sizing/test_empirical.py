@@ -270,3 +270,31 @@ def test_impossible_inputs_are_named(call, message):
     """The message names the parameter, what it must be and what it is."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_long_series_side_by_side_are_each_alone():
+    """A return of weight 0 does not bound its own long series, nor another's."""
+    rng = np.random.default_rng(0)
+    returns = 0.002 + 0.03 * rng.standard_t(4, (40_000, 2)).clip(-20, 20)
+    weights = np.ones_like(returns)
+    returns[7, 0], weights[7, 0] = -0.99, 0.0
+
+    together = kelly_from_returns(returns, weights)
+
+    held = np.delete(returns[:, 0], 7)
+    alone = [kelly_from_returns(held), kelly_from_returns(returns[:, 1])]
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+def test_weights_of_other_rows_are_an_error():
+    """A reversed index is refused, not multiplied by position."""
+    returns = pd.Series([0.1, -0.05, 0.02])
+    weights = pd.Series([1.0, 2.0, 3.0])[::-1]
+
+    for call in (
+        lambda: kelly_from_returns(returns, weights),
+        lambda: kelly_growth_from_returns(0.1, returns, weights),
+        lambda: kelly_break_even(returns, weights),
+    ):
+        with pytest.raises(ValueError, match="same index in the same order"):
+            call()

@@ -327,3 +327,17 @@ def test_fit_warns_about_nothing_when_given_everything(market):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         KellyClassifier(LogisticRegression()).fit(X, y, returns=returns)
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression, None, "logistic"])
+def test_what_is_no_classifier_is_named(estimator):
+    """A class, None or a name cannot be fitted."""
+    with pytest.raises(ValueError, match="'estimator' parameter of KellyClassifier"):
+        KellyClassifier(estimator).fit([[0.0], [1.0]], [0, 1], returns=[-0.1, 0.1])
+
+
+def test_returns_are_checked_before_anything_is_fitted():
+    """A missing return does not cost a fit first."""
+    model = KellyClassifier(LogisticRegression(C=-1.0))
+    with pytest.raises(ValueError, match="returns must be finite"):
+        model.fit([[0.0], [1.0]], [0, 1], returns=[np.nan, 0.1])

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skatra.sizing import KellyClassifier, KellySizer, PayoffTable, kelly_notional
+from skatra.sizing import (
+    KellyClassifier,
+    KellySizer,
+    PayoffTable,
+    kelly_multiplier_for_drawdown,
+    kelly_notional,
+)
 from tests.strategies import classed_returns, payoffs, probabilities
 
 
@@ -113,7 +119,7 @@ def test_returns_are_routed_through_a_pipeline():
 @pytest.mark.parametrize(
     ("options", "fit", "message"),
     [
-        ({"kelly_multiplier": 2}, {}, r"'kelly_multiplier' .* in \[0, 1\]. Got 2"),
+        ({"kelly_multiplier": 2}, {}, r"'kelly_multiplier' .* in \[0, 1\] or .* Got 2"),
         ({"max_position": 0}, {}, "'max_position' .* positive and finite. Got 0"),
         ({"side": "up"}, {}, "'side' .* one of"),
         ({"win": 1.0}, {}, "both be numbers or both None, got win=1.0"),
@@ -128,3 +134,14 @@ def test_impossible_inputs_are_named(options, fit, message):
     """The message names the parameter, what would do and what was got."""
     with pytest.raises(ValueError, match=message):
         KellySizer(**options).fit([[0.5], [0.6]], **fit)
+
+
+def test_a_drawdown_target_is_a_multiplier():
+    """A pair (alpha, beta) stakes what kelly_multiplier_for_drawdown says."""
+    p = [[0.3], [0.7]]
+    pair = KellySizer(kelly_multiplier=(0.7, 0.1), win=1.0, loss=1.0).fit(p)
+    share = kelly_multiplier_for_drawdown(0.7, 0.1)
+    number = KellySizer(kelly_multiplier=share, win=1.0, loss=1.0).fit(p)
+
+    assert pair.kelly_multiplier_ == share
+    np.testing.assert_array_equal(pair.transform(p), number.transform(p))

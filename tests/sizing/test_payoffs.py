@@ -185,3 +185,17 @@ def test_the_lookup_is_numpys_interpolation(nodes, values, power, seed):
 
     np.testing.assert_allclose(found, np.interp(asked, x, y), rtol=0, atol=1e-9)
     np.testing.assert_array_equal(Lookup.of(x, y)(x), y)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.0, np.nan], [1, 0]), "returns must be finite"),
+        (([1.0, -1.0, 0.5], [1, 0]), "one row per sample"),
+        (([1.0, -1.0], [1, 0], [-1, 1]), "sample_weight"),
+    ],
+)
+def test_impossible_rows_are_named(arguments, message):
+    """What cannot be a history is refused by name."""
+    with pytest.raises(ValueError, match=message):
+        PayoffTable.from_returns(*arguments)

@@ -1,36 +1,32 @@
-"""Kelly sizing as scikit-learn estimators."""
+"""A classifier whose decisions are growth-optimal positions."""
 
 import copy
-import numbers
 import warnings
 from typing import Any, ClassVar
 
 import numpy as np
-import sklearn
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.metrics import accuracy_score
-from sklearn.utils import assert_all_finite, column_or_1d, get_tags
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skatra.sizing._calibration import fit_calibrator
-from skatra.sizing._cross_fit import (
-    accepts,
-    cross_fitted_log_odds,
-    log_odds,
-    proba_or_decision,
+from skatra.sizing._cross_fit import cross_fitted_log_odds, log_odds
+from skatra.sizing._inputs import (
+    as_table,
+    checked_rows,
+    column_of_two,
+    positive_weight,
+    routed_params,
+    routing_of,
 )
+from skatra.sizing._parameters import check_classifier_params
 from skatra.sizing._payoffs import PayoffTable
 from skatra.sizing._stakes import (
     break_even_probability,
+    capped,
     effective_multiplier,
-    is_multiplier,
     mean_concurrency,
     shrunk,
 )
@@ -38,9 +34,6 @@ from skatra.typing import FloatArray
 from skatra.utils import as_finite_column, check_same_rows, mean_log_growth
 
 __all__ = ["KellyClassifier"]
-
-_CALIBRATIONS = ("sigmoid", "isotonic")
-_SIDES = ("long", "short", "both")
 
 
 class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -230,7 +223,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             index, values are not finite, calibration lacks a usable ``cv``, or a
             fold holds one class only.
         """
-        self._check_params()
+        check_classifier_params(self)
         if self.overlap_budget and label_times is None:
             msg = (
                 "overlap_budget=True needs label_times, got None. Pass fit(..., "
@@ -240,30 +233,22 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if y is None:
             msg = "KellyClassifier requires y to be passed, but the target y is None."
             raise ValueError(msg)
-        X = _as_table(X)
-        check_same_rows(
-            X=X, y=y, returns=returns, label_times=label_times,
-            sample_weight=sample_weight,
-        )  # fmt: skip
-        y = self._checked_target(y)
+        X = as_table(X)
+        metadata = {
+            "returns": returns,
+            "label_times": label_times,
+            "sample_weight": sample_weight,
+        }
+        check_same_rows(X=X, y=y, **metadata)
+        y = column_of_two(y)
+        self.classes_ = np.unique(y)
         validate_data(self, X, skip_check_array=True)
         positive = y == self.classes_[1]
-        weight = np.ones(len(y))
+        weight = positive_weight(sample_weight, y)
+        payoffs = None if returns is None else as_finite_column(returns, "returns")
         if sample_weight is not None:
-            weight = as_finite_column(sample_weight, "sample_weight", negative=False)
-        if not np.any(weight > 0):
-            msg = "sample_weight must not be zero in every row."
-            raise ValueError(msg)
-        if len(np.unique(y[weight > 0])) < 2:
-            msg = (
-                "Classifier can't train when only one class is present "
-                "(with positive sample_weight)."
-            )
-            raise ValueError(msg)
-        inner_params, split_params = self._routed(
-            {**fit_params, "returns": returns, "label_times": label_times,
-             "sample_weight": None if sample_weight is None else weight}
-        )  # fmt: skip
+            metadata["sample_weight"] = weight
+        inner_params, split_params = routed_params(self, {**fit_params, **metadata})
         base = float(np.average(positive, weights=weight))
         self.calibrator_ = None
         if self.calibration is not None:
@@ -283,16 +268,18 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{type(self.estimator).__name__}. Pass calibration='sigmoid' and a cv."
             )
             raise ValueError(msg)
-        self._learn_payoffs(returns, positive, weight)
+        self._learn_payoffs(payoffs, positive, weight)
         self.kelly_multiplier_ = effective_multiplier(self.kelly_multiplier)
         self.concurrency_ = 1.0
         if self.overlap_budget:
             self.concurrency_ = mean_concurrency(label_times)
         return self
 
-    def _learn_payoffs(self, returns: Any, positive: Any, weight: FloatArray) -> None:
+    def _learn_payoffs(
+        self, payoffs: FloatArray | None, positive: Any, weight: FloatArray
+    ) -> None:
         """Build the table of f*(p) from returns above the benchmark."""
-        if returns is None:
+        if payoffs is None:
             warnings.warn(
                 "KellyClassifier was fitted without returns: it takes every win and "
                 "loss to be +-1, so that full Kelly is 2p - 1. Pass fit(..., "
@@ -301,8 +288,6 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 stacklevel=3,
             )
             payoffs = np.where(positive, 1.0, -1.0)
-        else:
-            payoffs = as_finite_column(returns, "returns")
         self.benchmark_return_ = float(
             np.average(payoffs, weights=weight)
             if isinstance(self.benchmark_return, str)
@@ -333,7 +318,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Columns in the order of ``classes_``.
         """
         check_is_fitted(self)
-        X = self._checked_rows(X)
+        X = checked_rows(self, X)
         if self.calibrator_ is None:
             probabilities: FloatArray = self.estimator_.predict_proba(X)
             return probabilities
@@ -369,7 +354,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if self.shrink_uncertain:
-            odds = log_odds(self.estimator_, self._checked_rows(X))
+            odds = log_odds(self.estimator_, checked_rows(self, X))
             calibrator: Any = self.calibrator_
             positive = calibrator.predict(odds)
             full = shrunk(
@@ -381,22 +366,13 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         else:
             positive = np.asarray(self.predict_proba(X), dtype=np.float64)[:, 1]
             full = self.payoff_table_.fraction(positive)
-        low = 0.0 if self.side == "long" else -self.max_position
-        high = 0.0 if self.side == "short" else self.max_position
-        position: FloatArray = np.clip(self.kelly_multiplier_ * full, low, high)
-        return position / self.concurrency_
-
-    def _checked_rows(self, X: Any) -> Any:
-        """Return X as the inner classifier takes it, with the features of fit."""
-        X = _as_table(X)
-        if len(X.shape) != 2:
-            msg = (
-                f"Expected X of shape (n_samples, n_features), got shape {X.shape}. "
-                "Reshape your data with X.reshape(1, -1) if it is a single sample."
-            )
-            raise ValueError(msg)
-        validate_data(self, X, reset=False, skip_check_array=True)
-        return X
+        return capped(
+            full,
+            self.kelly_multiplier_,
+            self.side,
+            self.max_position,
+            self.concurrency_,
+        )
 
     def score(
         self, X: Any, y: Any, sample_weight: Any = None, returns: Any = None
@@ -441,20 +417,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         MetadataRouter
             To this object, the inner classifier's ``fit`` and the ``split`` of cv.
         """
-        router = (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(
-                estimator=self.estimator,
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-        )
-        if hasattr(self.cv, "split"):
-            router.add(
-                splitter=self.cv,
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
-        return router
+        return routing_of(self)
 
     def __sklearn_tags__(self) -> Any:
         """Return the inner classifier's input tags; binary targets only."""
@@ -467,127 +430,3 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             inner.classifier_tags and inner.classifier_tags.poor_score
         )
         return tags
-
-    def _routed(self, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what goes to the inner fit and what goes to cv.split."""
-        if sklearn.get_config()["enable_metadata_routing"]:
-            routed = process_routing(self, "fit", **params)
-            split = routed.splitter.split if hasattr(self.cv, "split") else {}
-            return dict(routed.estimator.fit), dict(split)
-        label_times = params.pop("label_times")
-        params.pop("returns")
-        if params["sample_weight"] is None:
-            params.pop("sample_weight")
-        elif not has_fit_parameter(self.estimator, "sample_weight") and not accepts(
-            self.estimator.fit, "sample_weight"
-        ):
-            msg = (
-                "sample_weight needs an estimator whose fit takes it, got "
-                f"{type(self.estimator).__name__}."
-            )
-            raise TypeError(msg)
-        split_params = {}
-        if (
-            label_times is not None
-            and hasattr(self.cv, "split")
-            and accepts(self.cv.split, "label_times")
-        ):
-            split_params["label_times"] = label_times
-        return params, split_params
-
-    def _checked_target(self, y: Any) -> Any:
-        """Return y as a column of two classes, and learn them."""
-        y = column_or_1d(y, warn=True)
-        if y.dtype.kind == "f":
-            assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        target_type = type_of_target(y, input_name="y")
-        if target_type != "binary":
-            msg = (
-                "Only binary classification is supported. The type of the target is "
-                f"{target_type}. Drop the rows of a third class (a label of 0 is a "
-                "return of 0), or merge it into another."
-            )
-            raise ValueError(msg)
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            msg = (
-                "Classifier can't train when only one class is present: "
-                f"{self.classes_.tolist()}."
-            )
-            raise ValueError(msg)
-        return y
-
-    def _check_params(self) -> None:
-        """Refuse parameters out of range, saying what would do."""
-        if not is_multiplier(self.kelly_multiplier):
-            self._refuse(
-                "kelly_multiplier",
-                "a number in [0, 1] or a drawdown target (alpha, beta) in (0, 1)",
-            )
-        if self.shrink_uncertain:
-            self._check_shrinkage()
-        self._check_number(
-            "max_position", "positive and finite", lambda v: 0 < v < np.inf
-        )
-        if not (
-            isinstance(self.benchmark_return, str) and self.benchmark_return == "mean"
-        ):
-            self._check_number(
-                "benchmark_return", "finite, or 'mean'", lambda v: abs(v) < np.inf
-            )
-        if self.side not in _SIDES:
-            self._refuse("side", f"one of {_SIDES}")
-        if self.calibration is None:
-            return
-        if self.calibration not in _CALIBRATIONS:
-            self._refuse("calibration", f"one of {_CALIBRATIONS}, or None")
-        proba_or_decision(self.estimator)
-        if isinstance(self.cv, numbers.Number | str) or not (
-            hasattr(self.cv, "split") or hasattr(self.cv, "__iter__")
-        ):
-            self._refuse(
-                "cv",
-                f"a splitter or an iterable of (train, test) when calibration="
-                f"{self.calibration!r}, since shuffled or stratified folds leak on "
-                "overlapping labels; pass a PurgedKFold",
-            )
-
-    def _check_shrinkage(self) -> None:
-        """Refuse shrinkage without an error to shrink by; say what is cut twice."""
-        if self.calibration != "sigmoid":
-            self._refuse(
-                "shrink_uncertain",
-                "False unless calibration='sigmoid', whose fit tells how uncertain a "
-                "probability is",
-            )
-        multiplier: Any = self.kelly_multiplier
-        if not isinstance(multiplier, tuple | list) and multiplier < 1:
-            warnings.warn(
-                f"kelly_multiplier={multiplier:g} and shrink_uncertain=True "
-                "both cut the stakes. Set kelly_multiplier=1.0 to shrink for "
-                "uncertainty alone, or to a drawdown target (alpha, beta).",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _check_number(self, name: str, requirement: str, allowed: Any) -> None:
-        value = getattr(self, name)
-        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not (real and allowed(value)):
-            self._refuse(name, f"a number {requirement}")
-
-    def _refuse(self, name: str, requirement: str) -> None:
-        msg = (
-            f"The {name!r} parameter of KellyClassifier must be {requirement}. Got "
-            f"{getattr(self, name)!r} instead."
-        )
-        raise ValueError(msg)
-
-
-def _as_table(X: Any) -> Any:
-    """Return frames and arrays as they are, all else as an array or CSR matrix."""
-    if sparse.issparse(X):
-        # LightGBM predicts on no other sparse container.
-        return sparse.csr_matrix(X)
-    return X if hasattr(X, "shape") else np.asarray(X)
