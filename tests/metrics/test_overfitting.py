@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
@@ -21,7 +21,11 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
 )
 
-from skatra.metrics import overfitting_report, probability_of_backtest_overfitting
+from skatra.metrics import (
+    growth_scorer,
+    overfitting_report,
+    probability_of_backtest_overfitting,
+)
 
 NOISE = np.random.default_rng(7).standard_normal((1000, 100))
 
@@ -241,7 +245,9 @@ def test_luck_is_uniform_without_skill():
     rng = np.random.default_rng(0)
     for n_trials in (1, 10):
         values = [
-            overfitting_report(KeptScores(rng.normal(size=(n_trials, 30))))
+            overfitting_report(
+                KeptScores(rng.normal(size=(n_trials, 30))), reference=0.0
+            )
             for _ in range(400)
         ]
         luck = [value.probability_of_luck for value in values]
@@ -271,7 +277,7 @@ def test_other_searches_and_metrics():
     assert overfitting_report(random).n_trials == 3
     assert np.isnan(overfitting_report(random).probability_of_overfitting)
     assert overfitting_report(halving).n_trials == 4
-    assert overfitting_report(several).best_score < -0.5
+    assert overfitting_report(several, reference=-1).best_score < -0.5
     assert overfitting_report(several, metric="r2").best_score > -0.5
     assert overfitting_report(unfitted, metric="r2").best_score == (
         overfitting_report(several, metric="r2").best_score
@@ -347,3 +353,31 @@ def test_absurd_numbers_of_blocks_are_refused_by_name():
     for n_blocks in (24, 10**6):
         with pytest.raises(ValueError, match=f"at most 22, .* got {n_blocks}"):
             probability_of_backtest_overfitting(np.eye(100), n_blocks=n_blocks)
+
+
+def test_the_score_of_no_skill_is_known_or_asked_for():
+    """Against 0 any accuracy would look like skill."""
+    X, y = NOISE[:200, :3], NOISE[:200, 3] > 0
+    for scoring in ("accuracy", None, "neg_log_loss"):
+        search = GridSearchCV(
+            LogisticRegression(), {"C": [0.1, 1]}, cv=4, scoring=scoring
+        ).fit(X, y)
+        with pytest.raises(ValueError, match="reference must be given for"):
+            overfitting_report(search)
+        assert overfitting_report(search, reference=0.4).reference == 0.4
+
+    for scoring, metric in (("roc_auc", None), ({"area": "roc_auc"}, "area")):
+        search = GridSearchCV(
+            LogisticRegression(), {"C": [0.1, 1]}, cv=4, scoring=scoring,
+            refit=metric or True,
+        ).fit(X, y)  # fmt: skip
+        assert overfitting_report(search).reference == 0.5
+        assert overfitting_report(search, metric=metric).reference == 0.5
+    assert overfitting_report(_search()).reference == 0
+    with pytest.raises(ValueError, match="reference must be given for"):
+        overfitting_report(KeptScores(NOISE[:3, :5]))
+
+    class Staked(KeptScores):
+        scoring = growth_scorer()
+
+    assert overfitting_report(Staked(NOISE[:3, :5])).reference == 0
