@@ -8,7 +8,16 @@ from rich.console import Console
 from rich.text import Text
 
 import skatra
-from skatra.cli import audit, db, demo, ingest, models, retrain, signals
+from skatra.cli import (
+    audit,
+    db,
+    demo,
+    ingest,
+    models,
+    retrain,
+    serve_metrics,
+    signals,
+)
 from skatra.exceptions import (
     DataCheckError,
     ModelCorruptError,
@@ -51,6 +60,7 @@ app.command(name="demo")(demo.demo)
 app.command(name="ingest")(ingest.ingest)
 app.add_typer(models.app)
 app.command(name="retrain")(retrain.retrain_command)
+app.command(name="serve-metrics")(serve_metrics.serve)
 app.command(name="signals")(signals.signals)
 
 
@@ -85,6 +95,10 @@ def run(arguments: list[str] | None = None) -> int:
         _say("interrupted; what was written is whole.")
         return EXIT_INTERRUPTED
     except (SkatraError, OSError, ValueError) as error:
+        from skatra.utils import observation
+
+        if observation.observer is not None:
+            observation.observer.failed("cli", error)
         if "--debug" in arguments:
             traceback.print_exc()
         else:

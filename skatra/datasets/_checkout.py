@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from skatra.datasets._connections import GIVEN_BACK, PooledConnection
 from skatra.datasets._slots import OWN_FILES, Slot
 from skatra.exceptions import DatabaseError
+from skatra.utils import observation
 
 if TYPE_CHECKING:
     from skatra.datasets._lending import Lender
@@ -79,6 +80,8 @@ class QuickRead:
                     self._slot = slot
                 connection.refusal = None
                 self._held, held.reader = held, slot
+                if observation.observer is not None:
+                    observation.observer.connection_taken(pool.path.name, 0.0)
                 return connection
         self._slow = Checkout(pool, readonly=True)
         return self._slow.__enter__()

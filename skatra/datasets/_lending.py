@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TypeVar
 
 from skatra.datasets._checkout import CHECK_FILE_EVERY, Held, PerThread
 from skatra.datasets._connections import (
@@ -35,11 +36,13 @@ from skatra.exceptions import (
     PoolForkedError,
     PoolTimeoutError,
 )
+from skatra.utils import observation
 
 CLOSE_WAIT = 1.0
 _FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
 _JITTER = 0.1
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 class Lender:
@@ -107,9 +110,8 @@ class Lender:
         durable: bool,
     ) -> Slot:
         """Take a slot with an open connection, or wait for one."""
-        deadline = time.monotonic() + (
-            self.seconds("timeout") if timeout is None else timeout
-        )
+        start = time.monotonic()
+        deadline = start + (self.seconds("timeout") if timeout is None else timeout)
         group = self.readers if readonly else self.writers
         self.reclaim()
         with self.lock:
@@ -128,6 +130,9 @@ class Lender:
         connection.refusal = None
         if limit is not None:
             self._watches[id(slot)] = WATCHDOG.watch(connection, limit)
+        if observation.observer is not None:
+            waited = time.monotonic() - start
+            observation.observer.connection_taken(self.path.name, waited)
         return slot
 
     def prepare(self, slot: Slot) -> PooledConnection:
@@ -170,12 +175,15 @@ class Lender:
             self.counts["timeouts"] += 1
             holders = [held.describe() for held in group.held()]
         kind = "reader" if group is self.readers else "writer"
-        raise PoolTimeoutError(
+        error = PoolTimeoutError(
             f"no {kind} of {self.path} came free in {waited:.1f} s: "
             f"{'; '.join(holders) or 'a fork is under way'}. Keep 'with' blocks short, "
             "wait longer (timeout=...)"
             + (" or allow more readers (max_readers=...)." if kind == "reader" else ".")
         )
+        if observation.observer is not None:
+            observation.observer.connection_timed_out(self.path.name)
+        raise _reported(error)
 
     def warn_of_holders(self, group: SlotGroup) -> None:
         """Warn of holders whose thread ended, or who hold for too long."""
@@ -337,7 +345,7 @@ class Lender:
                 self.file_lock.release()
             self.release(slot, discard=discard)
             if watch is not None and watch.expired and _interrupted(failure):
-                raise query_timeout(self.path) from failure
+                raise _reported(query_timeout(self.path)) from failure
             if isinstance(failure, sqlite3.Error):
                 self._raise_translated(failure)
             if failure is not None and failure is not exc:
@@ -367,7 +375,7 @@ class Lender:
         connection.refusal = GIVEN_BACK
 
     def _raise_translated(self, error: Exception) -> None:
-        named = translate(error, self.path)
+        named = _reported(translate(error, self.path))
         if named is not error:
             raise named from error
 
@@ -455,6 +463,13 @@ class Lender:
         self.writers.reset()
         self.file_lock.close()
         self.pause(paused=False)
+
+
+def _reported(error: _Error) -> _Error:
+    """Tell who listens about an error that reaches the user."""
+    if observation.observer is not None:
+        observation.observer.failed("datasets", error)
+    return error
 
 
 def _interrupted(error: BaseException | None) -> bool:

@@ -22,6 +22,7 @@ from skatra.datasets._connections import (
 )
 from skatra.datasets._lending import CLOSE_WAIT, Lender, close_idle
 from skatra.exceptions import DatabaseError, PoolTimeoutError
+from skatra.utils import observation
 
 MEMORY = ":memory:"
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
@@ -154,6 +155,7 @@ class SQLiteConnectionPool(Lender):
         self.serving = self.forked is None
         self._query_limit = options["query_limit"]
         _forks.guard(self)
+        observation.pools.add(self)
         self._finalizer = weakref.finalize(
             self, _end, self.readers, self.writers, self.file_lock, folder, os.getpid()
         )
