@@ -14,8 +14,6 @@ from skatra.model_selection._base import (
     ScopedPurge,
     check_folds,
     check_options,
-    check_own_label_times,
-    check_scope,
     fold_edges,
     make_purger,
 )
@@ -152,16 +150,17 @@ class PurgedKFold(PurgedSplitter):
         closed: str = "both",
         purge_scope: str = "all",
     ) -> None:
-        check_folds(n_splits, "n_splits")
-        check_own_label_times(label_times)
-        check_options(purge_gap, embargo, closed)
-        check_scope(purge_scope)
         self.n_splits = n_splits
         self.label_times = label_times
         self.purge_gap = purge_gap
         self.embargo = embargo
         self.closed = closed
         self.purge_scope = purge_scope
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        check_folds(self.n_splits, "n_splits")
+        self._check_shared_parameters()
 
     def _count_splits(self) -> int:
         return int(self.n_splits)

@@ -10,8 +10,6 @@ from skatra.model_selection._base import (
     Plan,
     PurgedSplitter,
     check_folds,
-    check_options,
-    check_own_label_times,
 )
 from skatra.model_selection._pieces import Piece, clip, count_kept, nth_last
 from skatra.model_selection._purge import Purger, Timeline
@@ -94,19 +92,21 @@ class PurgedWalkForward(PurgedSplitter):
         purge_gap: Span = 0,
         closed: str = "both",
     ) -> None:
-        check_folds(n_splits, "n_splits")
-        if test_size is not None:
-            check_size(test_size, "test_size")
-        if max_train_size is not None:
-            check_size(max_train_size, "max_train_size")
-        check_own_label_times(label_times)
-        check_options(purge_gap, 0, closed)
         self.n_splits = n_splits
         self.test_size = test_size
         self.max_train_size = max_train_size
         self.label_times = label_times
         self.purge_gap = purge_gap
         self.closed = closed
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        check_folds(self.n_splits, "n_splits")
+        if self.test_size is not None:
+            check_size(self.test_size, "test_size")
+        if self.max_train_size is not None:
+            check_size(self.max_train_size, "max_train_size")
+        self._check_shared_parameters()
 
     def _count_splits(self) -> int:
         return int(self.n_splits)

@@ -137,7 +137,7 @@ def test_more_embargo_or_gap_or_longer_labels_never_add_training_rows(data):
         longer = series + extra
     else:
         count = getattr(cv, change)
-        grown = count + 2 if isinstance(count, int) else count + 0.2
+        grown = count + 2 if isinstance(count, int) else min(count + 0.2, 0.99)
         setattr(cv_wider, change, grown)
     wider = try_splits(cv_wider, longer)
 

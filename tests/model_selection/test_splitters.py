@@ -396,7 +396,9 @@ def test_longer_labels_gaps_and_embargoes_never_add_training_rows(data):
     wider = clone(cv)
     for name in ("purge_gap", "embargo"):
         count = getattr(cv, name)
-        setattr(wider, name, count + data.draw(st.integers(0, 2)) if count else count)
+        more = data.draw(st.integers(0, 2)) if count else 0
+        grown = min(count + more / 10, 0.99) if isinstance(count, float) else None
+        setattr(wider, name, count + more if grown is None else grown)
     fewer, _ = take_splits(wider, series + extra, groups)
 
     assert len(fewer) <= len(base)
@@ -473,6 +475,16 @@ def test_repr_is_one_line_and_label_times_may_be_held(cv):
             lambda: CombinatorialPurgedKFold.from_n_paths(5, n_test_folds=1),
             ValueError,
             "one test fold at a time makes one path",
+        ),
+        (
+            lambda: CombinatorialPurgedKFold.from_n_paths(5, n_folds=4),
+            TypeError,
+            "finds n_folds itself.*got n_folds=4",
+        ),
+        (
+            lambda: CombinatorialPurgedKFold(random_state="x"),
+            ValueError,
+            "random_state must be None, an int .* or a numpy RandomState, got 'x'",
         ),
         (lambda: CombinatorialPurgedKFold.from_n_paths(0), ValueError, "n_paths must"),
         (lambda: CombinatoriallySymmetricKFold(5), ValueError, "even.*Use 4 or 6"),
@@ -555,9 +567,22 @@ def test_adjacent_test_folds_are_one_view():
     assert splits[1][1].base is None
 
 
-def test_counts_of_splits_with_thousands_of_digits_are_refused_by_their_size():
-    """Python writes no integer of more than 4,300 digits; the refusal still does."""
-    with pytest.raises(ValueError, match=r"more than 10\^6018 splits.*max_splits"):
-        CombinatorialPurgedKFold(20_000, 10_000)
-    with pytest.raises(ValueError, match=r"more than 10\^6018 splits; at most"):
-        CombinatoriallySymmetricKFold(20_000)
+@pytest.mark.parametrize(
+    ("cv", "name", "value", "message"),
+    [
+        (PurgedKFold(3), "n_splits", 1, "setting n_splits=2 or more, got n_splits=1"),
+        (PurgedKFold(3), "embargo", 1.5, "embargo must be"),
+        (PurgedWalkForward(3), "n_splits", 1, "setting n_splits=2 or more"),
+        (PurgedWalkForward(3), "test_size", 0, "test_size must be a positive int"),
+        (PurgedGroupKFold(3), "n_group_folds", 1, "n_group_folds=2 or more"),
+        (CombinatorialPurgedKFold(4), "n_test_folds", 4, "less than n_folds=4"),
+        (CombinatorialPurgedKFold(4), "random_state", "x", "random_state must be"),
+        (CombinatoriallySymmetricKFold(4), "n_folds", 5, "even to be halved"),
+    ],
+)
+def test_attributes_are_held_to_what_the_constructor_asks(cv, name, value, message):
+    """A value set later is refused by split in the constructor's words."""
+    changed = clone(cv)
+    setattr(changed, name, value)
+    with pytest.raises(ValueError, match=message):
+        list(changed.split(X, None, groups_of(changed), LABEL_TIMES))
