@@ -255,6 +255,8 @@ def purged_train_test_split(
     if not arrays:
         raise ValueError("At least one array is required as input.")
     check_options(purge_gap, embargo, closed)
+    for position, array in enumerate(arrays):
+        count_rows(array, f"the array at position {position}")
     arrays = tuple(indexable(*arrays))
     n_rows = count_rows(arrays[0])
     intervals = resolve_label_intervals(
@@ -263,6 +265,11 @@ def purged_train_test_split(
         own=None,
         purge_gap=purge_gap,
         who="purged_train_test_split",
+        ways=(
+            "give label_times=, one label per row in row order (a Series with index t0 "
+            "and values t1, or two columns), or a positive purge_gap= as the horizon "
+            "of labels that start at t0"
+        ),
     )
     n_test = _count_test_rows(test_size, n_rows)
     purger = make_purger(intervals, purge_gap, embargo, closed)

@@ -13,7 +13,12 @@ from skatra.model_selection._base import (
 )
 from skatra.model_selection._pieces import Piece, clip, count_kept, nth_last
 from skatra.model_selection._purge import Purger, Timeline
-from skatra.model_selection._spans import check_size, is_time_span, resolve_span
+from skatra.model_selection._spans import (
+    check_size,
+    is_positive,
+    is_time_span,
+    resolve_span,
+)
 from skatra.typing import IntArray, Span
 
 
@@ -165,7 +170,22 @@ class PurgedWalkForward(PurgedSplitter):
         return clip(trained, following) if count_kept(with_ties) > size else with_ties
 
     def _no_training_rows(self, number: int, n_tested: int) -> str:
+        size = self.max_train_size
+        gap = (
+            f" and purge_gap={self.purge_gap!r}" if is_positive(self.purge_gap) else ""
+        )
+        window = (
+            ""
+            if size is None
+            else f", or max_train_size={size!r} holds no whole t0 of what is left"
+        )
+        ways = (
+            f"Shorten the labels{' or purge_gap' if gap else ''}"
+            f"{'' if size is None else ', raise max_train_size'}, lower test_size or "
+            "n_splits, or use more rows."
+        )
         return (
-            f"{super()._no_training_rows(number, n_tested)} A longer max_train_size, "
-            "or a smaller test_size or n_splits, helps too."
+            f"Split {number} of {self!r} is left without training rows: its "
+            f"{n_tested} test rows purge all the earlier ones by their labels{gap}"
+            f"{window}. {ways}"
         )

@@ -1,14 +1,19 @@
-"""Numbers of folds, splits and paths: exact, or refused before they are worked out."""
+"""Parameters are refused by name, and numbers of splits before they are counted."""
 
 from math import comb
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import clone
 
 from skatra.model_selection import (
     CombinatoriallySymmetricKFold,
     CombinatorialPurgedKFold,
+    PurgedGroupKFold,
+    PurgedKFold,
+    PurgedWalkForward,
 )
 from skatra.model_selection._counts import capped_comb, fewest_folds, written_comb
 
@@ -79,3 +84,24 @@ def test_counts_of_splits_with_thousands_of_digits_are_refused_by_their_size():
         CombinatorialPurgedKFold(20_000, 10_000)
     with pytest.raises(ValueError, match=r"more than 10\^6018 splits; at most"):
         CombinatoriallySymmetricKFold(20_000)
+
+
+@pytest.mark.parametrize(
+    ("cv", "name", "value", "message"),
+    [
+        (PurgedKFold(3), "n_splits", 1, "setting n_splits=2 or more, got n_splits=1"),
+        (PurgedKFold(3), "embargo", 1.5, "embargo must be"),
+        (PurgedWalkForward(3), "n_splits", 1, "setting n_splits=2 or more"),
+        (PurgedWalkForward(3), "test_size", 0, "test_size must be a positive int"),
+        (PurgedGroupKFold(3), "n_group_folds", 1, "n_group_folds=2 or more"),
+        (CombinatorialPurgedKFold(4), "n_test_folds", 4, "less than n_folds=4"),
+        (CombinatorialPurgedKFold(4), "random_state", "x", "random_state must be"),
+        (CombinatoriallySymmetricKFold(4), "n_folds", 5, "even to be halved"),
+    ],
+)
+def test_attributes_are_held_to_what_the_constructor_asks(cv, name, value, message):
+    """A value set later is refused by split in the constructor's words."""
+    changed = clone(cv)
+    setattr(changed, name, value)
+    with pytest.raises(ValueError, match=message):
+        list(changed.split(np.zeros(9), label_times=np.zeros((9, 2))))
