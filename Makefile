@@ -6,10 +6,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-oracle test-thorough test-oldest lint types docs bench lock clean
+.PHONY: demo live test test-oracle test-thorough test-oldest lint types docs bench check-grafana check-grafana-types lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
+
+# Trades bundled data fast and serves metrics on 127.0.0.1:9464; see grafana/README.md.
+live: $(READY)
+	$(BIN)/skatra demo --live
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -q
@@ -38,6 +42,15 @@ docs: $(READY)
 
 bench: $(READY)
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+# Needs Debian's prometheus package; starts it on loopback and leaves nothing running.
+check-grafana: $(READY)
+	$(BIN)/python grafana/build_dashboard.py --check
+	$(BIN)/python .ci/check_dashboard.py
+
+# Needs npm: the dashboard against the TypeScript types that Grafana publishes.
+check-grafana-types: $(READY)
+	$(BIN)/python .ci/check_types.py
 
 # The one rule that makes the environment: hashed versions first, then skatra itself.
 $(READY): pyproject.toml requirements.lock

@@ -24,20 +24,20 @@ import gc
 import importlib.util
 import json
 import platform
-import queue
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from database_pools import pools
 
 from skatra.datasets import Database, SQLiteConnectionPool, load_dataset
 
@@ -104,59 +104,6 @@ def best_of(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float
 
 
 # --- pools ---------------------------------------------------------------------
-
-
-def readonly(path: Path) -> sqlite3.Connection:
-    """Open a plain connection for reading."""
-    return sqlite3.connect(
-        f"{path.as_uri()}?mode=ro", uri=True, check_same_thread=False
-    )
-
-
-class Lifo:
-    """The usual pool of twenty lines."""
-
-    def __init__(self, path: Path, size: int):
-        self.shelf: queue.LifoQueue = queue.LifoQueue()
-        for _ in range(size):
-            self.shelf.put(readonly(path))
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
-        """Borrow a connection."""
-        connection = self.shelf.get(timeout=30)
-        try:
-            yield connection
-        finally:
-            connection.rollback()
-            self.shelf.put(connection)
-
-
-def pools(path: Path, size: int) -> dict[str, Callable[[], Any]]:
-    """Return, by name, what gives a context manager of a connection."""
-    ours = SQLiteConnectionPool(path, max_readers=size)
-    lifo = Lifo(path, size)
-    local = threading.local()
-
-    @contextlib.contextmanager
-    def per_thread() -> Iterator[sqlite3.Connection]:
-        if not hasattr(local, "connection"):
-            local.connection = readonly(path)
-        yield local.connection
-        local.connection.rollback()
-
-    result: dict[str, Callable[[], Any]] = {
-        "skatra": ours.get_connection,
-        "queue.LifoQueue": lifo.connection,
-        "connect per operation": lambda: contextlib.closing(readonly(path)),
-        "connection per thread": per_thread,
-    }
-    if importlib.util.find_spec("sqlalchemy"):
-        from sqlalchemy.pool import QueuePool
-
-        alchemy = QueuePool(lambda: readonly(path), pool_size=size, max_overflow=0)
-        result["SQLAlchemy QueuePool"] = lambda: contextlib.closing(alchemy.connect())
-    return result
 
 
 def pool_cells(path: Path, seconds: float) -> list[dict[str, Any]]:
@@ -257,6 +204,65 @@ def mixed(path: Path, seconds: float) -> dict[str, Any]:
         "operations_per_second": round(sum(counts) / seconds),
         "longest_wait_ms": round(max(waits) * 1e3, 1),
         "lock_errors": errors[0],
+    }
+
+
+WRITER = """
+import json, sys, time
+sys.path.insert(0, {root!r})
+from skatra.datasets import SQLiteConnectionPool
+path, me, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+pool = SQLiteConnectionPool(path)
+waits, commits, errors = [0.0], 0, 0
+print("ready", flush=True)
+begin = float(sys.stdin.readline())
+time.sleep(max(0.0, begin - time.time()))
+while time.time() < begin + seconds:
+    asked = time.perf_counter()
+    try:
+        with pool.get_connection(readonly=False) as connection:
+            waits.append(time.perf_counter() - asked)
+            sql = "UPDATE point SET x = x + 1 WHERE id = ?"
+            connection.execute(sql, (me,))
+        commits += 1
+    except Exception:
+        errors += 1
+print(json.dumps([commits, errors, max(waits)]))
+"""
+
+
+def four_processes(path: Path, seconds: float) -> dict[str, Any]:
+    """Let four processes write as fast as they can; every commit must be there."""
+    code = WRITER.format(root=str(Path(__file__).parents[1]))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE point SET x = 0 WHERE id < 4")
+        connection.commit()
+    team = [
+        subprocess.Popen(  # noqa: S603 - our own code
+            [sys.executable, "-c", code, str(path), str(me), str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for me in range(4)
+    ]
+    for one in team:
+        assert one.stdout is not None
+        one.stdout.readline()
+    begin = f"{time() + 0.2}\n"
+    for one in team:
+        assert one.stdin is not None
+        one.stdin.write(begin)
+        one.stdin.flush()
+    said = [json.loads(one.communicate()[0]) for one in team]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        sql = "SELECT x FROM point WHERE id < 4 ORDER BY id"
+        kept = [row[0] for row in connection.execute(sql)]
+    return {
+        "commits": [commits for commits, _, _ in said],
+        "errors": sum(errors for _, errors, _ in said),
+        "longest_wait_ms": round(max(wait for _, _, wait in said) * 1e3, 1),
+        "lost": sum(commits for commits, _, _ in said) - sum(kept),
     }
 
 
@@ -438,6 +444,12 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
         "longest wait of 32 threads, ms (< 20)": by_name["skatra"]["threads_32"][
             "longest_wait_ms"
         ],
+        "longest wait of four processes, ms": report["four processes"][
+            "longest_wait_ms"
+        ],
+        "lock errors and lost commits (0)": report["four processes"]["errors"]
+        + report["four processes"]["lost"]
+        + report["mix"]["lock_errors"],
         "load_dataset, x faster than pandas (>= 35)": s["pandas.read_sql"]
         / s["load_dataset"],
         "load_dataset, x memcpy (<= 6)": s["load_dataset"] / s["memcpy"],
@@ -473,6 +485,14 @@ def ratios(report: dict[str, Any]) -> dict[str, float]:
     return {name: round(float(value), 2) for name, value in result.items()}
 
 
+def absent() -> list[str]:
+    """Return the peers that are not installed here."""
+    peers = ["sqlalchemy", "psycopg", "psycopg_pool", "adbc_driver_sqlite"]
+    return [
+        name for name in [*peers, "connectorx"] if not importlib.util.find_spec(name)
+    ]
+
+
 def main() -> None:
     """Run everything, print tables of ratios, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -486,9 +506,11 @@ def main() -> None:
             "python": platform.python_version(),
             "sqlite": sqlite3.sqlite_version,
             "versions": {name: version(name) for name in ("numpy", "pandas")},
+            "not_installed": absent(),
             "rows": options.rows,
             "pools": pool_cells(folder / "pool.db", options.seconds),
             "mix": mixed(folder / "pool.db", options.seconds),
+            "four processes": four_processes(folder / "pool.db", options.seconds),
         }
         features, labels = frames(options.rows)
         write_flat(folder / "flat.db", features, labels)
@@ -511,7 +533,9 @@ def show(report: dict[str, Any]) -> None:
             f"{cell['pool']:24} {cell['microseconds']:>7.2f} {cell['with_read']:>7.2f} "
             f"{many['operations_per_second']:>12,} {many['longest_wait_ms']:>9.1f}"
         )
+    print(f"not installed: {', '.join(report['not_installed']) or 'none'}")
     print(f"read/write mix, 8 threads: {report['mix']}")
+    print(f"four writing processes: {report['four processes']}")
     for name, value in report["writing"].items():
         print(f"write {name:20} {value:>12,} rows/s")
     memcpy = report["loading"]["seconds"]["memcpy"]

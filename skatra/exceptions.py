@@ -7,7 +7,18 @@ Each subclasses the builtin that users already catch::
     ├── LeakageError         (ValueError)         an audit found leaking rows
     ├── BarsError            (ValueError)         bars that cannot be trusted
     ├── EmptyDataError       (ValueError)         nothing to work on
+    ├── DataCheckError       (ValueError)         data failed checks not waived
     ├── MissingDependencyError (ImportError)      an optional extra is not installed
+    ├── ModelError           (RuntimeError)       a published model cannot be used
+    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   └── ModelCorruptError
+    ├── StaleError           (RuntimeError)       too old to act on
+    │   ├── StaleDataError
+    │   └── StaleModelError
+    ├── RunLockedError       (RuntimeError)       another run holds the lock
+    ├── RunStoppedError      (RuntimeError)       a run was asked to stop; resumable
+    ├── TrainingError        (RuntimeError)       a model could not be trained
+    ├── PublishError         (OSError)            a model could not be published
     ├── SearchStoppedError   (RuntimeError)       asked to stop; what is done is kept
     ├── WorkersNotReadyError (RuntimeError)       a cluster's workers cannot do the work
     └── DatabaseError        (RuntimeError)
@@ -21,8 +32,11 @@ Each subclasses the builtin that users already catch::
         └── PoolForkedError
 """
 
+from typing import Any
+
 __all__ = [
     "BarsError",
+    "DataCheckError",
     "DatabaseCorruptError",
     "DatabaseError",
     "DatabaseNotFoundError",
@@ -31,13 +45,23 @@ __all__ = [
     "LabelTimesError",
     "LeakageError",
     "MissingDependencyError",
+    "ModelCorruptError",
+    "ModelError",
+    "ModelNotFoundError",
     "PoolClosedError",
     "PoolForkedError",
     "PoolTimeoutError",
+    "PublishError",
     "QueryTimeoutError",
+    "RunLockedError",
+    "RunStoppedError",
     "SchemaVersionError",
     "SearchStoppedError",
     "SkatraError",
+    "StaleDataError",
+    "StaleError",
+    "StaleModelError",
+    "TrainingError",
     "WorkersNotReadyError",
 ]
 
@@ -60,6 +84,30 @@ class BarsError(SkatraError, ValueError):
 
 class EmptyDataError(SkatraError, ValueError):
     """There are no rows to work on."""
+
+
+class DataCheckError(SkatraError, ValueError):
+    """Data failed checks that were not waived; ``report`` lists all of them."""
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class RunLockedError(SkatraError, RuntimeError):
+    """Another run holds the lock of the database; the message names its owner."""
+
+
+class RunStoppedError(SkatraError, RuntimeError):
+    """A run was asked to stop; what it finished is kept, and a rerun resumes."""
+
+
+class TrainingError(SkatraError, RuntimeError):
+    """A model could not be trained on these data with these settings."""
+
+
+class PublishError(SkatraError, OSError):
+    """A model could not be written or verified; the served one stands."""
 
 
 class MissingDependencyError(SkatraError, ImportError):
@@ -86,6 +134,30 @@ class SearchStoppedError(SkatraError, RuntimeError):
 
 class WorkersNotReadyError(SkatraError, RuntimeError):
     """Workers of a cluster lack the package, its version, or the shared files."""
+
+
+class ModelError(SkatraError, RuntimeError):
+    """A published model cannot be used."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no model at the path, or none is promoted."""
+
+
+class ModelCorruptError(ModelError):
+    """A model's files are incomplete or do not match their checksums."""
+
+
+class StaleError(SkatraError, RuntimeError):
+    """Something is too old to act on."""
+
+
+class StaleDataError(StaleError):
+    """The newest bars are too old to act on."""
+
+
+class StaleModelError(StaleError):
+    """The served model learned too long ago."""
 
 
 class DatabaseError(SkatraError, RuntimeError):

@@ -20,6 +20,7 @@ BOXES = {
     "labeling",
     "metrics",
     "model_selection",
+    "monitoring",
     "sample_weight",
     "sizing",
 }

@@ -8,18 +8,48 @@ from rich.console import Console
 from rich.text import Text
 
 import skatra
-from skatra.cli import audit, db, demo, ingest, retrain
-from skatra.exceptions import SkatraError
+from skatra.cli import (
+    audit,
+    db,
+    demo,
+    ingest,
+    models,
+    retrain,
+    serve_metrics,
+    signals,
+)
+from skatra.exceptions import (
+    DataCheckError,
+    ModelCorruptError,
+    PublishError,
+    RunLockedError,
+    RunStoppedError,
+    SkatraError,
+    StaleError,
+    TrainingError,
+)
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (DataCheckError, 3),
+    (RunLockedError, 4),
+    (TrainingError, 5),
+    (RunStoppedError, 6),
+    (PublishError, 7),
+    (ModelCorruptError, 7),
+    (StaleError, 8),
+)
 
 app = typer.Typer(
     name="skatra",
     help="Leak-free financial machine learning: purged cross-validation, Kelly "
     "sizing and retraining from one SQLite database.",
     epilog="Exit codes: 0 done, 2 bad input (one line says what and the way out), "
-    "3 db check found damage, 10 trained but not promoted, 130 interrupted.",
+    "3 data check failed, rows rejected or db check found damage, 4 another run holds "
+    "the lock, 5 training failed, 6 stopped and resumable, 7 publish or verification "
+    "failed, 8 bars or model too old for signals, 10 trained but not promoted, 130 "
+    "interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,7 +58,10 @@ app.command(name="audit")(audit.audit)
 app.add_typer(db.app)
 app.command(name="demo")(demo.demo)
 app.command(name="ingest")(ingest.ingest)
+app.add_typer(models.app)
 app.command(name="retrain")(retrain.retrain_command)
+app.command(name="serve-metrics")(serve_metrics.serve)
+app.command(name="signals")(signals.signals)
 
 
 def _show_version(value: bool) -> None:
@@ -62,16 +95,25 @@ def run(arguments: list[str] | None = None) -> int:
         _say("interrupted; what was written is whole.")
         return EXIT_INTERRUPTED
     except (SkatraError, OSError, ValueError) as error:
+        from skatra.utils import observation
+
+        if observation.observer is not None:
+            observation.observer.failed("cli", error)
         if "--debug" in arguments:
             traceback.print_exc()
         else:
-            _say(_one_line(error))
-        return EXIT_BAD_INPUT
+            _say(_message(error))
+        return next(
+            (code for kind, code in EXIT_CODES if isinstance(error, kind)),
+            EXIT_BAD_INPUT,
+        )
     return 0
 
 
-def _one_line(error: Exception) -> str:
-    """Return an error as one line."""
+def _message(error: Exception) -> str:
+    """Return an error as one line; failed checks as a line each."""
+    if isinstance(error, DataCheckError):
+        return str(error)
     return " ".join(str(error).split()) or type(error).__name__
 
 

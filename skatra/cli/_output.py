@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,23 +18,39 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from skatra.model_selection import SplitAudit
-    from skatra.retraining import RetrainResult
+    from skatra.retraining import Plan, RetrainResult
 
 
 class StageProgress:
-    """Shows which stage runs: a bar on a terminal, a line per stage elsewhere."""
+    """Shows what runs and for how long: a bar on a terminal, else a line per stage.
 
-    def __init__(self, stages: Mapping[str, str], total: int) -> None:
+    Parameters
+    ----------
+    stages : mapping of str to str
+        Stages and what they do.
+    total : int
+        Stages in all.
+    runs : int, default=1
+        Runs in all; each tells how many tasks it has.
+    """
+
+    def __init__(self, stages: Mapping[str, str], total: int, runs: int = 1) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._stages = stages
         self._total = total
+        self._runs = runs
+        self._tasks = 0
         self._started = 0
+        self._done = 0
+        self._worked = 0
+        self._since = time.monotonic()
         self._bar: Progress | None = None
         self._task: Any = None
 
@@ -49,20 +66,51 @@ class StageProgress:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
             console=self._console,
         ) as self._bar:
-            self._task = self._bar.add_task("Starting", total=self._total)
+            self._task = self._bar.add_task("Starting", total=None)
             yield self
-            self._bar.update(self._task, description="Done", completed=self._total)
+            self._bar.update(self._task, description="Done")
 
     def stage(self, title: str, name: str) -> None:
         """Announce a stage."""
         self._started += 1
         text = self._stages.get(name, "Drawing the report")
         if self._bar is None:
-            self._console.print(f"[{self._started}/{self._total}] {title}: {text}")
+            place = f"[{self._started}/{self._total}]"
+            self._console.print(f"{place} {title}: {text}{self._left()}", markup=False)
         else:
-            self._bar.update(self._task, description=text, completed=self._started - 1)
+            self._bar.update(self._task, description=text)
+
+    def observe(self, event: Mapping[str, Any]) -> None:
+        """Count a task; one that was done before tells nothing of the time left."""
+        if event["event"] != "task":
+            return
+        self._tasks = self._runs * event["total"]
+        self._done += 1
+        self._worked += not event["cached"]
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, total=self._tasks)
+
+    def _left(self) -> str:
+        """Say how long the rest should take, once that can be told."""
+        rest = self._tasks - self._done
+        if self._worked < 2 or rest <= 0:
+            return ""
+        seconds = (time.monotonic() - self._since) / self._worked * rest
+        return f" (about {seconds:,.0f} s left)"
+
+
+@contextmanager
+def results() -> Iterator[None]:
+    """Print results; a reader that has left, such as ``head``, is no error."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich leaves by SystemExit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(document: Any) -> None:
@@ -89,7 +137,8 @@ def print_summary(results: "Sequence[RetrainResult]") -> None:
     for number, result in enumerate(results, start=1):
         lead = f"({number}) " if len(results) > 1 else ""
         verdict = (
-            ("PROMOTED", "green") if result.verdict.promoted else ("REFUSED", "yellow")
+            result.verdict.outcome.upper(),
+            "green" if result.verdict.promoted else "yellow",
         )
         console.print()
         console.print(Text.assemble((f"{lead}{result.title}  ", "bold"), verdict))
@@ -117,6 +166,36 @@ def _figures(
     )
     for label, key, form in rows:
         yield label, [form.format(result.holdout.scores[key]) for result in results]
+    yield "log growth a year, worst to best purged path", [_span(r) for r in results]
+    tried = [f"{result.trials['on_these_symbols']:,}" for result in results]
+    yield "models ever tried on these symbols", tried
+
+
+def _span(result: "RetrainResult") -> str:
+    """Return the growth of the worst and of the best backtest path."""
+    if not len(result.paths.table):
+        return "none"
+    growth = result.paths.table["log_growth_per_year"]
+    return f"{growth.min():+.2%} to {growth.max():+.2%}"
+
+
+def print_plan(plan: "Plan") -> None:
+    """Print what a run would do."""
+    console = Console(highlight=False, soft_wrap=True)
+    columns = ["fold", "from", "to", "test", "train", "purged", "embargoed"]
+    table = Table(*columns, title="Folds", title_justify="left", header_style="bold")
+    for row in plan.folds[columns].itertuples(index=False):
+        fold, start, end, *counts = row
+        table.add_row(
+            str(fold), str(start)[:19], str(end)[:19], *(f"{n:,}" for n in counts)
+        )
+    console.print(table)
+    fits = ", ".join(f"{stage} {count:,}" for stage, count in plan.fits.items())
+    console.print(f"rows:    {plan.rows:,}")
+    console.print(f"fits:    {sum(plan.fits.values()):,} ({fits})")
+    console.print(f"time:    about {plan.seconds:,.0f} s, from {plan.seconds_from}")
+    console.print(f"memory:  about {plan.memory_bytes / 2**20:,.0f} MiB")
+    console.print("nothing was written")
 
 
 def print_leaks(audits: "Mapping[str, SplitAudit]") -> None:

@@ -11,6 +11,7 @@ from skatra.cli._output import (
     print_json,
     print_paths,
     print_summary,
+    results,
 )
 
 
@@ -19,7 +20,7 @@ def demo(
         Path, typer.Option("--output", "-o", help="Folder that receives everything.")
     ] = Path("skatra-demo"),
     n_jobs: Annotated[
-        int, typer.Option("--n-jobs", "-j", help="Processes; -1 uses every core.")
+        int, typer.Option("--n-jobs", "-j", help="Threads; -1 uses every core.")
     ] = -1,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write the HTML report.")
@@ -30,6 +31,19 @@ def demo(
             "--open/--no-open", help="Open the report (default: at a terminal)."
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Trade on and on, a day each tick, and serve metrics."
+        ),
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option(help="End --live after this long (else Ctrl-C).")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of --live's metrics.")] = 9464,
+    ticks: Annotated[
+        float, typer.Option(help="Days of market data per second of --live.", min=0.1)
+    ] = 5.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every figure as JSON on stdout.")
     ] = False,
@@ -44,15 +58,44 @@ def demo(
     on twenty years of real index bars, then on a series with a planted edge.
     """
     del debug
+    if live:
+        _run_live(output, seconds, port, ticks)
+        return
     from skatra.retraining import STAGES, run_demo
 
-    with StageProgress(STAGES, 2 * len(STAGES) + report).show() as progress:
-        result = run_demo(output, n_jobs=n_jobs, report=report, progress=progress.stage)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_summary([result.real, result.planted])
-        paths = {"database": result.database, "models": output / "models"}
-        print_paths(paths | ({"report": result.report} if result.report else {}))
+    with StageProgress(STAGES, 2 * len(STAGES) + report, runs=2).show() as progress:
+        result = run_demo(
+            output,
+            n_jobs=n_jobs,
+            report=report,
+            progress=progress.stage,
+            observe=progress.observe,
+        )
+    with results():
+        if as_json:
+            print_json(result.to_dict())
+        else:
+            print_summary([result.real, result.planted])
+            paths = {"database": result.database, "models": output / "models"}
+            print_paths(paths | ({"report": result.report} if result.report else {}))
     if result.report is not None:
         open_in_browser(result.report, False if as_json else browser)
+
+
+def _run_live(output: Path, seconds: float | None, port: int, ticks: float) -> None:
+    """Replay the bundled data and serve metrics until told to end."""
+    import threading
+
+    from skatra.cli._live import LiveDemo
+    from skatra.cli.serve_metrics import wait_for_end
+    from skatra.monitoring import serve_metrics
+
+    demo = LiveDemo(output)
+    ended = threading.Event()
+    with serve_metrics(port=port, databases=[demo.path]) as server:
+        typer.echo(server.url)
+        trader = threading.Thread(target=demo.run, args=(ended, ticks), daemon=True)
+        trader.start()
+        wait_for_end(seconds)
+        ended.set()
+        trader.join(30.0)

@@ -2,8 +2,9 @@
 
 import contextlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +13,14 @@ from skatra.cli._output import (
     open_in_browser,
     print_json,
     print_paths,
+    print_plan,
     print_summary,
+    results,
 )
 from skatra.exceptions import SkatraError
+
+if TYPE_CHECKING:
+    from skatra.retraining import RetrainConfig, RetrainResult, UpToDate
 
 EXIT_NOT_PROMOTED = 10
 
@@ -42,8 +48,46 @@ def _parse_grid(text: str) -> dict[str, list[Any]]:
     return grid
 
 
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Return the settings that stand on the command line."""
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    for switch in _SWITCHES:
+        given.pop(switch, None)
+    if "symbols" in given:
+        names = (name.strip() for name in given["symbols"].split(","))
+        given["symbols"] = tuple(dict.fromkeys(names))
+    if "embargo" in given:
+        given["embargo"] = _number_or_span(given["embargo"])
+    if "grid" in given:
+        given["param_grid"] = _parse_grid(given.pop("grid"))
+    if "waive" in given:
+        given["waive"] = tuple(given["waive"])
+    return given
+
+
+_SWITCHES = (
+    "config_file",
+    "show_config",
+    "dry_run",
+    "force",
+    "log",
+    "report",
+    "browser",
+    "as_json",
+    "debug",
+)
+
+
 def retrain_command(
-    database: Annotated[Path, typer.Argument(help="SQLite database with bars.")],
+    context: typer.Context,
+    database: Annotated[
+        Path | None,
+        typer.Argument(help="SQLite database with bars.", show_default=False),
+    ] = None,
     models: Annotated[
         Path, typer.Option("--models", "-m", help="Folder to publish models in.")
     ] = Path("models"),
@@ -93,9 +137,44 @@ def retrain_command(
         float, typer.Option(help="Cost of turning over one unit of capital.")
     ] = 0.0002,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
+    n_paths: Annotated[
+        int, typer.Option(help="Backtest paths of the tuned model; 0 for none.")
+    ] = 4,
+    waive: Annotated[
+        list[str] | None,
+        typer.Option(help="Data check to let pass, by name; may be repeated."),
+    ] = None,
+    max_gap: Annotated[
+        str | None,
+        typer.Option(help="Longest time without a bar, e.g. 10D (default: by data)."),
+    ] = None,
     n_jobs: Annotated[
-        int, typer.Option("--n-jobs", "-j", help="Processes; -1 uses every core.")
+        int, typer.Option("--n-jobs", "-j", help="Threads; -1 uses every core.")
     ] = -1,
+    backend: Annotated[
+        str, typer.Option(help="Where the search runs: threads, processes or dask.")
+    ] = "threads",
+    scheduler_address: Annotated[
+        str | None, typer.Option(help="Dask scheduler, e.g. tcp://host:8786.")
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="TOML file of settings; flags win."),
+    ] = None,
+    show_config: Annotated[
+        bool,
+        typer.Option("--show-config", help="Print every setting and its origin."),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print folds, fits, time and memory only."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train even if nothing changed.")
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="Append events to this file as JSON lines.")
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write an HTML report.")
     ] = True,
@@ -114,68 +193,118 @@ def retrain_command(
 ) -> None:
     """Tune, validate, size, judge and publish a LightGBM model.
 
-    Leaves with 0 when the model was promoted and with 10 when it was trained and
-    the gate refused it; the refused model is kept, and the served one stays.
+    Leaves with 0 when the model was promoted or nothing changed since it was
+    trained, with 10 when it was trained and the gate refused it; the refused model
+    is kept, and the served one stays. A run that was stopped (6) or killed goes on
+    where it was.
     """
-    del debug
+    from skatra.retraining import UpToDate, load_settings, plan_retrain
+
+    settings = load_settings(
+        config_file,
+        _given(context),
+        defaults={"models": models, "n_jobs": n_jobs},
+        origin="flag {name}",
+    )
+    config = settings.config
+    if show_config:
+        with results():
+            typer.echo(settings.to_toml())
+        return
+    if dry_run:
+        plan = plan_retrain(config)
+        with results():
+            print_json(plan.to_dict()) if as_json else print_plan(plan)
+        return
+    result, paths = _train(config, log=log, report=report, force=force)
+    with results():
+        _print_result(result, paths, as_json=as_json)
+    if "report" in paths:
+        open_in_browser(paths["report"], False if as_json else browser)
+    if not (isinstance(result, UpToDate) or result.verdict.promoted):
+        raise typer.Exit(EXIT_NOT_PROMOTED)
+
+
+def _train(
+    config: "RetrainConfig", *, log: Path | None, report: bool, force: bool
+) -> "tuple[RetrainResult | UpToDate, dict[str, Path]]":
+    """Run with progress, log and signals; return what came of it and where it is."""
     from skatra.retraining import (
         STAGES,
-        RetrainConfig,
+        RetrainResult,
+        json_log,
         require_report_libraries,
         retrain,
+        stop_on_signals,
         write_report,
     )
 
     if report:
         require_report_libraries()
-    config = RetrainConfig(
-        database=database,
-        models=models,
-        symbols=None
-        if symbols is None
-        else tuple(dict.fromkeys(name.strip() for name in symbols.split(","))),
-        feature_set=feature_set,
-        label_set=label_set,
-        max_holding=max_holding,
-        barrier_width=barrier_width,
-        n_splits=n_splits,
-        embargo=_number_or_span(embargo),
-        holdout=holdout,
-        n_estimators=n_estimators,
-        learning_rate=learning_rate,
-        max_position=max_position,
-        confidence=confidence,
-        **({} if grid is None else {"param_grid": _parse_grid(grid)}),
-        kelly_multiplier=kelly_multiplier,
-        side=side,  # type: ignore[arg-type] # RetrainConfig refuses other words
-        cost=cost,
-        seed=seed,
-        n_jobs=n_jobs,
-    )
-    paths = {"database": database, "model": models}
-    with StageProgress(STAGES, len(STAGES) + report).show() as progress:
+    with contextlib.ExitStack() as stack:
+        should_stop = stack.enter_context(stop_on_signals())
+        write = stack.enter_context(json_log(log)) if log is not None else None
+        bar = StageProgress(STAGES, len(STAGES) + report)
+        progress = stack.enter_context(bar.show())
+
+        def observe(event: Mapping[str, Any]) -> None:
+            progress.observe(event)
+            if write is not None:
+                write(event)
+
         result = retrain(
-            config, progress=lambda stage: progress.stage("retrain", stage)
+            config,
+            progress=lambda stage: progress.stage("retrain", stage),
+            observe=observe,
+            should_stop=should_stop,
+            force=force,
         )
-        paths["model"] = result.model_path
-        if report:
+        paths = {"database": Path(config.database), "model": result.model_path}
+        if report and isinstance(result, RetrainResult):
             progress.stage("retrain", "report")
-            page = models / f"{result.run_id}.html"
-            try:
-                paths["report"] = write_report(result, page)
-            except OSError as error:
-                done = "promoted" if result.verdict.promoted else "refused"
-                msg = (
-                    f"the report could not be written: {error}. The run itself is "
-                    f"done: the model in {result.model_path} was {done}."
-                )
-                raise SkatraError(msg) from error
+            paths["report"] = _write_report(result, write_report)
+    return result, paths
+
+
+def _write_report(result: "RetrainResult", write: Callable[..., Path]) -> Path:
+    """Write the page of a run that is done, or say that only the page is missing."""
+    page = result.model_path.parent / f"{result.run_id}.html"
+    try:
+        return write(result, page)
+    except OSError as error:
+        done = "promoted" if result.verdict.promoted else "refused"
+        msg = (
+            f"the report could not be written: {error}. The run itself is "
+            f"done: the model in {result.model_path} was {done}."
+        )
+        raise SkatraError(msg) from error
+
+
+def _print_result(
+    done: "RetrainResult | UpToDate", paths: dict[str, Path], *, as_json: bool
+) -> None:
+    """Print what a run found, or that nothing had to be done."""
+    from skatra.retraining import RetrainResult
+
+    if isinstance(done, RetrainResult):
+        if as_json:
+            print_json(done.to_dict() | {k: str(v) for k, v in paths.items()})
+        else:
+            print_summary([done])
+            print_paths(paths)
+        return
+    verdict = "promoted" if done.promoted else "refused"
     if as_json:
-        print_json(result.to_dict() | {k: str(v) for k, v in paths.items()})
+        print_json(
+            {
+                "up_to_date": True,
+                "run_id": done.run_id,
+                "promoted": done.promoted,
+                "model": str(done.model_path),
+            }
+        )
     else:
-        print_summary([result])
-        print_paths(paths)
-    if report:
-        open_in_browser(paths["report"], False if as_json else browser)
-    if not result.verdict.promoted:
-        raise typer.Exit(EXIT_NOT_PROMOTED)
+        typer.echo(
+            f"up to date: the same data, settings and code gave {done.run_id}, which "
+            f"was {verdict}. Train again with --force."
+        )

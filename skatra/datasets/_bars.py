@@ -2,14 +2,22 @@
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skatra.datasets._frames import WriteReport, bounds_ns, key_index, keys_of
+from skatra.datasets._frames import (
+    Int64Array,
+    WriteReport,
+    bounds_ns,
+    key_index,
+    keys_of,
+)
 from skatra.datasets._tables import chosen_symbols, symbol_id, upsert
 from skatra.exceptions import BarsError
+from skatra.typing import FloatArray
 from skatra.utils import BAR_COLUMNS, check_bars, column_values
 
 
@@ -28,21 +36,35 @@ def write_bars(
     columns = [column_values(bars, column)[keys.order] for column in BAR_COLUMNS]
     report = WriteReport(0, 0, 0)
     for name, rows in keys.blocks():
-        sid, ts = symbol_id(connection, name), keys.times[rows]
-        report += upsert(
-            connection,
-            "bars",
-            ("sid", "ts", *BAR_COLUMNS),
-            ("sid", "ts"),
-            zip(
-                [sid] * len(ts),
-                ts.tolist(),
-                *(column[rows].tolist() for column in columns),
-                strict=True,
-            ),
-            ("sid = ? AND ts BETWEEN ? AND ?", (sid, int(ts[0]), int(ts[-1]))),
-        )
+        values = np.array([column[rows] for column in columns])
+        report += write_columns(connection, name, keys.times[rows], values)
     return report
+
+
+def write_columns(
+    connection: sqlite3.Connection, symbol: str, times: Int64Array, values: FloatArray
+) -> WriteReport:
+    """Insert or replace sound bars of one symbol, times rising.
+
+    Parameters
+    ----------
+    connection : Connection
+        In a write transaction.
+    symbol : str
+    times : ndarray of shape (n,), int64
+        Nanoseconds UTC.
+    values : ndarray of shape (5, n)
+        Open, high, low, close and volume.
+    """
+    sid = symbol_id(connection, symbol)
+    return upsert(
+        connection,
+        "bars",
+        ("sid", "ts", *BAR_COLUMNS),
+        ("sid", "ts"),
+        zip(repeat(sid), times.tolist(), *values.tolist(), strict=False),
+        ("sid = ? AND ts BETWEEN ? AND ?", (sid, int(times[0]), int(times[-1]))),
+    )
 
 
 def read_bars(
@@ -50,32 +72,42 @@ def read_bars(
     symbols: str | Sequence[str] | None,
     start: Any,
     end: Any,
+    columns: Sequence[str] | None,
+    last: int | None,
+    as_of: Any,
 ) -> pd.DataFrame:
-    """Read bars sorted by (symbol, time)."""
+    """Read bars sorted by (symbol, time), only the last of each symbol if asked."""
     low, high = bounds_ns(start, end)
+    wanted = BAR_COLUMNS if columns is None else tuple(columns)
+    if unknown := [name for name in wanted if name not in BAR_COLUMNS]:
+        raise ValueError(f"columns must be some of {BAR_COLUMNS}, got {unknown}.")
+    if last is not None and last < 1:
+        raise ValueError(f"last must be at least 1, got {last!r}.")
+    query = (
+        f"SELECT {', '.join(('ts', *wanted))} FROM bars "  # noqa: S608 - own names
+        "WHERE sid = ? AND ts BETWEEN ? AND ? ORDER BY ts"
+    )
+    if last is not None:
+        query += f" DESC LIMIT {int(last)}"
+    high = min(high, bounds_ns(None, as_of)[1])
     names: list[str] = []
     parts: list[list[tuple[Any, ...]]] = []
     for name, sid in chosen_symbols(connection, symbols).items():
-        rows = connection.execute(
-            "SELECT ts, open, high, low, close, volume FROM bars "
-            "WHERE sid = ? AND ts BETWEEN ? AND ? ORDER BY ts",
-            (sid, low, high),
-        ).fetchall()
+        rows = connection.execute(query, (sid, low, high)).fetchall()
         if rows:
             names.append(name)
-            parts.append(rows)
+            parts.append(rows if last is None else rows[::-1])
     counts = [len(part) for part in parts]
     total = sum(counts)
-    ts = np.fromiter((row[0] for part in parts for row in part), np.int64, total)
-    values = np.empty((len(BAR_COLUMNS), total))
+    ts = np.empty(total, dtype=np.int64)
+    values = np.empty((len(wanted), total))
     filled = 0
     for part in parts:
-        for k, column in enumerate(list(zip(*part, strict=True))[1:]):
+        times, *numbers = zip(*part, strict=True)
+        ts[filled : filled + len(part)] = times
+        for k, column in enumerate(numbers):
             values[k, filled : filled + len(part)] = column
         filled += len(part)
     return pd.DataFrame(
-        values.T,
-        index=key_index(names, counts, ts),
-        columns=list(BAR_COLUMNS),
-        copy=False,
+        values.T, index=key_index(names, counts, ts), columns=list(wanted), copy=False
     )

@@ -25,6 +25,21 @@ _INVARIANTS = {
     "runs have a card that is no JSON": (
         "SELECT count(*) FROM runs WHERE NOT json_valid(card)"
     ),
+    "signals have a side other than the sign of their position": (
+        "SELECT count(*) FROM signals WHERE side <> (position > 0) - (position < 0)"
+    ),
+    "signals go beyond what was wanted": (
+        "SELECT count(*) FROM signals "
+        "WHERE abs(position) > abs(wanted) OR position * wanted < 0"
+    ),
+    "signals differ from their prediction": (
+        "SELECT count(*) FROM signals s JOIN predictions p USING (model, sid, t0) "
+        "WHERE p.value <> s.probability OR p.position <> s.position"
+    ),
+    "trials have a record or parameters that are no JSON": (
+        "SELECT count(*) FROM trials "
+        "WHERE NOT json_valid(record) OR NOT json_valid(params)"
+    ),
     "trades close before they open": (
         "SELECT count(*) FROM trades WHERE closed_at < opened_at"
     ),
@@ -36,9 +51,17 @@ _TABLES = (
     "trades",
     "predictions",
     "settlements",
+    "signals",
+    "trials",
     "runs",
 )
-_RANGES = {"bars": "ts", "labels": "t0", "trades": "opened_at", "predictions": "t0"}
+_RANGES = {
+    "bars": "ts",
+    "labels": "t0",
+    "trades": "opened_at",
+    "predictions": "t0",
+    "signals": "t0",
+}
 
 
 def check_all(pool: SQLiteConnectionPool) -> list[str]:

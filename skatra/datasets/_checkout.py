@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from skatra.datasets._connections import GIVEN_BACK, PooledConnection
 from skatra.datasets._slots import OWN_FILES, Slot
 from skatra.exceptions import DatabaseError
+from skatra.utils import observation
 
 if TYPE_CHECKING:
     from skatra.datasets._lending import Lender
@@ -20,9 +21,10 @@ CHECK_FILE_EVERY = 1.0
 class Held:
     """What one thread holds of one pool."""
 
-    __slots__ = ("reader", "thread", "writer")
+    __slots__ = ("nested", "reader", "thread", "writer")
 
     def __init__(self) -> None:
+        self.nested = 0
         self.reader: Slot | None = None
         self.writer: Slot | None = None
         self.thread = threading.current_thread()
@@ -78,6 +80,8 @@ class QuickRead:
                     self._slot = slot
                 connection.refusal = None
                 self._held, held.reader = held, slot
+                if observation.observer is not None:
+                    observation.observer.connection_taken(pool.path.name, 0.0)
                 return connection
         self._slow = Checkout(pool, readonly=True)
         return self._slow.__enter__()
@@ -167,9 +171,16 @@ class Checkout:
     def __enter__(self) -> sqlite3.Connection:
         pool = self._pool
         self._held = held = pool.per_thread.held
-        outer = held.writer or (held.reader if self._readonly else None)
+        pool.reclaim()
+        with pool.lock:
+            outer = held.writer or (held.reader if self._readonly else None)
+            nested = outer is not None and pool.forked is None and self._readonly
+            if nested:
+                assert outer is not None  # noqa: S101
+                self._connection = outer.connection
+                held.nested += 1
         if outer is not None and pool.forked is None:
-            if not self._readonly:
+            if not nested:
                 raise DatabaseError(
                     "a write cannot start inside a write of the same thread: "
                     f"{outer.describe()}. Use that block's connection, or "
@@ -177,7 +188,6 @@ class Checkout:
                 )
             # Whoever holds a connection never waits for another: no deadlock.
             assert outer.connection is not None  # noqa: S101
-            self._connection = outer.connection
             self._keep: list[Any] = outer.connection.open_cursors()
             return outer.connection
         slot = pool.acquire(
@@ -205,8 +215,9 @@ class Checkout:
         if connection is None:
             return
         if slot is None:
-            connection.close_cursors(self._keep)
             self._connection = None
+            self._held.nested -= 1
+            connection.close_cursors(self._keep)
             return
         if self._readonly:
             self._held.reader = None
@@ -218,3 +229,5 @@ class Checkout:
     def __del__(self) -> None:
         if self._slot is not None:
             self._pool.dropped.notes.append((self._slot, self._held))
+        elif self._connection is not None:
+            self._held.nested -= 1

@@ -48,8 +48,18 @@ def checksum(
     set_id: int, sid: int, start: int, col: int, dtype: str, n: int, data: Any
 ) -> int:
     """Return the CRC-32 of a place and the bytes in it."""
-    place = f"{set_id}/{sid}/{start}/{col}/{dtype}/{n}/"
-    return zlib.crc32(data, zlib.crc32(place.encode()))
+    head = zlib.crc32(chunk_head(set_id, sid, start))
+    return zlib.crc32(data, zlib.crc32(chunk_tail(col, dtype, n), head))
+
+
+def chunk_head(set_id: int, sid: int, start: int) -> bytes:
+    """Return the part of a place that the columns of a chunk share."""
+    return f"{set_id}/{sid}/{start}/".encode()
+
+
+def chunk_tail(col: int, dtype: str, n: int) -> bytes:
+    """Return the part of a place that the chunks of a column share."""
+    return f"{col}/{dtype}/{n}/".encode()
 
 
 def encode(values: NDArray[Any], key: ChunkKey) -> tuple[str, int, int, Any]:

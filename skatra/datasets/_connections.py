@@ -10,6 +10,7 @@ from typing import Any
 
 from skatra.datasets._errors import translate
 from skatra.exceptions import DatabaseError, DatabaseNotFoundError, PoolForkedError
+from skatra.utils import observation
 
 _PAGE_SIZE = 16384
 _PRUNE_AT = 256
@@ -45,6 +46,7 @@ class PooledConnection(sqlite3.Connection):
         self.pid = os.getpid()
         self.refusal: DatabaseError | None = None
         self.durable = False
+        self.database: str | None = None
         self.tracked: list[weakref.ref[sqlite3.Cursor]] = []
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
@@ -60,6 +62,8 @@ class PooledConnection(sqlite3.Connection):
 
     def execute(self, *args: Any) -> Any:
         """Execute through a tracked cursor (C would bypass ``cursor``)."""
+        if observation.observer is not None and self.database is not None:
+            observation.observer.statement_run(self.database, "execute")
         if self.refusal is not None or len(self.tracked) >= _PRUNE_AT:
             return self.cursor().execute(*args)
         cursor = _new_cursor(self)
@@ -68,10 +72,14 @@ class PooledConnection(sqlite3.Connection):
 
     def executemany(self, *args: Any) -> Any:
         """Execute many through a tracked cursor."""
+        if observation.observer is not None and self.database is not None:
+            observation.observer.statement_run(self.database, "executemany")
         return self.cursor().executemany(*args)
 
     def executescript(self, *args: Any) -> Any:
         """Execute a script through a tracked cursor."""
+        if observation.observer is not None and self.database is not None:
+            observation.observer.statement_run(self.database, "script")
         return self.cursor().executescript(*args)
 
     def make_durable(self, *, durable: bool) -> None:
@@ -172,6 +180,7 @@ def open_connection(
         if isinstance(error, sqlite3.Error):
             raise translate(error, path) from error
         raise
+    connection.database = path.name
     return connection
 
 

@@ -5,16 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from skatra.datasets import _bars, _features, _labels, _predictions, _tables, _trades
-from skatra.datasets._database_file import DatabaseFile
+from skatra.datasets import _bars, _features, _labels, _tables, _trades
+from skatra.datasets._database_records import DatabaseRecords
 from skatra.datasets._feature_reader import FeatureReader
 from skatra.datasets._frames import WriteReport, bounds_ns
 
 Symbols = str | Sequence[str] | None
 
 
-class Database(DatabaseFile):
-    """Bars, features, labels, trades and runs in one SQLite file.
+class Database(DatabaseRecords):
+    """Bars, features, labels, trades, models' records and runs in one SQLite file.
 
     Frames go in and come out; times may have any datetime unit and time zone
     (naive times mean UTC) and come back as UTC with nanoseconds, exactly. Every call
@@ -122,7 +122,14 @@ class Database(DatabaseFile):
             return _bars.write_bars(connection, bars, symbol)
 
     def bars(
-        self, symbols: Symbols = None, start: Any = None, end: Any = None
+        self,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+        *,
+        columns: Sequence[str] | None = None,
+        last: int | None = None,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return bars of some symbols and times.
 
@@ -133,10 +140,17 @@ class Database(DatabaseFile):
         start, end : datetime-like, default=None
             First and last point in time, both included; "2018-12-31" is its
             midnight. None is open-ended.
+        columns : sequence of str, default=None
+            Some of the columns, in the wanted order; None means all.
+        last : int, default=None
+            Only so many bars of each symbol, the newest ones of the range.
+        as_of : datetime-like, default=None
+            Leave out bars of a later time. A bar counts as known at its own time:
+            where that is the bar's start, subtract its length from ``as_of``.
 
         Returns
         -------
-        DataFrame of shape (n_bars, 5)
+        DataFrame of shape (n_bars, n_columns)
             float64 columns open, high, low, close, volume; index (symbol, time),
             sorted, time UTC with nanoseconds.
 
@@ -146,7 +160,9 @@ class Database(DatabaseFile):
             If there is no such symbol.
         """
         with self._reading() as connection:
-            return _bars.read_bars(connection, symbols, start, end)
+            return _bars.read_bars(
+                connection, symbols, start, end, columns, last, as_of
+            )
 
     def write_features(
         self,
@@ -194,6 +210,8 @@ class Database(DatabaseFile):
         symbols: Symbols = None,
         start: Any = None,
         end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return features; columns, symbols and chunks not asked for are not read.
 
@@ -207,6 +225,9 @@ class Database(DatabaseFile):
             None means all.
         start, end : datetime-like, default=None
             First and last time, both included.
+        as_of : datetime-like, default=None
+            Leave out rows of a later time. Values are those stored now: what a row
+            held before it was replaced is not kept.
 
         Returns
         -------
@@ -223,6 +244,7 @@ class Database(DatabaseFile):
         """
         with self._reading() as connection:
             low, high = bounds_ns(start, end)
+            high = min(high, bounds_ns(None, as_of)[1])
             reader = FeatureReader(connection, feature_set, columns, low, high)
             return reader.frame(_tables.chosen_symbols(connection, symbols))
 
@@ -281,6 +303,8 @@ class Database(DatabaseFile):
         symbols: Symbols = None,
         start: Any = None,
         end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return labels of some symbols whose t0 lies in a range.
 
@@ -292,6 +316,8 @@ class Database(DatabaseFile):
             None means all.
         start, end : datetime-like, default=None
             First and last t0, both included.
+        as_of : datetime-like, default=None
+            Leave out labels that were not known then: those with a later t1.
 
         Returns
         -------
@@ -305,7 +331,9 @@ class Database(DatabaseFile):
             If there is no such set or symbol; the message lists those there are.
         """
         with self._reading() as connection:
-            return _labels.read_labels(connection, label_set, symbols, start, end)
+            return _labels.read_labels(
+                connection, label_set, symbols, start, end, as_of
+            )
 
     def label_sets(self) -> dict[str, dict[str, Any]]:
         """Return name -> rows, symbols and spec of every label set.
@@ -359,112 +387,3 @@ class Database(DatabaseFile):
         """
         with self._reading() as connection:
             return _trades.read_trades(connection, symbols, start, end)
-
-    def write_predictions(self, frame: pd.DataFrame, model: str) -> WriteReport:
-        """Insert a model's predictions, replacing those of the same symbol and t0.
-
-        Parameters
-        ----------
-        frame : DataFrame of shape (n_predictions, 2)
-            Index (symbol, t0); columns value (what the model said, such as a
-            probability) and position (signed share of capital), finite.
-        model : str
-            The model's name, such as a run id.
-
-        Returns
-        -------
-        WriteReport
-
-        Raises
-        ------
-        ValueError
-            If columns are missing or numbers not finite.
-        """
-        with self._writing() as connection:
-            return _predictions.write_rows(connection, "predictions", frame, model)
-
-    def settle_predictions(self, frame: pd.DataFrame, model: str) -> WriteReport:
-        """Say what became of predictions, replacing earlier settlements.
-
-        Parameters
-        ----------
-        frame : DataFrame of shape (n_settlements, 2)
-            Index (symbol, t0) of predictions that are there; columns t1 (when the
-            outcome was known) and ret (simple return of a long unit position).
-        model : str
-
-        Returns
-        -------
-        WriteReport
-
-        Raises
-        ------
-        DatabaseError
-            If there is no such prediction.
-        ValueError
-            If columns are missing or numbers not finite.
-        sqlite3.IntegrityError
-            If t1 < t0.
-        """
-        with self._writing() as connection:
-            return _predictions.write_rows(connection, "settlements", frame, model)
-
-    def predictions(
-        self,
-        model: str,
-        symbols: Symbols = None,
-        start: Any = None,
-        end: Any = None,
-        *,
-        as_of: Any = None,
-    ) -> pd.DataFrame:
-        """Return a model's predictions and what became of them.
-
-        Parameters
-        ----------
-        model : str
-        symbols : str or sequence of str, default=None
-            None means all.
-        start, end : datetime-like, default=None
-            First and last t0, both included.
-        as_of : datetime-like, default=None
-            Leave out what was not known then: predictions with a later t0, and
-            outcomes with a later t1.
-
-        Returns
-        -------
-        DataFrame of shape (n_predictions, 4)
-            Index (symbol, t0), sorted; value, position, t1 (NaT while open) and ret
-            (NaN while open).
-        """
-        with self._reading() as connection:
-            return _predictions.read_predictions(
-                connection, model, symbols, start, end, as_of
-            )
-
-    def write_run(self, run_id: str, card: dict[str, Any]) -> WriteReport:
-        """Keep the card of a run, replacing an earlier one of the same id.
-
-        Parameters
-        ----------
-        run_id : str
-        card : dict
-            Anything JSON can say.
-
-        Returns
-        -------
-        WriteReport
-        """
-        with self._writing() as connection:
-            return _trades.write_run(connection, run_id, card)
-
-    def runs(self) -> pd.DataFrame:
-        """Return all runs, the first written first.
-
-        Returns
-        -------
-        DataFrame of shape (n_runs, 2)
-            Index run_id; columns created_at (UTC) and card (dict).
-        """
-        with self._reading() as connection:
-            return _trades.read_runs(connection)

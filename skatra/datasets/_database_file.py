@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema, pragma
 from skatra.exceptions import DatabaseError, PoolClosedError
+from skatra.utils import observation
 
 
 class DatabaseFile:
@@ -64,6 +66,7 @@ class DatabaseFile:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Give a connection that sees one state of the file throughout."""
+        start = time.perf_counter()
         with self.pool.get_connection(readonly=True) as connection:
             if connection.in_transaction:
                 yield connection
@@ -73,6 +76,9 @@ class DatabaseFile:
                 yield connection
             finally:
                 connection.rollback()
+        if observation.observer is not None:
+            seconds = time.perf_counter() - start
+            observation.observer.database_used(self.path.name, "read", seconds, 0)
 
     @contextlib.contextmanager
     def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -84,10 +90,18 @@ class DatabaseFile:
             )
         outer = getattr(self._open_transactions, "connection", None)
         if outer is None:
+            start = time.perf_counter()
             with self.pool.get_connection(
                 readonly=False, durable=durable
             ) as connection:
+                before = connection.total_changes
                 yield connection
+                changed = connection.total_changes - before
+            if observation.observer is not None:
+                seconds = time.perf_counter() - start
+                observation.observer.database_used(
+                    self.path.name, "write", seconds, changed
+                )
             return
         outer.execute("SAVEPOINT part").close()
         try:

@@ -1,6 +1,7 @@
-"""Reading features: one query per symbol, each value copied once, to where it goes."""
+"""Reading features: chunk by chunk, every one verified, columns as they are wanted."""
 
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from skatra.datasets._chunks import (
     DTYPES,
     TIME_COLUMN,
     ChunkKey,
-    checksum,
+    chunk_head,
+    chunk_tail,
     damaged,
     decode,
     reach,
@@ -25,6 +27,7 @@ from skatra.datasets._tables import find_set
 from skatra.exceptions import DatabaseCorruptError, EmptyDataError
 
 Rows = slice | NDArray[np.intp]
+_ROOM, _SHARE = 1 << 24, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,9 @@ class FeatureReader:
             DTYPES[known[name][1]].newbyteorder("=") for name in self.columns
         ]
         self._stored = [known[name][1] for name in self.columns]
-        self._order = {known[name][0]: k for k, name in enumerate(self.columns)}
-        wanted = f"IN ({', '.join(map(str, self._order))})"
-        self._wanted = f"> {TIME_COLUMN}" if len(known) == len(self.columns) else wanted
+        self._numbers = [known[name][0] for name in self.columns]
+        self._n_known = len(known)
+        self._tails: dict[tuple[int, int], bytes] = {}
 
     def _query(self, sid: int, condition: str, low: int, high: int) -> Any:
         return self._connection.execute(
@@ -120,70 +123,152 @@ class FeatureReader:
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return SymbolTimes(symbol, sid, whole, chunks)
 
-    def fill(self, rows: SymbolTimes, targets: Sequence[NDArray[Any]]) -> None:
-        """Copy a symbol's columns into one array each, of as many rows."""
-        done = filled = 0
+    def fill(
+        self, parts: Sequence[SymbolTimes], targets: dict[int, NDArray[Any]]
+    ) -> None:
+        """Copy columns of some symbols, one symbol after the other, into arrays.
+
+        Parameters
+        ----------
+        parts : sequence of SymbolTimes
+        targets : dict
+            Position in ``columns`` -> contiguous array of that column's dtype.
+        """
+        if not parts:
+            return
+        places = {
+            self._numbers[k]: (k, self._stored[k], array.itemsize, _bytes_of(array))
+            for k, array in targets.items()
+        }
+        condition = f"IN ({', '.join(map(str, places))})"
+        if len(places) == self._n_known:
+            condition = f"> {TIME_COLUMN}"
+        begin = 0
+        for part in parts:
+            self._copy(part, condition, places, begin)
+            begin += len(part.times)
+
+    def _copy(
+        self,
+        rows: SymbolTimes,
+        condition: str,
+        targets: dict[int, tuple[int, str, int, memoryview]],
+        begin: int,
+    ) -> None:
+        """Verify the chunks of one symbol and copy its rows from ``begin`` on."""
         places: dict[int, tuple[int, int, int, int]] = {}
         for start, (n, first, stop) in rows.chunks.items():
-            places[start] = n, first, stop, filled
-            filled += stop - first
-        set_id, sid, order, stored = self._set, rows.sid, self._order, self._stored
+            places[start] = n, first, stop, begin
+            begin += stop - first
+        crc32, tails, set_id, sid = zlib.crc32, self._tails, self._set, rows.sid
+        done, before, head = 0, None, 0
+        place: tuple[int, int, int, int] | None = None
         for start, col, dtype, n, crc, data in self._query(
-            sid, self._wanted, int(rows.times[0]), int(rows.times[-1])
+            sid, condition, int(rows.times[0]), int(rows.times[-1])
         ):
-            place = places.get(start)
+            if start != before:
+                before, place = start, places.get(start)
+                head = crc32(chunk_head(set_id, sid, start))
             if place is None:
                 continue
-            length, first, stop, at = place
-            k = order[col]
-            if (
-                dtype != stored[k]
-                or checksum(set_id, sid, start, col, dtype, n, data) != crc
-            ):
+            k, stored, size, target = targets[col]
+            tail = tails.get((col, n))
+            if tail is None:
+                tail = tails[col, n] = chunk_tail(col, stored, n)
+            if dtype != stored or crc32(data, crc32(tail, head)) != crc:
                 raise damaged(self._what(rows.symbol, repr(self.columns[k])), start)
-            values = np.frombuffer(data, DTYPES[dtype])
-            if len(values) != length:
+            length, first, stop, at = place
+            if len(data) != length * size:
                 raise DatabaseCorruptError(
                     f"{self._what(rows.symbol, repr(self.columns[k]))} does not fit "
                     "its times. Write it again."
                 )
-            targets[k][at : at + stop - first] = values[first:stop]
+            wanted = data
+            if stop - first < length:
+                wanted = memoryview(data)[first * size : stop * size]
+            target[at * size : (at + stop - first) * size] = wanted
             done += 1
-        if done != len(rows.chunks) * len(self.columns):
+        if done != len(places) * len(targets):
             raise DatabaseCorruptError(
                 f"{self._what(rows.symbol, '')}: columns are missing. Write it again."
             )
 
+    def in_order(
+        self,
+        parts: Sequence[SymbolTimes],
+        source: NDArray[np.intp] | int,
+        arrays: Sequence[NDArray[Any]],
+    ) -> None:
+        """Copy every column of some symbols into arrays in an order of its own.
+
+        Parameters
+        ----------
+        parts : sequence of SymbolTimes
+        source : int or ndarray of shape (n,)
+            Where each row of the arrays stands when symbols follow one another; a
+            number of symbols means that these take turns.
+        arrays : sequence of ndarray of shape (n,)
+            One for each column.
+        """
+        total = sum(len(part.times) for part in parts)
+        widest = max(dtype.itemsize for dtype in self.dtypes)
+        share = _SHARE * len(arrays) * len(arrays[0]) // total
+        at_once = min(len(arrays), max(1, _ROOM // (total * widest), int(share)))
+        shelf = np.empty((at_once, total * widest), dtype=np.uint8)
+        for first in range(0, len(arrays), at_once):
+            group = range(first, min(first + at_once, len(arrays)))
+            columns = {
+                k: row[: total * self.dtypes[k].itemsize].view(self.dtypes[k])
+                for k, row in zip(group, shelf, strict=False)
+            }
+            self.fill(parts, columns)
+            for k, values in columns.items():
+                if isinstance(source, int):
+                    turns = arrays[k].reshape(-1, source)
+                    turns[...] = values.reshape(source, -1).T
+                else:
+                    np.take(values, source, out=arrays[k], mode="clip")
+
+    def room(self, n: int) -> tuple[NDArray[Any] | None, list[NDArray[Any]]]:
+        """Return room for n rows: a block if the dtypes agree, and every column."""
+        if len(set(self.dtypes)) == 1:
+            block = np.empty((len(self.columns), n), dtype=self.dtypes[0])
+            return block, list(block)
+        return None, [np.empty(n, dtype=dtype) for dtype in self.dtypes]
+
+    def framed(
+        self,
+        block: NDArray[Any] | None,
+        arrays: list[NDArray[Any]],
+        index: pd.MultiIndex,
+    ) -> pd.DataFrame:
+        """Return filled room as a frame, without a copy."""
+        if block is not None:
+            columns = pd.Index(self.columns)
+            return pd.DataFrame(block.T, index=index, columns=columns, copy=False)
+        named = dict(zip(self.columns, arrays, strict=True))
+        return pd.DataFrame(named, index=index, copy=False)
+
     def _what(self, symbol: str, column: str) -> str:
         named = f", column {column}" if column else ""
         return f"feature set {self._name!r}, symbol {symbol!r}{named}"
-
-    def empty(self, n: int) -> list[NDArray[Any]]:
-        """Return arrays for n rows of each column, one block if dtypes agree."""
-        if len(set(self.dtypes)) == 1:
-            return list(np.empty((len(self.columns), n), dtype=self.dtypes[0]))
-        return [np.empty(n, dtype=dtype) for dtype in self.dtypes]
 
     def frame(self, symbols: dict[str, int]) -> pd.DataFrame:
         """Return everything as a frame sorted by (symbol, time)."""
         found = [self.times(symbol, sid) for symbol, sid in symbols.items()]
         parts = [part for part in found if part is not None]
         counts = [len(part.times) for part in parts]
-        total = sum(counts)
-        one = len(set(self.dtypes)) == 1
-        block = np.empty((len(self.columns), total), self.dtypes[0]) if one else None
-        targets = list(block) if block is not None else self.empty(total)
-        filled = 0
-        for part, count in zip(parts, counts, strict=True):
-            self.fill(part, [target[filled : filled + count] for target in targets])
-            filled += count
+        block, arrays = self.room(sum(counts))
+        self.fill(parts, dict(enumerate(arrays)))
         times = [part.times for part in parts] or [np.empty(0, np.int64)]
         index = key_index([part.symbol for part in parts], counts, times)
-        if block is not None:
-            columns = pd.Index(self.columns)
-            return pd.DataFrame(block.T, index=index, columns=columns, copy=False)
-        named = dict(zip(self.columns, targets, strict=True))
-        return pd.DataFrame(named, index=index, copy=False)
+        return self.framed(block, arrays, index)
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return an array's memory, to be written to."""
+    contiguous: Any = array
+    return memoryview(contiguous).cast("B")
 
 
 def _chosen(

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -13,6 +14,47 @@ else:
     import fcntl
 
 _OWNER_BYTES = 200
+
+
+class _Descriptor:
+    """The open side file; whoever forgets it, even by an interrupt, unlocks it."""
+
+    __slots__ = ("__weakref__", "_pid", "fd")
+
+    def __init__(self, path: Path) -> None:
+        self._pid = os.getpid()
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        _open_ones.add(self)
+
+    def unlock(self) -> None:
+        """Let the lock go; a forked child has none to let go."""
+        if self.fd >= 0 and self._pid == os.getpid():
+            _unlock(self.fd)
+
+    def close(self) -> None:
+        """Close the file; in a forked child the parent keeps its lock."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                self.unlock()
+            self.close()
+
+
+_open_ones: "weakref.WeakSet[_Descriptor]" = weakref.WeakSet()
+
+
+def _close_inherited() -> None:
+    """Close the parent's files, so that its lock ends with the parent."""
+    for descriptor in list(_open_ones):
+        descriptor.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)
 
 
 class FileLock:
@@ -31,31 +73,28 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd: int | None = None
+        self._file: _Descriptor | None = None
 
     def acquire(self, timeout: float, owner: str = "") -> bool:
         """Take the lock; False when ``timeout`` seconds did not suffice."""
-        if self._fd is None:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        fd = self._fd
-        if not _try_lock(fd):
-            try:
-                if not _wait_lock(fd, timeout):
-                    self._fd = None
-                    return False
-            except BaseException:
-                self._fd = None
-                raise
+        file = self._file
+        if file is None or file.fd < 0:
+            file = self._file = _Descriptor(self.path)
+        if not _try_lock(file.fd):
+            self._file = None  # a wait that fails or is interrupted leaves nothing
+            if not _wait_lock(file, timeout):
+                return False
+            self._file = file
         note = f"process {os.getpid()}, {owner}".encode(errors="replace")
         with contextlib.suppress(OSError):
-            os.lseek(fd, 0, os.SEEK_SET)
-            os.write(fd, note[:_OWNER_BYTES].ljust(_OWNER_BYTES))
+            os.lseek(file.fd, 0, os.SEEK_SET)
+            os.write(file.fd, note[:_OWNER_BYTES].ljust(_OWNER_BYTES))
         return True
 
     def release(self) -> None:
         """Give the lock to whoever waits longest."""
-        if self._fd is not None:
-            _unlock(self._fd)
+        if self._file is not None:
+            self._file.unlock()
 
     def owner(self) -> str:
         """Return who took the lock last."""
@@ -66,9 +105,9 @@ class FileLock:
 
     def close(self) -> None:
         """Close the side file; in a forked child the parent keeps its lock."""
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 if sys.platform == "win32":
@@ -81,17 +120,14 @@ if sys.platform == "win32":
             return False
         return True
 
-    def _wait_lock(fd: int, timeout: float) -> bool:
+    def _wait_lock(file: _Descriptor, timeout: float) -> bool:
+        """Wait for the lock; on False the file gets closed."""
         deadline = time.monotonic() + timeout
-        try:
-            while time.monotonic() < deadline:
-                time.sleep(0.01)
-                if _try_lock(fd):
-                    return True
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+            if _try_lock(file.fd):
+                return True
+        file.close()
         return False
 
     def _unlock(fd: int) -> None:
@@ -107,36 +143,41 @@ else:
             return False
         return True
 
-    def _wait_lock(fd: int, timeout: float) -> bool:
-        """Wait in the kernel's queue; on False or an error ``fd`` gets closed.
+    def _wait_lock(file: _Descriptor, timeout: float) -> bool:
+        """Wait in the kernel's queue; on False or an error the file gets closed.
 
         flock has no timeout, so a thread of its own waits; when the caller has
-        given up, that thread closes the descriptor and passes the lock on.
+        given up, that thread passes the lock on and closes the file.
         """
         state = threading.Lock()
         got = threading.Event()
         abandoned = False
 
+        def end() -> None:
+            with contextlib.suppress(OSError):
+                file.unlock()
+            file.close()
+
         def wait() -> None:
             with contextlib.suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                fcntl.flock(file.fd, fcntl.LOCK_EX)
             with state:
                 if abandoned:
-                    os.close(fd)
+                    end()
                 else:
                     got.set()
 
         threading.Thread(target=wait, name="skatra-file-lock", daemon=True).start()
         try:
             got.wait(timeout)
-        except BaseException:
             with state:
                 abandoned = not got.is_set()
-            if not abandoned:
-                os.close(fd)
+        except BaseException:
+            with state:
+                abandoned = True
+                if got.is_set():
+                    end()
             raise
-        with state:
-            abandoned = not got.is_set()
         return not abandoned
 
     def _unlock(fd: int) -> None:

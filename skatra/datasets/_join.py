@@ -187,8 +187,9 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
                 if len(rows):
                     first = max(0, int(at.min()) - self.look_back + 1)
                     part = times.part(first, int(at.max()) + 1)
-                    block = np.empty((len(reader.columns), len(part.times)), dtype)
-                    reader.fill(part, list(block))
+                    _, arrays = reader.room(len(part.times))
+                    reader.fill([part], dict(enumerate(arrays)))
+                    block = np.stack(arrays).astype(dtype, copy=False)
                     _place(values, rows, block, at - first, self.look_back)
         columns = pd.Index(self.feature_names_out_)
         return pd.DataFrame(values, index=X.index, columns=columns, copy=False)

@@ -54,6 +54,14 @@ class LabelArrays:
         numbers = [self.label, self.side, self.is_open]
         return [self.t0, self.t1, self.ret, *numbers, self.weight]
 
+    def part(self, rows: Any) -> "LabelArrays":
+        """Return some rows."""
+        return LabelArrays(*(column[rows] for column in self.columns()))
+
+    def known_by(self, time: int) -> "LabelArrays":
+        """Return the labels whose t1 is not after a time."""
+        return self.part(self.t1 <= time)
+
 
 def drop_chunks(
     connection: sqlite3.Connection, set_id: int, symbols: Sequence[int]
@@ -115,7 +123,7 @@ def read_label_arrays(
     what = f"label set {label_set[1]!r}, symbol {symbol[1]!r}"
     stored = connection.execute(
         f"SELECT t_lo, col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
-        f"WHERE {reach(TABLE)} ORDER BY col, t_lo",
+        f"WHERE {reach(TABLE)} ORDER BY t_lo, col",
         reach_of(set_id, sid, low, high),
     ).fetchall()
     if not stored:
@@ -127,18 +135,15 @@ def read_label_arrays(
         key = ChunkKey(set_id, sid, start, col)
         parts[col].append(decode(tuple(chunk), key, f"{what}, column {col}"))
     weighted = bool(parts[-1])
-    if not weighted:
-        # Labels without weights have no such chunks; this takes no memory either.
-        parts[-1] = [np.broadcast_to(np.float64(np.nan), len(c)) for c in parts[0]]
-    if len({tuple(map(len, columns)) for columns in parts}) > 1:
+    lengths = [list(map(len, columns)) for columns in parts[: None if weighted else -1]]
+    if any(length != lengths[0] for length in lengths):
         raise DatabaseCorruptError(
             f"{what}: columns are missing or differ in length. Write it again."
         )
-    whole = [c[0] if len(c) == 1 else np.concatenate(c) for c in parts[:-1]]
-    if weighted:
-        whole.append(np.concatenate(parts[-1]))
-    else:
-        whole.append(np.broadcast_to(np.float64(np.nan), len(whole[0])))
+    if not weighted:
+        # Labels without weights have no such chunks; this takes no memory either.
+        parts[-1] = [np.broadcast_to(np.float64(np.nan), sum(lengths[0]))]
+    whole = [c[0] if len(c) == 1 else np.concatenate(c) for c in parts]
     first = int(np.searchsorted(whole[0], low, "left"))
     stop = int(np.searchsorted(whole[0], high, "right"))
     return LabelArrays(*(column[first:stop] for column in whole))

@@ -175,9 +175,11 @@ def read_labels(
     symbols: str | Sequence[str] | None,
     start: Any,
     end: Any,
+    as_of: Any,
 ) -> pd.DataFrame:
     """Read labels sorted by (symbol, t0); the range is one of t0."""
     low, high = bounds_ns(start, end)
+    known = bounds_ns(None, as_of)[1]
     set_id = find_set(connection, "label", label_set)
     names: list[str] = []
     counts: list[int] = []
@@ -185,8 +187,9 @@ def read_labels(
     for name, sid in chosen_symbols(connection, symbols).items():
         part = connection.execute(
             "SELECT t0, t1, ret, label, side, touched, weight FROM labels "
-            "WHERE set_id = ? AND sid = ? AND t0 BETWEEN ? AND ? ORDER BY t0",
-            (set_id, sid, low, high),
+            "WHERE set_id = ? AND sid = ? AND t0 BETWEEN ? AND ? AND t1 <= ? "
+            "ORDER BY t0",
+            (set_id, sid, low, high, known),
         ).fetchall()
         if part:
             names.append(name)

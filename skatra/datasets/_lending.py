@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TypeVar
 
 from skatra.datasets._checkout import CHECK_FILE_EVERY, Held, PerThread
 from skatra.datasets._connections import (
@@ -35,10 +36,13 @@ from skatra.exceptions import (
     PoolForkedError,
     PoolTimeoutError,
 )
+from skatra.utils import observation
 
 CLOSE_WAIT = 1.0
+_FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
 _JITTER = 0.1
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 class Lender:
@@ -106,9 +110,8 @@ class Lender:
         durable: bool,
     ) -> Slot:
         """Take a slot with an open connection, or wait for one."""
-        deadline = time.monotonic() + (
-            self.seconds("timeout") if timeout is None else timeout
-        )
+        start = time.monotonic()
+        deadline = start + (self.seconds("timeout") if timeout is None else timeout)
         group = self.readers if readonly else self.writers
         self.reclaim()
         with self.lock:
@@ -127,6 +130,9 @@ class Lender:
         connection.refusal = None
         if limit is not None:
             self._watches[id(slot)] = WATCHDOG.watch(connection, limit)
+        if observation.observer is not None:
+            waited = time.monotonic() - start
+            observation.observer.connection_taken(self.path.name, waited)
         return slot
 
     def prepare(self, slot: Slot) -> PooledConnection:
@@ -140,15 +146,17 @@ class Lender:
             raise
 
     def _await(self, group: SlotGroup, waiter: Waiter, deadline: float) -> Slot:
-        start = time.monotonic()
+        start, patience = time.monotonic(), _FIRST_LOOK
         try:
             while True:
                 left = max(0.0, deadline - time.monotonic())
-                if waiter.bell.acquire(timeout=min(left, _LOOK_AROUND_EVERY)):
+                if waiter.bell.acquire(timeout=min(left, patience)):
                     break
-                if left <= _LOOK_AROUND_EVERY:
+                if left <= patience:
                     break
+                patience = _LOOK_AROUND_EVERY
                 self.reclaim()
+                self.recover_forsaken()
                 self.warn_of_holders(group)
         except BaseException:
             with self.lock:
@@ -167,12 +175,15 @@ class Lender:
             self.counts["timeouts"] += 1
             holders = [held.describe() for held in group.held()]
         kind = "reader" if group is self.readers else "writer"
-        raise PoolTimeoutError(
+        error = PoolTimeoutError(
             f"no {kind} of {self.path} came free in {waited:.1f} s: "
             f"{'; '.join(holders) or 'a fork is under way'}. Keep 'with' blocks short, "
             "wait longer (timeout=...)"
             + (" or allow more readers (max_readers=...)." if kind == "reader" else ".")
         )
+        if observation.observer is not None:
+            observation.observer.connection_timed_out(self.path.name)
+        raise _reported(error)
 
     def warn_of_holders(self, group: SlotGroup) -> None:
         """Warn of holders whose thread ended, or who hold for too long."""
@@ -188,15 +199,37 @@ class Lender:
 
     def reclaim(self) -> None:
         """Take back connections whose block was left without its end."""
+        if not self.dropped.notes:
+            return
         for slot, held in self.dropped.take():
-            slot.warn("and was dropped without leaving its block; it was taken back")
-            if held.reader is slot:
-                held.reader = None
-            if held.writer is slot:
-                held.writer = None
             with self.lock:
+                if held.nested:
+                    self.dropped.notes.append((slot, held))
+                    continue
+                if held.reader is slot:
+                    held.reader = None
+                if held.writer is slot:
+                    held.writer = None
                 self.counts["leaked"] += 1
+            slot.warn("and was dropped without leaving its block; it was taken back")
             self.leave(slot, GIVEN_BACK)
+
+    def recover_forsaken(self) -> None:
+        """Take back what a thread was interrupted with on its way to or from it."""
+        with self.lock:
+            lost = self.readers.forsaken() + self.writers.forsaken()
+            self.counts["leaked"] += len(lost)
+            if not self._paused:
+                self.readers.serve()
+                self.writers.serve()
+        for slot in lost:
+            watch = self._watches.pop(id(slot), None)
+            if watch is not None:
+                WATCHDOG.forget(watch)
+            self.discard(slot)
+            if not slot.readonly:
+                self.file_lock.release()
+            self.release(slot)
 
     def _open(self, slot: Slot) -> PooledConnection:
         """Give the slot an open connection to the file that is there now."""
@@ -278,9 +311,9 @@ class Lender:
                 connection.execute("BEGIN IMMEDIATE").close()
             except BaseException:
                 self.discard(slot)
-                self.file_lock.release()
                 raise
         except BaseException as error:
+            self.file_lock.release()
             self.release(slot, discard=True)
             if isinstance(error, sqlite3.Error | OSError):
                 self._raise_translated(error)
@@ -301,21 +334,24 @@ class Lender:
             WATCHDOG.forget(watch)
         failure = exc
         try:
-            self._end_use(slot, connection, exc)
-            discard = breaks_connection(exc)
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            failure, discard = error, True
-        if discard and not slot.readonly:
-            self.discard(slot)
-        if not slot.readonly:
-            self.file_lock.release()
-        self.release(slot, discard=discard)
-        if watch is not None and watch.expired and _interrupted(failure):
-            raise query_timeout(self.path) from failure
-        if isinstance(failure, sqlite3.Error):
-            self._raise_translated(failure)
-        if failure is not None and failure is not exc:
-            raise failure
+            try:
+                self._end_use(slot, connection, exc)
+                discard = breaks_connection(exc)
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                failure, discard = error, True
+            if discard and not slot.readonly:
+                self.discard(slot)
+            if not slot.readonly:
+                self.file_lock.release()
+            self.release(slot, discard=discard)
+            if watch is not None and watch.expired and _interrupted(failure):
+                raise _reported(query_timeout(self.path)) from failure
+            if isinstance(failure, sqlite3.Error):
+                self._raise_translated(failure)
+            if failure is not None and failure is not exc:
+                raise failure
+        finally:
+            del failure  # its traceback refers to this frame, which holds the slot
 
     def _end_use(
         self, slot: Slot, connection: PooledConnection, exc: BaseException | None
@@ -339,7 +375,7 @@ class Lender:
         connection.refusal = GIVEN_BACK
 
     def _raise_translated(self, error: Exception) -> None:
-        named = translate(error, self.path)
+        named = _reported(translate(error, self.path))
         if named is not error:
             raise named from error
 
@@ -388,6 +424,7 @@ class Lender:
         """Close idle connections; keep the pool's lock until the fork is done."""
         wait = self.seconds("fork_wait")
         self.reclaim()
+        self.recover_forsaken()
         self._lock_kept = self.lock.acquire(timeout=wait)
         if not self._lock_kept:
             return
@@ -426,6 +463,13 @@ class Lender:
         self.writers.reset()
         self.file_lock.close()
         self.pause(paused=False)
+
+
+def _reported(error: _Error) -> _Error:
+    """Tell who listens about an error that reaches the user."""
+    if observation.observer is not None:
+        observation.observer.failed("datasets", error)
+    return error
 
 
 def _interrupted(error: BaseException | None) -> bool:

@@ -1,5 +1,6 @@
 """Features and labels of a database as one dataset for scikit-learn."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ def load_dataset(
     columns: Sequence[str] | None = None,
     start: Any = None,
     end: Any = None,
+    as_of: Any = None,
 ) -> Bunch:
     """Join a feature set and a label set on (symbol, time == t0).
 
@@ -49,6 +51,9 @@ def load_dataset(
         Features in the wanted order; None means all.
     start, end : datetime-like, default=None
         First and last t0, both included.
+    as_of : datetime-like, default=None
+        Leave out labels that were not known then, those with a later t1: what could
+        have been learnt from on that day.
 
     Returns
     -------
@@ -110,15 +115,11 @@ def load_dataset(
         connection.execute("BEGIN").close()
         reader = FeatureReader(connection, feature_set, columns, low, high)
         set_id = find_set(connection, "label", label_set)
-        samples = _Samples()
-        for symbol, sid in chosen_symbols(connection, symbols).items():
-            labels = read_label_arrays(
-                connection, (set_id, label_set), (sid, symbol), low, high
-            )
-            samples.add(labels, reader.times(symbol, sid))
-        if not samples.n:
-            connection.rollback()
-            _raise_empty((feature_set, samples.n_features), label_set, samples, db)
+        samples = Samples()
+        samples.collect(
+            connection, reader, (set_id, label_set), symbols, (low, high), as_of
+        )
+        samples.raise_if_empty(db, feature_set, label_set)
         index, places = samples.index()
         weight = samples.column("weight", np.float64, places)
         columns_of: dict[str, Any] = {
@@ -126,7 +127,7 @@ def load_dataset(
             "returns": samples.column("ret", np.float64, places),
             "side": samples.column("side", np.int8, places),
             "label_times": from_ns(samples.column("t1", np.int64, places)),
-            "sample_weight": _weights(weight, label_set),
+            "sample_weight": weights_of(weight, label_set),
         }
         samples.forget_labels()
         data = _fill(reader, samples, places, index)
@@ -154,6 +155,7 @@ def iter_batches(
     columns: Sequence[str] | None = None,
     start: Any = None,
     end: Any = None,
+    as_of: Any = None,
 ) -> Iterator[Bunch]:
     """Yield a dataset too large for memory piece by piece, in order of t0.
 
@@ -167,7 +169,7 @@ def iter_batches(
         Names of the sets.
     batch_rows : int, default=100000
         Most labels in a batch, unless a single t0 has more.
-    symbols, columns, start, end
+    symbols, columns, start, end, as_of
         As of ``load_dataset``.
 
     Yields
@@ -209,44 +211,32 @@ def iter_batches(
             t0.append(found.t0)
     times, counts = np.unique(np.concatenate(t0), return_counts=True)
     del t0
+    chosen = {"symbols": symbols, "columns": columns, "as_of": as_of}
     first, filled = 0, 0
     for k, count in enumerate(counts.tolist()):
         if filled and filled + count > batch_rows:
-            yield from _batch(
-                db, feature_set, label_set, symbols, columns, times[[first, k - 1]]
-            )
+            yield from _batch(db, feature_set, label_set, times[[first, k - 1]], chosen)
             first, filled = k, 0
         filled += count
     if filled:
-        yield from _batch(
-            db, feature_set, label_set, symbols, columns, times[[first, -1]]
-        )
+        yield from _batch(db, feature_set, label_set, times[[first, -1]], chosen)
 
 
 def _batch(
     db: Database,
     feature_set: str,
     label_set: str,
-    symbols: str | Sequence[str] | None,
-    columns: Sequence[str] | None,
     ends: Int64Array,
+    chosen: dict[str, Any],
 ) -> Iterator[Bunch]:
     start, end = from_ns(ends)
     try:
-        yield load_dataset(
-            db,
-            feature_set,
-            label_set,
-            symbols=symbols,
-            columns=columns,
-            start=start,
-            end=end,
-        )
+        yield load_dataset(db, feature_set, label_set, start=start, end=end, **chosen)
     except EmptyDataError:
         return
 
 
-class _Samples:
+class Samples:
     """Labels that have features, symbol by symbol, on their way to one order."""
 
     def __init__(self) -> None:
@@ -255,6 +245,28 @@ class _Samples:
         self.times: list[Int64Array] = []
         self.n = self.n_open = self.n_labels = self.n_features = self.unmatched = 0
 
+    def collect(
+        self,
+        connection: sqlite3.Connection,
+        reader: FeatureReader,
+        label_set: tuple[int, str],
+        symbols: str | Sequence[str] | None,
+        bounds: tuple[int, int],
+        as_of: Any,
+    ) -> None:
+        """Match the labels of all chosen symbols with their features."""
+        known = bounds_ns(None, as_of)[1]
+        for symbol, sid in chosen_symbols(connection, symbols).items():
+            labels = read_label_arrays(connection, label_set, (sid, symbol), *bounds)
+            if as_of is not None:
+                labels = labels.known_by(known)
+            self.add(labels, reader.times(symbol, sid))
+
+    def raise_if_empty(self, db: Database, feature_set: str, label_set: str) -> None:
+        """Say why nothing is left, if nothing is."""
+        if not self.n:
+            _raise_empty((feature_set, self.n_features), label_set, self, db)
+
     def add(self, labels: LabelArrays, features: SymbolTimes | None) -> None:
         """Match a symbol's closed labels with its features."""
         self.n_labels += len(labels.t0)
@@ -262,7 +274,7 @@ class _Samples:
         if labels.is_open.any():
             closed = labels.is_open == 0
             self.n_open += int((~closed).sum())
-            labels = LabelArrays(*(column[closed] for column in labels.columns()))
+            labels = labels.part(closed)
         n = len(labels.t0)
         if features is None or n == 0:
             self.unmatched += n
@@ -273,7 +285,7 @@ class _Samples:
             at = np.minimum(at, len(features.times) - 1)
             hit = features.times[at] == labels.t0
             self.unmatched += int((~hit).sum())
-            labels = LabelArrays(*(column[hit] for column in labels.columns()))
+            labels = labels.part(hit)
             chosen = at[hit]
         if len(labels.t0):
             self.n += len(labels.t0)
@@ -314,33 +326,38 @@ class _Samples:
 
 
 def _fill(
-    reader: FeatureReader, samples: _Samples, places: list[Rows], index: pd.MultiIndex
+    reader: FeatureReader, samples: Samples, places: list[Rows], index: pd.MultiIndex
 ) -> pd.DataFrame:
-    """Read the features symbol by symbol straight into the rows where they belong."""
-    n_columns, dtypes = len(reader.columns), reader.dtypes
-    longest = max(len(features.times) for features, _ in samples.parts)
-    one = len(set(dtypes)) == 1
-    block = np.empty((samples.n, n_columns), dtype=dtypes[0]) if one else None
-    arrays = [] if one else [np.empty(samples.n, dtype=dtype) for dtype in dtypes]
-    shelf = np.empty((n_columns, longest), dtypes[0])
+    """Read the features straight to where they belong, or by way of a shelf."""
+    block, arrays = reader.room(samples.n)
+    parts = [features for features, _ in samples.parts]
+    source = _source(samples, places)
+    if isinstance(source, int) and source == 1:
+        reader.fill(parts, dict(enumerate(arrays)))
+    else:
+        reader.in_order(parts, source, arrays)
+    return reader.framed(block, arrays, index)
+
+
+def _source(samples: Samples, places: list[Rows]) -> NDArray[np.intp] | int:
+    """Return where each final row stands when symbols follow one another.
+
+    If all symbols have the same times, their number says it all.
+    """
+    whole = all(isinstance(chosen, slice) for _, chosen in samples.parts)
+    if whole and all(isinstance(place, slice) for place in places):
+        return len(samples.parts)
+    source = np.empty(samples.n, dtype=np.intp)
+    begin = 0
     for (features, chosen), place in zip(samples.parts, places, strict=True):
         n = len(features.times)
-        if block is not None:
-            reader.fill(features, list(shelf[:, :n]))
-            block[place] = shelf[:, :n].T[chosen]
-        else:
-            targets = [np.empty(n, dtype=dtype) for dtype in dtypes]
-            reader.fill(features, targets)
-            for array, values in zip(arrays, targets, strict=True):
-                array[place] = values[chosen]
-    columns = pd.Index(reader.columns)
-    if block is not None:
-        return pd.DataFrame(block, index=index, columns=columns, copy=False)
-    named = dict(zip(reader.columns, arrays, strict=True))
-    return pd.DataFrame(named, index=index, copy=False)
+        source[place] = np.arange(begin, begin + n)[chosen]
+        begin += n
+    return source
 
 
-def _weights(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64]:
+def weights_of(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64]:
+    """Return the weights of labels, 1 where there are none; refuse a mixture."""
     missing = int(np.isnan(weights).sum())
     if 0 < missing < len(weights):
         raise DatabaseError(
@@ -353,7 +370,7 @@ def _weights(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64
 
 
 def _raise_empty(
-    features: tuple[str, int], label_set: str, samples: _Samples, db: Database
+    features: tuple[str, int], label_set: str, samples: Samples, db: Database
 ) -> None:
     feature_set, n_features = features
     n_labels, n_open = samples.n_labels, samples.n_open

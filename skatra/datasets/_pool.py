@@ -22,6 +22,7 @@ from skatra.datasets._connections import (
 )
 from skatra.datasets._lending import CLOSE_WAIT, Lender, close_idle
 from skatra.exceptions import DatabaseError, PoolTimeoutError
+from skatra.utils import observation
 
 MEMORY = ":memory:"
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
@@ -154,6 +155,7 @@ class SQLiteConnectionPool(Lender):
         self.serving = self.forked is None
         self._query_limit = options["query_limit"]
         _forks.guard(self)
+        observation.pools.add(self)
         self._finalizer = weakref.finalize(
             self, _end, self.readers, self.writers, self.file_lock, folder, os.getpid()
         )
@@ -268,6 +270,7 @@ class SQLiteConnectionPool(Lender):
             ``wal_bytes`` now; ``acquired``, ``waited``, ``timeouts``, ``opened``,
             ``discarded``, ``leaked``, ``checkpoints`` (beside SQLite's own) and
             ``longest_wait`` (seconds) since the start; ``holders``, one line each.
+            ``leaked`` counts blocks that were dropped or interrupted on their way.
         """
         with self.lock:
             readers, writers = self.readers.held(), self.writers.held()
@@ -319,6 +322,7 @@ class SQLiteConnectionPool(Lender):
             )
         wait = self.seconds("timeout") if timeout is None else timeout
         self.reclaim()
+        self.recover_forsaken()
         with self.lock:
             first = not self.is_closed
             self.is_closed = True

@@ -41,7 +41,7 @@ def write_rows(
             f"{list(frame.columns)}."
         )
     keys = keys_of(frame.index, table, error=LabelTimesError)
-    columns = [_values(frame, name)[keys.order].tolist() for name in names]
+    columns = [column_of(frame, name)[keys.order].tolist() for name in names]
     report = WriteReport(0, 0, 0)
     for symbol, rows in keys.blocks():
         sid, t0 = symbol_id(connection, symbol), keys.times[rows].tolist()
@@ -57,7 +57,7 @@ def write_rows(
     return report
 
 
-def _values(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+def column_of(frame: pd.DataFrame, name: str) -> NDArray[Any]:
     """Return one column to store, or refuse it."""
     if name == "t1":
         return to_ns(frame[name], name, LabelTimesError)

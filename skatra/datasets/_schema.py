@@ -213,7 +213,42 @@ _VERSION_3: tuple[Step, ...] = (
     "CREATE TRIGGER labels_deleted AFTER DELETE ON labels" + _STALE.format(row="OLD"),
 )
 
-MIGRATIONS: tuple[tuple[Step, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4: tuple[Step, ...] = (
+    """
+    CREATE TABLE signals (
+        model TEXT NOT NULL,
+        sid INTEGER NOT NULL,
+        t0 INTEGER NOT NULL,
+        probability REAL NOT NULL CHECK (probability BETWEEN 0 AND 1),
+        price REAL NOT NULL CHECK (price > 0),
+        wanted REAL NOT NULL,  -- signed share of capital before limits
+        position REAL NOT NULL,  -- and after them
+        side INTEGER NOT NULL CHECK (side IN (-1, 0, 1)),
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (model, sid, t0),
+        FOREIGN KEY (model, sid, t0) REFERENCES predictions (model, sid, t0)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE trials (
+        key TEXT PRIMARY KEY,
+        data_hash TEXT NOT NULL,
+        fold_hash TEXT NOT NULL,
+        params TEXT NOT NULL,
+        code_version TEXT NOT NULL,
+        record TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX trials_of_data ON trials (data_hash)",
+)
+
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+    _VERSION_4,
+)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

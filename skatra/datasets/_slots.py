@@ -1,10 +1,12 @@
 """A fixed number of places for connections, given out first come, first served."""
 
 import contextlib
+import sys
 import threading
 import time
 import warnings
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -15,6 +17,17 @@ OWN_FILES = {
     *(str(path) for path in Path(__file__).parent.glob("*.py")),
     contextlib.__file__,
 }
+
+
+_NO_COUNTS = (
+    not hasattr(sys, "getrefcount")
+    or not getattr(sys, "_is_gil_enabled", lambda: True)()
+)
+
+
+def _referrers(things: Iterable[Any]) -> list[int]:
+    """Return how many references to each thing there are."""
+    return [sys.getrefcount(thing) for thing in things]
 
 
 class Slot:
@@ -166,6 +179,24 @@ class SlotGroup:
         """Return the slots that are in somebody's hands."""
         idle = set(map(id, self.idle))
         return [slot for slot in self.slots if id(slot) not in idle]
+
+    def forsaken(self) -> list[Slot]:
+        """Return held slots that nobody can give back; forget waiters that are gone.
+
+        An exception raised in a thread from outside (Ctrl-C, say) may strike between
+        taking a slot and noting it. Nothing refers to such a slot but this group.
+        """
+        if _NO_COUNTS:
+            return []
+        idle = set(map(id, self.idle))
+        alone = _referrers([Slot(readonly=True)])[0]
+        slots = zip(self.slots, _referrers(self.slots), strict=True)
+        lost = [s for s, n in slots if n <= alone and id(s) not in idle]
+        counts = _referrers(self.waiters)
+        if min(counts, default=alone + 1) <= alone:
+            known = zip(list(self.waiters), counts, strict=True)
+            self.waiters = deque(waiter for waiter, n in known if n > alone)
+        return lost
 
     def reset(self) -> None:
         """Start afresh with empty slots and nobody waiting."""

@@ -188,6 +188,7 @@ def upsert(
     key: Sequence[str],
     rows: Iterable[Sequence[Any]],
     existing: tuple[str, Sequence[Any]],
+    stamp: str | None = None,
 ) -> WriteReport:
     """Insert rows, or replace the values of those whose key is there.
 
@@ -202,11 +203,15 @@ def upsert(
         No key twice.
     existing : (str, sequence)
         A condition with its parameters that holds for every row with a given key.
+    stamp : str, optional
+        A column, such as the time of writing, that alone makes no difference.
     """
     values = [column for column in columns if column not in key]
     sets = ", ".join(f"{column} = excluded.{column}" for column in values)
     differs = " OR ".join(
-        f"{table}.{column} IS NOT excluded.{column}" for column in values
+        f"{table}.{column} IS NOT excluded.{column}"
+        for column in values
+        if column != stamp
     )
     statement = (
         f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 - own names only

@@ -16,6 +16,7 @@ from skatra.exceptions import LabelTimesError, LeakageError
 from skatra.model_selection._label_times import count_rows, resolve_label_intervals
 from skatra.model_selection._states import SplitReader, State, checked_splits
 from skatra.typing import LabelTimesLike
+from skatra.utils import observation
 
 _COLUMNS = (
     "train",
@@ -138,6 +139,8 @@ class SplitAudit:
         """
         if self.n_leaking_pairs:
             worst = int(self.counts[:, -1].argmax())
+            if observation.observer is not None:
+                observation.observer.leak_refused(self.n_leaking_pairs)
             raise LeakageError(
                 f"{self.summary}; the worst is split {worst} with "
                 f"{self.counts[worst, -1]} pairs. Use "
@@ -274,12 +277,15 @@ def audit_splits(
             splitter.split(X, y, groups, **options), count_rows(X)
         )
     ]
-    return SplitAudit(
+    audit = SplitAudit(
         splitter=type(cv).__name__ if isinstance(cv, Iterable) else repr(splitter),
         n_rows=count_rows(X),
         closed=closed,
         counts=np.array(counts, dtype=np.int64).reshape(-1, len(_COLUMNS)),
     )
+    if observation.observer is not None:
+        observation.observer.splits_audited(audit)
+    return audit
 
 
 def _count(reader: SplitReader, train: Any, test: Any) -> list[int]:

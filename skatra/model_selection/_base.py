@@ -17,7 +17,7 @@ from skatra.model_selection._pieces import Piece, RowTaker, count_kept
 from skatra.model_selection._purge import Purger, Timeline
 from skatra.model_selection._spans import check_span, resolve_span
 from skatra.typing import IntArray, LabelTimesLike, Span, Split
-from skatra.utils import LabelIntervals
+from skatra.utils import LabelIntervals, observation
 
 _CLOSED = ("both", "left")
 _SCOPES = ("all", "groups")
@@ -154,6 +154,11 @@ class PurgedSplitter(BaseCrossValidator):
         for number, (trained, tested) in enumerate(self._plan(purger, codes)):
             if not count_kept(trained):
                 raise ValueError(self._no_training_rows(number, count_kept(tested)))
+            if observation.observer is not None:
+                n_train, n_test = count_kept(trained), count_kept(tested)
+                observation.observer.fold_made(
+                    type(self).__name__, n_train, n_test, line.n_rows - n_train - n_test
+                )
             yield taker.take(trained), taker.take(tested)
 
     def get_metadata_routing(self) -> Any:

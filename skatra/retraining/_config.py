@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from skatra.retraining._checks import check_waivers
 from skatra.typing import Span
 
 DEFAULT_GRID: Mapping[str, Sequence[Any]] = {
@@ -60,10 +61,23 @@ class RetrainConfig:
         Cost of turning over one unit of capital once (0.0002 is 2 basis points).
     confidence : float, default=0.95
         One-sided confidence of the gate's lower bound.
+    n_paths : int, default=4
+        Backtest paths of the tuned model on the development rows, at least; 0 for
+        none.
+    waive : sequence of str, default=()
+        Data checks that are told and let pass; see :func:`check_data`.
+    max_gap : time span, optional
+        Longest time without a bar of a symbol; by default ten days, or ten times the
+        symbol's median step.
     seed : int, default=7
         Seed of LightGBM, the shuffled folds and the bootstrap.
     n_jobs : int, default=1
-        Processes used; the figures do not depend on it.
+        Threads used, one fit each; -1 for every core. The figures do not depend on it.
+    backend : {"threads", "processes", "dask"}, default="threads"
+        Where the search runs; the figures do not depend on it.
+    scheduler_address : str, optional
+        Dask scheduler, such as "tcp://host:8786"; without one "dask" takes the
+        ``distributed.Client`` that is current.
 
     Raises
     ------
@@ -98,8 +112,13 @@ class RetrainConfig:
     max_position: float = 1.0
     cost: float = 0.0002
     confidence: float = 0.95
+    n_paths: int = 4
+    waive: Sequence[str] = ()
+    max_gap: Any = None
     seed: int = 7
     n_jobs: int = 1
+    backend: Literal["threads", "processes", "dask"] = "threads"
+    scheduler_address: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
@@ -125,6 +144,22 @@ class RetrainConfig:
             raise ValueError(msg)
         _check_names("symbols", self.symbols)
         _check_grid(self.param_grid)
+        _at_least("n_paths", self.n_paths, 0)
+        check_waivers(self.waive)
+        _check_gap(self.max_gap)
+        if self.backend not in ("threads", "processes", "dask"):
+            msg = (
+                "backend must be 'threads', 'processes' or 'dask', got "
+                f"{self.backend!r}."
+            )
+            raise ValueError(msg)
+        address = self.scheduler_address
+        if address is not None and (self.backend != "dask" or "://" not in address):
+            msg = (
+                "scheduler_address must be an address such as 'tcp://host:8786' and "
+                f"needs backend='dask', got {address!r} with {self.backend!r}."
+            )
+            raise ValueError(msg)
         built_in = self.label_set == "triple_barrier"
         if not built_in and (self.max_holding, self.barrier_width) != (20, 1.0):
             msg = (
@@ -133,18 +168,26 @@ class RetrainConfig:
             )
             raise ValueError(msg)
 
+    @property
+    def search_backend(self) -> str:
+        """What :class:`PurgedLGBMSearchCV` takes as backend."""
+        return self.scheduler_address or self.backend
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that decide the result, ready for JSON.
 
-        Paths and ``n_jobs`` are left out: they do not change any figure.
+        Paths, ``n_jobs`` and where the search runs are left out: they do not change
+        any figure.
         """
-        skipped = {"database", "models", "n_jobs"}
+        skipped = {"database", "models", "n_jobs", "backend", "scheduler_address"}
         values = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in skipped
         }
         values["param_grid"] = {k: list(v) for k, v in self.param_grid.items()}
         values["symbols"] = None if self.symbols is None else list(self.symbols)
         values["embargo"] = str(self.embargo)
+        values["waive"] = sorted(self.waive)
+        values["max_gap"] = None if self.max_gap is None else str(self.max_gap)
         return values
 
 
@@ -161,6 +204,20 @@ def _check_embargo(embargo: Any) -> None:
             "embargo must be a time span such as '5D', a count of distinct t0, or a "
             f"share of them in [0, 1), got {embargo!r}."
         )
+        raise ValueError(msg)
+
+
+def _check_gap(max_gap: Any) -> None:
+    if max_gap is None:
+        return
+    try:
+        valid = not isinstance(max_gap, int | float) and pd.Timedelta(
+            max_gap
+        ) > pd.Timedelta(0)
+    except (ValueError, TypeError):
+        valid = False
+    if not valid:
+        msg = f"max_gap must be a time span such as '10D' or None, got {max_gap!r}."
         raise ValueError(msg)
 
 

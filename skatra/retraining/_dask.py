@@ -148,7 +148,8 @@ class DaskBackend:
             for worker in client.scheduler_info(n_workers=-1)["workers"]
         }
         try:
-            _distributed().wait(list(futures.values()), timeout=self.deadline)
+            with client.as_current():  # wait() asks for the current client
+                _distributed().wait(list(futures.values()), timeout=self.deadline)
         except TimeoutError as error:
             late = [w for w, future in futures.items() if not future.done()]
             msg = (

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from skatra.datasets import Database, load_dataset
 from skatra.exceptions import DatabaseError, EmptyDataError
 from skatra.features import PRICE_FEATURES, price_features
 from skatra.labeling import daily_volatility, triple_barrier_labels
+from skatra.retraining._checks import UNUSABLE, DataReport, check_data
 from skatra.retraining._config import RetrainConfig
 from skatra.sample_weight import average_uniqueness
+from skatra.typing import IntArray
 
 BUILT_IN = "skatra"
 
@@ -31,6 +33,8 @@ class Rows:
     label_times, returns, side, sample_weight, groups : Series
         t1; simple return of a unit staked on the side; the side, -1 or 1;
         uniqueness; symbol.
+    positions : ndarray of shape (n,), intp
+        Where the rows stand among all rows of the run.
     """
 
     data: pd.DataFrame
@@ -40,11 +44,17 @@ class Rows:
     side: "pd.Series[int]"
     sample_weight: "pd.Series[float]"
     groups: "pd.Series[str]"
+    positions: IntArray
 
     def take(self, mask: Any) -> "Rows":
         """Return the rows of a boolean mask or of positions."""
         rows = np.flatnonzero(mask) if np.asarray(mask).dtype == bool else mask
-        return Rows(*(getattr(self, f.name).iloc[rows] for f in fields(self)))
+        taken = {
+            f.name: getattr(self, f.name).iloc[rows]
+            for f in fields(self)
+            if f.name != "positions"
+        }
+        return Rows(**taken, positions=self.positions[rows])
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -59,12 +69,29 @@ def label_set_name(config: RetrainConfig) -> str:
     return f"triple_barrier-{config.max_holding}-{config.barrier_width:g}"
 
 
-def store_built_in_sets(db: Database, config: RetrainConfig) -> None:
-    """Compute the built-in feature and label sets from the bars and store them.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a run starts from, checked.
 
-    Both are computed before either is written, and neither replaces a set of that
-    name that somebody else made.
+    Attributes
+    ----------
+    bars : DataFrame
+        Without those that were waived and that nothing can be computed from.
+    features, labels : DataFrame or None
+        Computed or stored; None while bars are not sound.
+    report : DataReport
     """
+
+    bars: pd.DataFrame
+    features: pd.DataFrame | None
+    labels: pd.DataFrame | None
+    report: DataReport
+
+
+def read_sources(
+    db: Database, config: RetrainConfig, previous_rows: int | None = None
+) -> Sources:
+    """Read the bars, compute or read both sets, and check all of them."""
     bars = db.bars(symbols=config.symbols)
     if len(bars) == 0:
         msg = (
@@ -72,28 +99,59 @@ def store_built_in_sets(db: Database, config: RetrainConfig) -> None:
             "Database.write_bars."
         )
         raise EmptyDataError(msg)
+    first = check_data(bars, waive=config.waive, max_gap=config.max_gap)
+    sound = first.sound_bars(bars)
+    computable = not any(
+        problem.check in ("bad-volume", "unsorted", *UNUSABLE)
+        for problem in first.errors
+    )
     features = labels = None
-    if config.feature_set == "base":
+    if config.feature_set != "base":
+        features = db.features(config.feature_set, symbols=config.symbols)
+    elif computable:
         _refuse_to_replace("feature", "base", db.feature_sets())
-        features = price_features(bars)
-    name = label_set_name(config)
-    if config.label_set == "triple_barrier":
-        _refuse_to_replace("label", name, db.label_sets())
-        labels = _triple_barrier(bars, config)
-    if features is not None:
+        features = price_features(sound)
+    if config.label_set != "triple_barrier":
+        labels = db.labels(config.label_set, symbols=config.symbols)
+    elif computable:
+        _refuse_to_replace("label", label_set_name(config), db.label_sets())
+        labels = _triple_barrier(sound, config)
+    report = check_data(
+        bars,
+        features,
+        labels,
+        waive=config.waive,
+        max_gap=config.max_gap,
+        previous_rows=previous_rows,
+    )
+    return Sources(sound, features, labels, report)
+
+
+def store_built_in_sets(
+    db: Database, config: RetrainConfig, sources: Sources | None = None
+) -> None:
+    """Store the built-in feature and label sets.
+
+    Both are computed before either is written, and neither replaces a set of that
+    name that somebody else made.
+    """
+    if sources is None:
+        sources = read_sources(db, config)
+        sources.report.raise_for_problems()
+    if config.feature_set == "base" and sources.features is not None:
         spec: dict[str, Any] = {
             "made_by": BUILT_IN,
             "features": dict(PRICE_FEATURES),
         }
-        db.write_features(features, "base", spec=spec, replace=True)
-    if labels is not None:
+        db.write_features(sources.features, "base", spec=spec, replace=True)
+    if config.label_set == "triple_barrier" and sources.labels is not None:
         spec = {
             "made_by": BUILT_IN,
             "barriers": config.barrier_width,
             "max_holding": config.max_holding,
             "target": "daily_volatility * sqrt(max_holding)",
         }
-        db.write_labels(labels, name, spec=spec, replace=True)
+        db.write_labels(sources.labels, label_set_name(config), spec=spec, replace=True)
 
 
 def _refuse_to_replace(kind: str, name: str, sets: Mapping[str, Any]) -> None:
@@ -139,9 +197,11 @@ def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, dict[str, Any]
         bunch.side,
         bunch.sample_weight,
         bunch.groups,
+        np.arange(len(bunch.data)),
     )
     directed = np.asarray((bunch.target != 0) & (bunch.side != 0))
     kept = rows.take(directed)
+    kept = replace(kept, positions=np.arange(len(kept)))
     learned = set(kept.groups.unique())
     wanted = set(db.symbols() if config.symbols is None else config.symbols)
     if config.symbols is not None and wanted - learned:
@@ -165,8 +225,8 @@ def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, dict[str, Any]
     }
 
 
-def load_bars(db: Database, rows: Rows) -> pd.DataFrame:
-    """Return the bars behind the rows.
+def bars_behind(sources: Sources, rows: Rows) -> pd.DataFrame:
+    """Return the bars of the rows' symbols.
 
     Raises
     ------
@@ -174,15 +234,15 @@ def load_bars(db: Database, rows: Rows) -> pd.DataFrame:
         If a symbol has labels and no bars.
     """
     symbols = sorted(rows.groups.unique())
-    bars = db.bars(symbols=symbols)
-    missing = sorted(set(symbols) - set(bars.index.get_level_values("symbol")))
+    there = sources.bars.index.get_level_values("symbol")
+    missing = sorted(set(symbols) - set(there))
     if missing:
         msg = (
             f"{missing} have labels and no bars, so that nothing can be followed bar "
             "by bar. Load their bars with skatra ingest, or leave them out of symbols."
         )
         raise EmptyDataError(msg)
-    return bars
+    return sources.bars[there.isin(symbols)]
 
 
 def rows_digest(rows: Rows) -> str:
@@ -202,4 +262,14 @@ def rows_digest(rows: Rows) -> str:
     )
     for column in columns:
         digest.update(np.ascontiguousarray(column.to_numpy(), "<f8").tobytes())
+    return digest.hexdigest()
+
+
+def bars_digest(bars: pd.DataFrame) -> str:
+    """Return a SHA-256 over the bars that positions are followed along."""
+    digest = hashlib.sha256()
+    digest.update("\x1f".join(bars.index.get_level_values(0).astype(str)).encode())
+    times = pd.DatetimeIndex(bars.index.get_level_values(1))
+    digest.update(np.ascontiguousarray(times.as_unit("ns").asi8, "<i8").tobytes())
+    digest.update(np.ascontiguousarray(bars["close"].to_numpy(), "<f8").tobytes())
     return digest.hexdigest()

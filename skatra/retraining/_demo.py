@@ -11,6 +11,7 @@ from skatra.retraining._figures import require_report_libraries
 from skatra.retraining._report import write_report
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._retrain import retrain
+from skatra.retraining._session import Observer
 
 INTRODUCTION = (
     "The same pipeline twice: bars from SQLite, triple-barrier labels, LightGBM tuned "
@@ -52,6 +53,7 @@ def run_demo(
     n_jobs: int = 1,
     report: bool = True,
     progress: Callable[[str, str], None] | None = None,
+    observe: Observer | None = None,
 ) -> DemoResult:
     """Run the whole pipeline on real index bars and on a planted edge.
 
@@ -60,11 +62,13 @@ def run_demo(
     folder : path-like
         Receives ``market.db``, ``models/`` and ``report.html``.
     n_jobs : int, default=1
-        Processes; the figures do not depend on it.
+        Threads, one fit each; the figures do not depend on it.
     report : bool, default=True
         Whether to write ``report.html`` (needs ``skatra[plot]``).
     progress : callable, optional
         Called with the run's title and the stage's name as each stage starts.
+    observe : callable, optional
+        Called with every event of both runs, as by :func:`retrain`.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def run_demo(
             n_jobs=n_jobs,
         )
         announce = None if progress is None else _bind(progress, title)
-        runs.append(retrain(config, title=title, progress=announce))
+        runs.append(retrain(config, title=title, progress=announce, observe=observe))
     path = None
     if report:
         if progress is not None:

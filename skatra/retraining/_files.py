@@ -41,9 +41,18 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it, so that they survive a power failure."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_folder(path.parent)
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent.absolute())
     _sweep(path.parent)
     handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
     os.close(handle)
@@ -67,12 +76,11 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         If the folder exists with other content.
     """
     if path.exists():
-        present = {child.name: child.read_bytes() for child in path.iterdir()}
-        if present == dict(files):
+        if _holds(path, files):
             return
         msg = f"{path} exists with other content; move it away and run again."
         raise FileExistsError(msg)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent.absolute())
     _sweep(path.parent)
     temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=path.parent))
     try:
@@ -82,7 +90,14 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         _sync_folder(temporary)
         temporary.rename(path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             shutil.rmtree(temporary)
+        if isinstance(error, OSError) and path.exists() and _holds(path, files):
+            return  # another process was faster with the same
         raise
+
+
+def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
+    present = {child.name: child.read_bytes() for child in path.iterdir()}
+    return present == dict(files)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from skatra.exceptions import SkatraError
-from skatra.retraining._files import write_file, write_folder
+from skatra.exceptions import ModelCorruptError, ModelError, ModelNotFoundError
+from skatra.retraining._files import write_folder
 from skatra.sizing import KellyClassifier, kelly_from_dict, kelly_to_dict
 from skatra.typing import FloatArray
 from skatra.utils import json_ready
@@ -19,6 +21,8 @@ from skatra.utils import json_ready
 MODEL_FILE = "model.txt"
 CARD_FILE = "card.json"
 POINTER_FILE = "CURRENT"
+RUN_ID_LENGTH = 12
+_RUN_ID = re.compile(f"[0-9a-f]{{{RUN_ID_LENGTH}}}")
 
 
 class BoosterClassifier(ClassifierMixin, BaseEstimator):
@@ -68,7 +72,8 @@ class BoosterClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -90,23 +95,16 @@ def write_model(
     card = {
         **card,
         "model_file": MODEL_FILE,
-        "model_sha256": _digest(text),
+        "model_sha256": digest(text),
         "kelly": kelly_to_dict(model),
     }
     document = json.dumps(
         json_ready(card), indent=1, sort_keys=True, allow_nan=False
     ).encode()
-    run_id = _digest(document)[:12]
+    run_id = digest(document)[:RUN_ID_LENGTH]
     folder = models / run_id
     write_folder(folder, {MODEL_FILE: text, CARD_FILE: document})
     return run_id, folder
-
-
-def promote_model(models: Path, run_id: str) -> None:
-    """Point to a written model, in one atomic step."""
-    document = (models / run_id / CARD_FILE).read_bytes()
-    pointer = {"run_id": run_id, "card_sha256": _digest(document)}
-    write_file(models / POINTER_FILE, json.dumps(pointer).encode())
 
 
 def read_card(path: Path | str) -> dict[str, Any]:
@@ -124,8 +122,10 @@ def read_card(path: Path | str) -> dict[str, Any]:
 
     Raises
     ------
-    SkatraError
-        If there is no model, or its files do not match their checksums.
+    ModelNotFoundError
+        If there is no model.
+    ModelCorruptError
+        If its files do not match their checksums.
     """
     return _read(Path(path))[1]
 
@@ -146,8 +146,10 @@ def load_model(path: Path | str) -> KellyClassifier:
 
     Raises
     ------
-    SkatraError
-        If there is no model, or its files do not match their checksums.
+    ModelNotFoundError
+        If there is no model.
+    ModelCorruptError
+        If its files do not match their checksums.
 
     Examples
     --------
@@ -155,22 +157,27 @@ def load_model(path: Path | str) -> KellyClassifier:
     >>> load_model("absent")
     Traceback (most recent call last):
         ...
-    skatra.exceptions.SkatraError: no model at absent: ...
+    skatra.exceptions.ModelNotFoundError: no model at absent: ...
     """
-    folder, card = _read(Path(path))
+    return _load(*_read(Path(path)))
+
+
+def _load(folder: Path, card: dict[str, Any]) -> KellyClassifier:
+    """Build a fitted model from its verified files."""
     try:
-        text = (folder / card["model_file"]).read_bytes()
-        expected, state = card["model_sha256"], card["kelly"]
+        name, expected, state = card["model_file"], card["model_sha256"], card["kelly"]
         tolerated = set(card.get("nonfinite_features", state["features"]))
     except (KeyError, TypeError) as error:
         msg = f"{folder / CARD_FILE} is no card of a skatra model: it lacks {error}."
-        raise SkatraError(msg) from error
+        raise ModelCorruptError(msg) from error
+    try:
+        text = (folder / name).read_bytes()
     except OSError as error:
         msg = f"the model in {folder} cannot be read: {error}. Restore the folder."
-        raise SkatraError(msg) from error
-    if _digest(text) != expected:
-        msg = f"{folder / card['model_file']} does not match the checksum in its card."
-        raise SkatraError(msg)
+        raise ModelCorruptError(msg) from error
+    if digest(text) != expected:
+        msg = f"{folder / name} does not match the checksum in its card."
+        raise ModelCorruptError(msg)
     booster = lgb.Booster(model_str=text.decode())
     names = state["features"]
     finite = [name for name in names if name not in tolerated]
@@ -178,26 +185,127 @@ def load_model(path: Path | str) -> KellyClassifier:
     return kelly_from_dict(state, inner)
 
 
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The served model.
+
+    Attributes
+    ----------
+    run_id : str
+    model : KellyClassifier
+        Fitted.
+    card : dict
+        Settings, scores, verdict, lineage and what Kelly learned.
+    trained_until : Timestamp
+        Latest t1 of the rows that it was fitted on, UTC.
+    """
+
+    run_id: str
+    model: KellyClassifier
+    card: dict[str, Any]
+    trained_until: pd.Timestamp
+
+
+def load_champion(models: Path | str) -> KellyClassifier:
+    """Load the promoted model of a models folder; nothing is unpickled.
+
+    Parameters
+    ----------
+    models : path-like
+        The models folder.
+
+    Returns
+    -------
+    KellyClassifier
+        Fitted; predicts bit for bit what the published model predicts, and refuses
+        columns that are missing or in another order.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no model is promoted.
+    ModelCorruptError
+        If its files do not match their checksums.
+
+    See Also
+    --------
+    load_model : Any model of the folder, promoted or refused.
+
+    Examples
+    --------
+    >>> from skatra.retraining import load_champion
+    >>> load_champion("absent")
+    Traceback (most recent call last):
+        ...
+    skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
+    """
+    folder = Path(models)
+    read_pointer(folder)
+    return load_model(folder)
+
+
+def read_champion(models: Path | str, run_id: str | None = None) -> Champion:
+    """Return the promoted model, or the one named, with what it must say of itself."""
+    folder = Path(models)
+    run_id = read_pointer(folder)["run_id"] if run_id is None else run_id
+    path, card = _read(folder / run_id)
+    if "trained_until" not in card:
+        msg = (
+            f"the card of the model {run_id} in {folder} does not say when its "
+            "training ended, as those of older versions, so that nothing can be judged "
+            f"against it. Remove {folder / POINTER_FILE} to start without a champion."
+        )
+        raise ModelError(msg)
+    until = pd.Timestamp(card["trained_until"]).tz_convert("UTC")
+    return Champion(run_id, _load(path, card), card, until)
+
+
+def read_pointer(models: Path) -> dict[str, Any]:
+    """Return what the pointer says: the champion and those before it.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no model is promoted.
+    """
+    pointer = models / POINTER_FILE
+    if not pointer.exists():
+        msg = (
+            f"no model is promoted in {models}. Promote one with skatra retrain, or "
+            "with skatra models promote."
+        )
+        raise ModelNotFoundError(msg)
+    current = _parse(pointer)
+    if not {"run_id", "card_sha256"} <= current.keys():
+        msg = f"{pointer} names no model. Promote one with skatra models promote."
+        raise ModelCorruptError(msg)
+    return current
+
+
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     """Return a model's folder and card; follow the pointer of a models folder."""
     folder, expected = path, None
     pointer = path / POINTER_FILE
     if pointer.exists():
-        current = _parse(pointer)
-        if not {"run_id", "card_sha256"} <= current.keys():
-            msg = f"{pointer} names no model. Promote one with skatra retrain."
-            raise SkatraError(msg)
+        current = read_pointer(path)
         folder, expected = path / current["run_id"], current["card_sha256"]
     card = folder / CARD_FILE
     if not card.exists():
         msg = (
             f"no model at {path}: it holds neither {CARD_FILE} nor {POINTER_FILE}. "
             "Name a model's folder, or promote a model with skatra retrain."
+            if expected is None
+            else f"{pointer} names the model {folder.name}, whose {CARD_FILE} is gone. "
+            "Restore the folder, or promote another with skatra models promote."
         )
-        raise SkatraError(msg)
-    if expected is not None and _digest(card.read_bytes()) != expected:
+        raise ModelNotFoundError(msg)
+    content = card.read_bytes()
+    if expected is not None and digest(content) != expected:
         msg = f"{card} does not match the checksum in {pointer}."
-        raise SkatraError(msg)
+        raise ModelCorruptError(msg)
+    if _RUN_ID.fullmatch(folder.name) and not digest(content).startswith(folder.name):
+        msg = f"{card} does not match the checksum in its folder's name."
+        raise ModelCorruptError(msg)
     return folder, _parse(card)
 
 
@@ -207,8 +315,8 @@ def _parse(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read as JSON: {error}. Restore it."
-        raise SkatraError(msg) from error
+        raise ModelCorruptError(msg) from error
     if not isinstance(document, dict):
         msg = f"{path} must hold an object, got {type(document).__name__}. Restore it."
-        raise SkatraError(msg)
+        raise ModelCorruptError(msg)
     return document

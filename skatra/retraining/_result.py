@@ -7,8 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from skatra.retraining._backtests import Paths
+from skatra.retraining._checks import DataReport
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
+from skatra.retraining._gate import Verdict
 from skatra.retraining._steps import (
     DEFAULT_MODEL,
     NAIVE,
@@ -17,8 +20,8 @@ from skatra.retraining._steps import (
     Holdout,
     OutOfFold,
     SearchResult,
-    Verdict,
 )
+from skatra.utils import json_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,13 @@ class RetrainResult:
         Identity of the model: the same data, settings and code give the same id.
     model_path : Path
         Folder of the published model.
+    paths : Paths
+        Combinatorial purged backtest paths of the tuned model.
+    trials : dict
+        Models ever tried on these data and symbols, and what that makes of the
+        held-out Sharpe ratio.
+    checks : DataReport
+        Problems of the data that were waived.
     seconds : dict
         Wall time per stage; the only figures that change between runs.
     """
@@ -63,6 +73,9 @@ class RetrainResult:
     lineage: Mapping[str, Any]
     run_id: str
     model_path: Path
+    paths: Paths
+    trials: Mapping[str, Any]
+    checks: DataReport
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def out_of_fold(self, splitter: str, model: str = DEFAULT_MODEL) -> OutOfFold:
@@ -117,6 +130,8 @@ class RetrainResult:
             "title": self.title,
             "run_id": self.run_id,
             "promoted": self.verdict.promoted,
+            "outcome": self.verdict.outcome,
+            "judged_against": self.verdict.champion_id,
             "conclusion": self.conclusion,
             "data": dict(self.data),
             "splitters": [result.to_dict() for result in self.splitters],
@@ -135,6 +150,9 @@ class RetrainResult:
                 }
                 for check in self.verdict.checks
             ],
+            "paths": json_ready(self.paths.table.to_dict(orient="records")),
+            "trials": dict(self.trials),
+            "waived": self.checks.to_frame().to_dict(orient="records"),
             "config": self.config.to_dict(),
             "lineage": dict(self.lineage),
             "seconds": dict(self.seconds),

@@ -2,43 +2,53 @@
 
 import hashlib
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
-from lightgbm.basic import LightGBMError
 
 import skatra
 from skatra.datasets import Database
-from skatra.exceptions import SkatraError
+from skatra.exceptions import DatabaseError, PublishError, SkatraError, TrainingError
 from skatra.model_selection import audit_splits
+from skatra.retraining._backtests import backtest_paths, deflate
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import (
     Rows,
-    load_bars,
+    bars_behind,
+    bars_digest,
     load_rows,
+    read_sources,
     rows_digest,
     store_built_in_sets,
 )
+from skatra.retraining._decision import decide, inputs_digest, opponent
+from skatra.retraining._ledger import DatabaseLedger
+from skatra.retraining._lock import RunLock
+from skatra.retraining._models import promote_model
+from skatra.retraining._plan import count_tasks
+from skatra.retraining._references import fold_spans, reference_histograms
 from skatra.retraining._registry import (
+    POINTER_FILE,
+    load_model,
     nonfinite_features,
-    promote_model,
+    read_card,
     write_model,
 )
 from skatra.retraining._result import RetrainResult
+from skatra.retraining._session import Event, Observer, Session
 from skatra.retraining._steps import (
+    check_grid_names,
     compare_splitters,
-    fit_rows,
-    gate,
+    fit_whole,
     judge_holdout,
-    kelly_classifier,
     purged_kfold,
-    routing,
     search,
     split_holdout,
 )
@@ -47,30 +57,60 @@ from skatra.utils import json_ready
 Progress = Callable[[str], None]
 
 STAGES: Mapping[str, str] = {
-    "prepare": "Computing features and triple-barrier labels",
+    "check": "Checking bars, features and labels",
+    "prepare": "Storing features and triple-barrier labels",
     "load": "Loading the dataset from SQLite",
     "search": "Tuning LightGBM under purged cross-validation",
     "compare": "Asking shuffled KFold, TimeSeriesSplit and PurgedKFold",
+    "paths": "Following the tuned model along purged backtest paths",
     "holdout": "Sizing the held-out rows by Kelly",
+    "gate": "Judging the model against the one that is served",
     "publish": "Refitting on every row and writing the model",
 }
 
+_PROBED_ROWS = 200
 
-class _Clock:
-    """Wall time per stage."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
+@dataclass(frozen=True, slots=True)
+class UpToDate:
+    """Nothing to do: these data, settings and code were trained before.
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Announce a stage and time it."""
-        if self._progress is not None:
-            self._progress(name)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 3)
+    Attributes
+    ----------
+    run_id : str
+    model_path : Path
+        Folder of the model.
+    promoted : bool
+        What the gate said.
+    """
+
+    run_id: str
+    model_path: Path
+    promoted: bool
+
+
+@overload
+def retrain(
+    config: RetrainConfig,
+    *,
+    title: str | None = ...,
+    progress: Progress | None = ...,
+    observe: Observer | None = ...,
+    should_stop: Callable[[], bool] | None = ...,
+    force: Literal[True] = ...,
+) -> RetrainResult: ...
+
+
+@overload
+def retrain(
+    config: RetrainConfig,
+    *,
+    title: str | None = ...,
+    progress: Progress | None = ...,
+    observe: Observer | None = ...,
+    should_stop: Callable[[], bool] | None = ...,
+    force: bool,
+) -> RetrainResult | UpToDate: ...
 
 
 def retrain(
@@ -78,15 +118,23 @@ def retrain(
     *,
     title: str | None = None,
     progress: Progress | None = None,
-) -> RetrainResult:
+    observe: Observer | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    force: bool = True,
+) -> RetrainResult | UpToDate:
     """Tune, validate, size, judge and publish a LightGBM model.
 
-    The bars in the database become features and triple-barrier labels; LightGBM
-    is tuned by log loss under :class:`~skatra.model_selection.PurgedKFold`; the
-    tuned model is calibrated out of fold and sized by Kelly on the last share of
-    the rows, which nothing before has seen; a gate promotes it only when its
-    held-out growth is surely positive. The model is written either way, and the
-    pointer ``CURRENT`` moves only on promotion.
+    The bars in the database are checked and become features and triple-barrier
+    labels; LightGBM is tuned by log loss under
+    :class:`~skatra.model_selection.PurgedKFold`; the tuned model is calibrated out
+    of fold and sized by Kelly on the last share of the rows, which nothing before
+    has seen; a gate promotes it only when its held-out growth is surely positive.
+    The model is written either way, and the pointer ``CURRENT`` moves only on
+    promotion.
+
+    Every task (a fit and its score on one fold) is committed to the database as it
+    ends: a run that was killed or stopped goes on where it was, and every model
+    ever tried on these symbols is counted.
 
     Parameters
     ----------
@@ -96,21 +144,36 @@ def retrain(
         What is learned from, for people; the symbols by default.
     progress : callable, optional
         Called with the name of each stage (a key of ``STAGES``) as it starts.
+    observe : callable, optional
+        Called with a dict for every event: "stage", "data", "task" (with done, total
+        and whether it was done before), "verdict" and "published".
+    should_stop : callable, optional
+        Asked between two tasks; True ends the run with ``RunStoppedError``. See
+        :func:`stop_on_signals`.
+    force : bool, default=True
+        False does nothing, and returns ``UpToDate``, when the same data, settings
+        and code were trained before and the model is in place.
 
     Returns
     -------
-    RetrainResult
+    RetrainResult or UpToDate
 
     Raises
     ------
     DatabaseNotFoundError
         If there is no database at ``config.database``.
+    DataCheckError
+        If the data failed checks that were not waived; all are listed.
     EmptyDataError
         If a table or set that the run needs has no rows.
-    LabelTimesError, BarsError
-        If stored labels or bars cannot be trusted.
-    DiskFullError, OSError
-        If the disk is full; nothing half-written stays.
+    RunLockedError
+        If another run works on this database.
+    RunStoppedError
+        If ``should_stop`` said so.
+    TrainingError
+        If a model could not be trained.
+    PublishError
+        If the model could not be written or verified; the served one stands.
 
     Examples
     --------
@@ -120,58 +183,117 @@ def retrain(
         ...
     skatra.exceptions.DatabaseNotFoundError: ...
     """
-    try:
-        return _run(config, title, _Clock(progress))
-    except LightGBMError as error:
-        msg = (
-            f"LightGBM refused the run: {error}. Mend the parameter in param_grid, or "
-            "the feature, that it names."
-        )
-        raise SkatraError(msg) from error
+    check_grid_names(config)
+
+    def tell(event: Event) -> None:
+        if progress is not None and event["event"] == "stage":
+            progress(event["stage"])
+        if observe is not None:
+            observe(event)
+
+    session = Session(
+        n_jobs=config.n_jobs,
+        should_stop=should_stop or (lambda: False),
+        observe=tell,
+        total=count_tasks(config),
+    )
+    with Database(config.database) as db, RunLock(db.path):
+        return run(db, config, session, title=title, force=force)
 
 
-def _run(config: RetrainConfig, title: str | None, clock: _Clock) -> RetrainResult:
+def run(
+    db: Database,
+    config: RetrainConfig,
+    session: Session,
+    *,
+    title: str | None = None,
+    force: bool = True,
+) -> RetrainResult | UpToDate:
     """Run every stage."""
-    with Database(config.database) as db:
-        with clock.stage("prepare"):
-            store_built_in_sets(db, config)
-        with clock.stage("load"):
-            rows, left_out = load_rows(db, config)
-            bars = load_bars(db, rows)
+    with session.stage("check"):
+        sources = read_sources(db, config, _previous_rows(db, config))
+        sources.report.raise_for_problems()
+    with session.stage("prepare"):
+        store_built_in_sets(db, config, sources)
+    with session.stage("load"):
+        rows, left_out = load_rows(db, config)
+        bars = bars_behind(sources, rows)
+        lineage = _lineage(rows, bars, config)
         development, held_out = split_holdout(rows, config)
-        with clock.stage("search"):
-            found = search(development, config)
-        with clock.stage("compare"):
-            splitters = compare_splitters(rows, found.best_params, config)
-        with clock.stage("holdout"):
+        data = _describe(rows, left_out, development, held_out)
+        session.observe({"event": "data", **data, "sha256": lineage["data_sha256"]})
+    session.ledger = ledger = DatabaseLedger(
+        db,
+        lineage["data_sha256"],
+        lineage["code_sha256"],
+        {
+            "symbols": data["symbols"],
+            "feature_set": config.feature_set,
+            "label_set": config.label_set,
+        },
+    )
+    if not force and (done := _up_to_date(db, config, lineage)) is not None:
+        return done
+    with _training():
+        with session.stage("search"):
+            found = search(development, config, session)
+        with session.stage("compare"):
+            splitters = compare_splitters(rows, found.best_params, config, session)
+        with session.stage("paths"):
+            paths = backtest_paths(
+                development, bars, found.best_params, config, session
+            )
+        with session.stage("holdout"):
             judged = judge_holdout(
-                development, held_out, bars, found.best_params, config
+                development, held_out, bars, found.best_params, config, session
             )
-            verdict = gate(
-                _leaking_pairs(development, held_out, config), judged, config
+        with session.stage("gate"):
+            inputs = inputs_digest(lineage, config)
+            decision = decide(
+                rows,
+                development,
+                held_out,
+                judged,
+                bars,
+                found,
+                config,
+                session,
+                leaking_pairs=_leaking_pairs(development, held_out, config),
+                champion=opponent(Path(config.models), inputs),
+                n_trials=ledger.count()["on_these_symbols"],
             )
-        with clock.stage("publish"):
-            lineage = _lineage(rows, config)
-            with routing():
-                model = kelly_classifier(
-                    config, purged_kfold(config), found.best_params
-                )
-                model.set_params(n_jobs=config.n_jobs)
-                fit_rows(model, rows)
-            card: dict[str, Any] = {
-                "config": config.to_dict(),
-                "best_params": found.best_params,
-                "holdout": judged.scores,
-                "promoted": verdict.promoted,
-                "reason": verdict.reason,
-                "lineage": lineage,
-            }
-            card["nonfinite_features"] = nonfinite_features(rows.data)
-            run_id, path = write_model(model, card, Path(config.models))
-            db.write_run(run_id, json_ready(card))
-            if verdict.promoted:
-                promote_model(Path(config.models), run_id)
-    data = _describe(rows, left_out, development, held_out)
+            verdict = decision.verdict
+    session.observe(
+        {
+            "event": "verdict",
+            "promoted": verdict.promoted,
+            "outcome": verdict.outcome,
+            "reason": verdict.reason,
+        }
+    )
+    with session.stage("publish"):
+        with _training():
+            model = fit_whole(rows, found.best_params, config, session)
+        card: dict[str, Any] = {
+            "config": config.to_dict(),
+            "best_params": found.best_params,
+            "data": data,
+            "holdout": judged.scores,
+            **decision.to_card(),
+            "inputs_sha256": inputs,
+            "trained_until": rows.label_times.max().isoformat(),
+            "folds": fold_spans(development, config),
+            "references": reference_histograms(
+                rows.data, np.asarray(judged.probability)
+            ),
+            "lineage": lineage,
+        }
+        card["nonfinite_features"] = nonfinite_features(rows.data)
+        run_id, path = _publish(model, card, rows, config, promote=verdict.promoted)
+        db.write_run(run_id, json_ready({**card, "seconds": session.stages}))
+        ledger.forget_arrays()
+        session.tell("publish", 0.0)
+    session.observe({"event": "published", "run_id": run_id, "path": str(path)})
     return RetrainResult(
         title=title or ", ".join(data["symbols"]),
         config=config,
@@ -185,8 +307,103 @@ def _run(config: RetrainConfig, title: str | None, clock: _Clock) -> RetrainResu
         lineage=lineage,
         run_id=run_id,
         model_path=path,
-        seconds=clock.seconds,
+        paths=paths,
+        trials=deflate(
+            judged.backtest,
+            int(development.data.index.get_level_values(1).nunique()),
+            ledger.count(),
+        ),
+        checks=sources.report,
+        seconds=session.stages,
     )
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Turn whatever stops a fit into one error that says so."""
+    try:
+        yield
+    except (DatabaseError, TrainingError):
+        raise
+    except SkatraError as error:
+        if isinstance(error, ValueError):
+            raise TrainingError(str(error)) from error
+        raise
+    except Exception as error:
+        msg = (
+            f"training failed: {type(error).__name__}: {str(error).rstrip('.')}. Mend "
+            "the parameter in param_grid, the feature or the setting that it names."
+        )
+        raise TrainingError(msg) from error
+
+
+def _publish(
+    model: Any,
+    card: dict[str, Any],
+    rows: Rows,
+    config: RetrainConfig,
+    *,
+    promote: bool,
+) -> tuple[str, Path]:
+    """Write the model, read it back, compare, and only then point to it."""
+    models = Path(config.models)
+    try:
+        run_id, path = write_model(model, card, models)
+        _verify(model, path, rows)
+        if promote:
+            promote_model(models, run_id)
+    except PublishError:
+        raise
+    except (OSError, SkatraError) as error:
+        msg = (
+            f"the model could not be published: {error}. The model served before "
+            "stands; every finished task is kept, so run the same command again."
+        )
+        raise PublishError(msg) from error
+    return run_id, path
+
+
+def _verify(model: Any, path: Path, rows: Rows) -> None:
+    """Refuse a model that decides otherwise when it is read back."""
+    probe = rows.data.iloc[-_PROBED_ROWS:]
+    read = load_model(path).decision_function(probe)
+    if not np.array_equal(read, model.decision_function(probe)):
+        raise PublishError(
+            f"the model read back from {path} decides otherwise than the one that was "
+            "written; it was not promoted."
+        )
+
+
+def _previous_rows(db: Database, config: RetrainConfig) -> int | None:
+    """Return the rows of the last run on the same symbols, features and labels."""
+    names = ("symbols", "feature_set", "label_set", "max_holding", "barrier_width")
+    settings = config.to_dict()
+    for card in reversed(db.runs()["card"].tolist()):
+        before = card.get("config", {})
+        if "data" in card and all(before.get(n) == settings[n] for n in names):
+            return int(card["data"]["rows"])
+    return None
+
+
+def _up_to_date(
+    db: Database, config: RetrainConfig, lineage: Mapping[str, Any]
+) -> UpToDate | None:
+    """Return the finished run of the same data, settings and code, if in place."""
+    models = Path(config.models)
+    settings = json_ready(config.to_dict())
+    for run_id, card in reversed(list(db.runs()["card"].items())):
+        if card.get("config") != settings or card.get("lineage") != lineage:
+            continue
+        path = models / str(run_id)
+        try:
+            load_model(path)
+            served = read_card(models) if (models / POINTER_FILE).exists() else None
+        except SkatraError:
+            return None
+        if card["promoted"] and served is None:
+            return None
+        return UpToDate(str(run_id), path, bool(card["promoted"]))
+    return None
 
 
 def _leaking_pairs(development: Rows, held_out: Rows, config: RetrainConfig) -> int:
@@ -226,20 +443,22 @@ def _describe(
     }
 
 
-def _lineage(rows: Rows, config: RetrainConfig) -> dict[str, Any]:
+def _lineage(rows: Rows, bars: pd.DataFrame, config: RetrainConfig) -> dict[str, Any]:
     """Return what the result depends on."""
     names = ("numpy", "pandas", "scikit-learn", "lightgbm")
     return {
         "data_sha256": rows_digest(rows),
+        "bars_sha256": bars_digest(bars),
         "skatra": skatra.__version__,
-        "code_sha256": _code_digest(),
+        "code_sha256": code_digest(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in names},
         "seed": config.seed,
     }
 
 
-def _code_digest() -> str:
+@cache
+def code_digest() -> str:
     """Return a SHA-256 over the package's source: the code version, git or not."""
     folder = Path(skatra.__file__).parent
     digest = hashlib.sha256()

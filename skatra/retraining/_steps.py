@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import sklearn
-from joblib import Parallel, delayed
+from joblib import parallel_config
 from lightgbm import LGBMClassifier
 from sklearn.base import clone
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, get_scorer, log_loss, roc_auc_score
-from sklearn.model_selection import GridSearchCV, KFold, TimeSeriesSplit
+from sklearn.model_selection import KFold, TimeSeriesSplit
 
-from skatra.exceptions import EmptyDataError
+from skatra.exceptions import EmptyDataError, SearchStoppedError
 from skatra.metrics import log_growth
 from skatra.model_selection import (
     PurgedKFold,
@@ -24,22 +25,15 @@ from skatra.model_selection import (
 )
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
-from skatra.retraining._evaluation import (
-    BARS_PER_YEAR,
-    Backtest,
-    backtest_positions,
-    block_bootstrap_bound,
-)
+from skatra.retraining._evaluation import Backtest, backtest_positions
+from skatra.retraining._search import PurgedLGBMSearchCV
+from skatra.retraining._session import ModelMaker, SearchLedger, Session, Task
 from skatra.sizing import KellyClassifier
 from skatra.typing import FloatArray, Split
 
 NAIVE = "KFold(shuffle=True)"
 FORWARD = "TimeSeriesSplit"
 PURGED = "PurgedKFold"
-
-# With fewer blocks the bootstrap's lower bound is too high: at 3 blocks it promotes
-# 15 % of models without an edge where it promises 5 %, at 30 it keeps 6 to 7 %.
-MIN_BLOCKS = 30
 
 FIXED = {"class_weight", "n_jobs", "objective", "random_state"}
 """LightGBM parameters that every fit shares: one thread, seeded, binary log loss."""
@@ -69,10 +63,15 @@ def lightgbm_classifier(config: RetrainConfig, params: Mapping[str, Any]) -> Any
         return model.set_fit_request(sample_weight=True)
 
 
-def kelly_classifier(config: RetrainConfig, cv: Any, params: Mapping[str, Any]) -> Any:
+def kelly_classifier(
+    config: RetrainConfig,
+    cv: Any,
+    params: Mapping[str, Any],
+    make_model: ModelMaker | None = None,
+) -> Any:
     """Return the sized model: LightGBM calibrated out of fold under ``cv``."""
     return KellyClassifier(
-        lightgbm_classifier(config, params),
+        (make_model or lightgbm_classifier)(config, params),
         kelly_multiplier=config.kelly_multiplier,
         calibration="sigmoid",
         cv=cv,
@@ -154,40 +153,64 @@ class OutOfFold:
         }
 
 
-def _fit_and_predict(
+def _predict_fold(
     model: Any, rows: Rows, split: Split
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return raw and calibrated probability and position of the test rows."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return scores, calibrated probabilities and positions of the test rows."""
     train, test = split
     with routing():
         fitted = fit_rows(clone(model), rows.take(train))
     X = rows.data.iloc[test]
-    return (
-        fitted.estimator_.predict_proba(X)[:, 1],
-        fitted.predict_proba(X)[:, 1],
-        fitted.decision_function(X),
-    )
+    positive = rows.target.to_numpy()[test] > 0
+    raw = fitted.estimator_.predict_proba(X)[:, 1]
+    calibrated = fitted.predict_proba(X)[:, 1]
+    figures = {
+        "auc": float(roc_auc_score(positive, raw)),
+        "log_loss": float(log_loss(positive, calibrated, labels=[False, True])),
+    }
+    return figures, {"p": calibrated, "f": fitted.decision_function(X)}
+
+
+def model_params(config: RetrainConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything but rows and code that decides a sized model."""
+    return {
+        "lightgbm": dict(params),
+        "seed": config.seed,
+        "kelly_multiplier": config.kelly_multiplier,
+        "side": config.side,
+        "max_position": config.max_position,
+        "n_splits": config.n_splits,
+        "embargo": str(config.embargo),
+    }
 
 
 def out_of_fold(
-    label: str, splitter: str, cv: Any, rows: Rows, model: Any, config: RetrainConfig
+    label: str,
+    splitter: str,
+    cv: Any,
+    rows: Rows,
+    model: Any,
+    config: RetrainConfig,
+    session: Session,
+    params: Mapping[str, Any],
 ) -> OutOfFold:
     """Fit the model on every training set of ``cv`` and predict every test set."""
     with routing():
         keywords = {"label_times": rows.label_times} if splitter == PURGED else {}
         splits = list(cv.split(rows.data, rows.target, **keywords))
         audit = audit_splits(splits, rows.data, label_times=rows.label_times)
-        results = Parallel(n_jobs=config.n_jobs)(
-            delayed(_fit_and_predict)(model, rows, split) for split in splits
-        )
+    told = {**model_params(config, params), "calibrated_by": splitter}
+    results = session.run(
+        [
+            Task("compare", told, split, partial(_predict_fold, model, rows, split))
+            for split in splits
+        ]
+    )
     probability = np.full(len(rows), np.nan)
     position = np.full(len(rows), np.nan)
-    positive = rows.target.to_numpy() > 0
-    aucs, losses = [], []
-    for (_, test), (raw, calibrated, staked) in zip(splits, results, strict=True):
-        probability[test], position[test] = calibrated, staked
-        aucs.append(roc_auc_score(positive[test], raw))
-        losses.append(log_loss(positive[test], calibrated, labels=[False, True]))
+    for (_, test), (_, arrays) in zip(splits, results, strict=True):
+        probability[test], position[test] = arrays["p"], arrays["f"]
+    aucs = [figures["auc"] for figures, _ in results]
     tested = ~np.isnan(position)
     return OutOfFold(
         model=label,
@@ -196,7 +219,7 @@ def out_of_fold(
         position=position,
         auc=float(np.mean(aucs)),
         auc_error=float(np.std(aucs, ddof=1) / np.sqrt(len(aucs))),
-        log_loss=float(np.mean(losses)),
+        log_loss=float(np.mean([figures["log_loss"] for figures, _ in results])),
         growth_per_bet=float(
             log_growth(
                 position[tested], rows.returns.to_numpy()[tested], cost=config.cost
@@ -209,7 +232,7 @@ def out_of_fold(
 
 
 def compare_splitters(
-    rows: Rows, tuned: Mapping[str, Any], config: RetrainConfig
+    rows: Rows, tuned: Mapping[str, Any], config: RetrainConfig, session: Session
 ) -> tuple[OutOfFold, ...]:
     """Score LightGBM's defaults and the tuned model under three splitters.
 
@@ -223,9 +246,13 @@ def compare_splitters(
     found = []
     for label, params in ((DEFAULT_MODEL, {}), (TUNED_MODEL, tuned)):
         for splitter, cv in splitters.items():
-            model = kelly_classifier(config, cv, params)
+            model = kelly_classifier(config, cv, params, session.make_model)
             try:
-                found.append(out_of_fold(label, splitter, cv, rows, model, config))
+                found.append(
+                    out_of_fold(
+                        label, splitter, cv, rows, model, config, session, params
+                    )
+                )
             except ValueError as error:
                 if splitter == PURGED:
                     raise
@@ -241,7 +268,7 @@ def _impossible(label: str, splitter: str, n: int, error: ValueError) -> OutOfFo
     )
 
 
-def _boosting(config: RetrainConfig) -> dict[str, Any]:
+def boosting(config: RetrainConfig) -> dict[str, Any]:
     """Return the parameters that every candidate shares."""
     return {
         "n_estimators": config.n_estimators,
@@ -265,8 +292,8 @@ class SearchResult:
     table: pd.DataFrame
 
 
-def search(rows: Rows, config: RetrainConfig) -> SearchResult:
-    """Tune LightGBM by log loss under purged cross-validation."""
+def check_grid_names(config: RetrainConfig) -> None:
+    """Refuse parameters that LightGBM would ignore, or that a search must not set."""
     known = set(LGBMClassifier().get_params()) - FIXED
     if unknown := sorted(set(config.param_grid) - known):
         msg = (
@@ -274,27 +301,45 @@ def search(rows: Rows, config: RetrainConfig) -> SearchResult:
             f"change, got {unknown}. It may change {', '.join(sorted(known))}."
         )
         raise ValueError(msg)
-    with routing():
-        found = GridSearchCV(
-            lightgbm_classifier(config, _boosting(config)),
-            {name: list(values) for name, values in config.param_grid.items()},
-            cv=purged_kfold(config),
-            scoring=get_scorer("neg_log_loss").set_score_request(sample_weight=True),
-            n_jobs=config.n_jobs,
-            refit=False,
-            error_score="raise",
-        ).fit(
-            rows.data,
-            rows.target,
-            sample_weight=rows.sample_weight,
-            label_times=rows.label_times,
-        )
+
+
+def search(rows: Rows, config: RetrainConfig, session: Session) -> SearchResult:
+    """Tune LightGBM by log loss under purged cross-validation."""
+    check_grid_names(config)
+    found = PurgedLGBMSearchCV(
+        lightgbm_classifier(config, boosting(config)),
+        {name: list(values) for name, values in config.param_grid.items()},
+        cv=purged_kfold(config),
+        scoring=weighted_log_loss(),
+        n_jobs=config.n_jobs,
+        refit=False,
+        backend=config.search_backend,
+        ledger=SearchLedger(session, {**boosting(config), "seed": config.seed}),
+        should_stop=session.should_stop,
+    )
+    try:
+        with routing():
+            found.fit(
+                rows.data,
+                rows.target,
+                sample_weight=rows.sample_weight,
+                label_times=rows.label_times,
+            )
+    except SearchStoppedError:
+        session.stop_if_asked()
+        raise
     results = found.cv_results_
     table = pd.DataFrame(results["params"]).assign(
         log_loss=-results["mean_test_score"], std=results["std_test_score"]
     )
-    best = {**_boosting(config), **found.best_params_}
+    best = {**boosting(config), **found.best_params_}
     return SearchResult(best, table.sort_values("log_loss"))
+
+
+def weighted_log_loss() -> Any:
+    """Return scikit-learn's scorer, which is to see the weights."""
+    with routing():
+        return get_scorer("neg_log_loss").set_score_request(sample_weight=True)
 
 
 def split_holdout(rows: Rows, config: RetrainConfig) -> tuple[Rows, Rows]:
@@ -340,6 +385,7 @@ def judge_holdout(
     bars: pd.DataFrame,
     params: dict[str, Any],
     config: RetrainConfig,
+    session: Session,
 ) -> Holdout:
     """Fit on the development rows, size the held-out rows and follow the book."""
     if held_out.target.nunique() < 2:
@@ -348,14 +394,20 @@ def judge_holdout(
             "sign only, which judges nothing. Hold out more, or load more bars."
         )
         raise EmptyDataError(msg)
-    with routing():
-        model = kelly_classifier(config, purged_kfold(config), params)
-        model.set_params(n_jobs=config.n_jobs)
-        fit_rows(model, development)
+    task = Task(
+        "holdout",
+        model_params(config, params),
+        (development.positions, held_out.positions),
+        partial(_judge, development, held_out, params, config, session),
+    )
+    ((figures, arrays),) = session.run([task])
     index = held_out.data.index
-    probability = pd.Series(model.predict_proba(held_out.data)[:, 1], index=index)
-    positions = pd.Series(model.decision_function(held_out.data), index=index)
-    ranking = model.estimator_.predict_proba(held_out.data)[:, 1]
+    probability: pd.Series[float] = pd.Series(
+        np.asarray(arrays["p"], dtype=np.float64), index=index
+    )
+    positions: pd.Series[float] = pd.Series(
+        np.asarray(arrays["f"], dtype=np.float64), index=index
+    )
     exposures = positions * held_out.side
     book = backtest_positions(exposures, held_out.label_times, bars, cost=config.cost)
     positive = held_out.target.to_numpy() > 0
@@ -363,7 +415,7 @@ def judge_holdout(
         positive, probability, n_bins=10, strategy="quantile"
     )
     scores = {
-        "auc": float(roc_auc_score(positive, ranking)),
+        "auc": figures["auc"],
         "log_loss": float(log_loss(positive, probability, labels=[False, True])),
         "brier": float(brier_score_loss(positive, probability)),
         "base_rate": float(positive.mean()),
@@ -377,94 +429,30 @@ def judge_holdout(
     return Holdout(positions, probability, book, reliability, scores)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One condition of the gate.
-
-    Attributes
-    ----------
-    name : str
-    value, bound : float
-    passed : bool
-    sentence : str
-        What it means, in words.
-    """
-
-    name: str
-    value: float
-    bound: float
-    passed: bool
-    sentence: str
+def _judge(
+    development: Rows,
+    held_out: Rows,
+    params: dict[str, Any],
+    config: RetrainConfig,
+    session: Session,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fit on the development rows and predict the held-out rows."""
+    model = fit_whole(development, params, config, session)
+    ranking = model.estimator_.predict_proba(held_out.data)[:, 1]
+    positive = held_out.target.to_numpy() > 0
+    return {"auc": float(roc_auc_score(positive, ranking))}, {
+        "p": model.predict_proba(held_out.data)[:, 1],
+        "f": model.decision_function(held_out.data),
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The gate's decision.
-
-    Attributes
-    ----------
-    promoted : bool
-        True when every check passed.
-    checks : tuple of Check
-    """
-
-    promoted: bool
-    checks: tuple[Check, ...]
-
-    @property
-    def reason(self) -> str:
-        """Why the model was refused, or that it was promoted."""
-        failed = [check.sentence for check in self.checks if not check.passed]
-        return " ".join(failed) if failed else "Every check passed."
-
-
-def gate(leaking_pairs: int, held_out: Holdout, config: RetrainConfig) -> Verdict:
-    """Promote only a leak-free model whose held-out growth is surely positive."""
-    stake = held_out.scores["mean_absolute_position"]
-    growth = held_out.backtest.log_growth
-    block = max(1, held_out.backtest.longest)
-    blocks = len(growth) // block
-    bound = BARS_PER_YEAR * block_bootstrap_bound(
-        np.asarray(growth, dtype=np.float64),
-        block=block,
-        confidence=config.confidence,
-        seed=config.seed,
-    )
-    checks = (
-        Check(
-            "leaking pairs",
-            float(leaking_pairs),
-            0.0,
-            leaking_pairs == 0,
-            f"{leaking_pairs} training labels overlap test labels."
-            if leaking_pairs
-            else "No training label overlaps a test label.",
-        ),
-        Check(
-            "mean stake",
-            stake,
-            0.001,
-            stake >= 0.001,
-            "Kelly stakes next to nothing: the calibrated probabilities do not "
-            "move away from the base rate."
-            if stake < 0.001
-            else f"Kelly stakes {stake:.1%} of capital on average.",
-        ),
-        Check(
-            "independent blocks",
-            float(blocks),
-            float(MIN_BLOCKS),
-            blocks >= MIN_BLOCKS,
-            f"The held-out bars hold {blocks} blocks as long as the longest label"
-            + ("." if blocks >= MIN_BLOCKS else ": not enough evidence."),
-        ),
-        Check(
-            "growth, lower bound",
-            bound,
-            0.0,
-            bound > 0.0,
-            f"The lower {config.confidence:.0%} bound of held-out log growth is "
-            f"{bound:+.2%} a year{'' if bound > 0 else ', not above 0'}.",
-        ),
-    )
-    return Verdict(all(check.passed for check in checks), checks)
+def fit_whole(
+    rows: Rows, params: Mapping[str, Any], config: RetrainConfig, session: Session
+) -> Any:
+    """Return the sized model fitted on rows, its folds in threads."""
+    with routing(), parallel_config("threading"):
+        cv = purged_kfold(config)
+        model = kelly_classifier(config, cv, params, session.make_model)
+        model.set_params(n_jobs=config.n_jobs)
+        fit_rows(model, rows)
+    return model

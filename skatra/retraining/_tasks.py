@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from joblib import effective_n_jobs
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,10 +84,9 @@ class Processes:
 
     @contextmanager
     def open(self, slots: int) -> Iterator[Executor]:
-        """Start the processes; joblib ends them after some idle minutes."""
-        yield get_reusable_executor(
-            max_workers=slots, timeout=300, env=WORKER_ENVIRONMENT, kill_workers=False
-        )
+        """Start the processes, apart from those that joblib keeps for its own."""
+        with ProcessPoolExecutor(slots, env=WORKER_ENVIRONMENT) as pool:
+            yield pool
 
 
 class _Inline(Executor):

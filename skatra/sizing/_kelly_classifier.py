@@ -31,7 +31,7 @@ from skatra.sizing._stakes import (
     shrunk,
 )
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column, check_same_rows, mean_log_growth
+from skatra.utils import as_finite_column, check_same_rows, mean_log_growth, observation
 
 __all__ = ["KellyClassifier"]
 
@@ -317,6 +317,12 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples, 2)
             Columns in the order of ``classes_``.
         """
+        if observation.observer is None:
+            return self._probabilities(X)
+        return observation.observer.predict("predict_proba", self._probabilities, X)
+
+    def _probabilities(self, X: Any) -> FloatArray:
+        """Return the probabilities, unobserved."""
         check_is_fitted(self)
         X = checked_rows(self, X)
         if self.calibrator_ is None:
@@ -352,6 +358,12 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Signed fraction of capital; negative is short.
         """
+        if observation.observer is None:
+            return self._positions(X)
+        return observation.observer.predict("decision_function", self._positions, X)
+
+    def _positions(self, X: Any) -> FloatArray:
+        """Return the positions, unobserved."""
         check_is_fitted(self)
         if self.shrink_uncertain:
             odds = log_odds(self.estimator_, checked_rows(self, X))
@@ -366,6 +378,9 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         else:
             positive = np.asarray(self.predict_proba(X), dtype=np.float64)[:, 1]
             full = self.payoff_table_.fraction(positive)
+        if observation.observer is not None:
+            wanted = self.kelly_multiplier_ * full
+            observation.observer.positions_capped(wanted, self.max_position)
         return capped(
             full,
             self.kelly_multiplier_,

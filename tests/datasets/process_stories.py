@@ -5,18 +5,11 @@ process that runs the tests.
 """
 
 import os
-import random
-import signal
 import sys
 import threading
-import time
 import traceback
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from skatra.datasets import Database, SQLiteConnectionPool, get_db_pool
+from skatra.datasets import SQLiteConnectionPool, get_db_pool
 from skatra.exceptions import PoolForkedError, PoolTimeoutError
 
 CREATE = "CREATE TABLE t (who TEXT, x INTEGER) STRICT"
@@ -222,145 +215,6 @@ def waiting_for_another_process(path):
     ended_well(pid)
     insert(pool, "parent", 20)
     assert count(path) == 20
-
-
-class Bound:
-    """Counts who is inside; more than allowed is an error."""
-
-    def __init__(self, most):
-        self.lock, self.inside, self.most = threading.Lock(), 0, most
-
-    def __enter__(self):
-        with self.lock:
-            self.inside += 1
-            assert self.inside <= self.most
-
-    def __exit__(self, *details):
-        with self.lock:
-            self.inside -= 1
-
-
-def soak_thread(pool, who, deadline, acknowledged, bound):
-    """Read, write and fail at random; note every acknowledged write."""
-    dice, x = random.Random(who), 0  # noqa: S311 - no secret
-    while time.monotonic() < deadline:
-        x += 1
-        turn = dice.random()
-        if turn < 0.6:
-            with pool.get_connection() as connection, bound:
-                connection.execute("SELECT count(*), max(x) FROM t").fetchone()
-            continue
-        try:
-            with pool.get_connection(readonly=False) as connection:
-                connection.execute("INSERT INTO t VALUES (?, ?)", (who, x))
-                _ = 1 / (turn > 0.7)
-        except ZeroDivisionError:
-            continue
-        os.write(acknowledged, f"{who} {x}\n".encode())
-
-
-def soak_process(path, number, deadline, acknowledged):
-    """Run threads on one pool, fork once, and leave nothing open."""
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    pool = SQLiteConnectionPool(path, max_readers=3, wal_limit=1 << 20)
-    bound, failures = Bound(3), []
-
-    def guarded(who):
-        try:
-            soak_thread(pool, who, deadline, acknowledged, bound)
-        except BaseException as error:  # noqa: BLE001 - handed on
-            failures.append(error)
-
-    names = [f"{number}/{k}" for k in range(int(os.environ.get("SKATRA_THREADS", "8")))]
-    team = [threading.Thread(target=guarded, args=(name,)) for name in names]
-    for thread in team:
-        thread.start()
-    for thread in team:
-        thread.join()
-    if failures:
-        raise failures[0]
-    stats = pool.stats()
-    assert stats["readers_open"] <= 3
-    assert (stats["readers_in_use"], stats["leaked"]) == (0, 0)
-    pid = forked(insert, pool, f"{number}/child", 3)
-    pool.close()
-    ended_well(pid)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
-
-
-def soak(path):
-    """Threads of four processes read, write, fail and fork: nothing is lost.
-
-    For SKATRA_SOAK seconds (4 by default) with SKATRA_THREADS threads each (8): every
-    acknowledged write is there once, no write that failed is, no lock error, no bound
-    exceeded, no descriptor left open.
-    """
-    seconds = float(os.environ.get("SKATRA_SOAK", "4"))
-    deadline = time.monotonic() + seconds
-    made(path).close()
-    log = os.open(f"{path}.acknowledged", os.O_CREAT | os.O_APPEND | os.O_RDWR)
-    ended_well(*(forked(soak_process, path, k, deadline, log) for k in range(4)))
-    said = os.pread(log, 10**9, 0).decode().split("\n")[:-1]
-    assert count(path) == len(said) + 3 * 4
-    with SQLiteConnectionPool(path) as pool, pool.get_connection() as connection:
-        rows = connection.execute("SELECT who || ' ' || x FROM t").fetchall()
-    kept = [row for (row,) in rows if "child" not in row]
-    assert sorted(kept) == sorted(said)
-    assert len(said) > 10 * seconds
-
-
-def day_frame(day):
-    """Return the index of one day of three symbols."""
-    time_ = pd.Timestamp("2019-12-20", tz="UTC") + pd.Timedelta(days=day)
-    return pd.MultiIndex.from_product([["A", "B", "C"], [time_]], names=["symbol", "t"])
-
-
-def write_days(path, out):
-    """Write bars and features day by day, acknowledging each."""
-    db = Database(path, create=True)
-    for day in range(10**6):
-        index = day_frame(day)
-        bars = pd.DataFrame(
-            1.0 + day, index=index, columns=["open", "high", "low", "close", "volume"]
-        )
-        db.write_bars(bars)
-        db.write_features(pd.DataFrame({"x": float(day), "y": -0.0}, index=index), "s")
-        os.write(out, b"x")
-        if day % 5 == 4:
-            db.backup(f"{path}.copy{day}")
-            db.vacuum()
-
-
-def killed(path):
-    """Kill -9 at random moments: the file is sound, acknowledged rows are there."""
-    seed = random.Random(7)  # noqa: S311 - no secret
-    for number in range(int(os.environ.get("SKATRA_KILLS", "12"))):
-        target = f"{path}.{number}"
-        read, write = os.pipe()
-        pid = forked(write_days, target, write)
-        os.close(write)
-        if number % 3:
-            os.read(read, 1)
-        time.sleep(seed.random() * 0.15)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        acknowledged = int(bool(number % 3)) + len(os.read(read, 10**6))
-        os.close(read)
-        with Database(target, create=True) as db:
-            assert db.check() == []
-            bars = len(db.bars())
-            rows = db.features("s") if "s" in db.feature_sets() else []
-            assert bars % 3 == 0
-            assert len(rows) >= 3 * acknowledged
-            assert 0 <= bars - len(rows) <= 3
-            if len(rows):
-                assert (
-                    rows["x"].to_numpy()[: len(rows) // 3] == np.arange(len(rows) // 3)
-                ).all()
-        for copy in Path(target).parent.glob(f"{Path(target).name}.copy*[0-9]"):
-            with Database(copy) as db:
-                assert db.check() == []
-                assert len(db.bars()) == len(db.features("s"))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The dataset: features and labels joined exactly, nothing lost in silence."""
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_validate
 
-from skatra.datasets import Database, load_dataset
+from skatra.datasets import Database, iter_batches, lightgbm_dataset, load_dataset
 from skatra.exceptions import DatabaseError, EmptyDataError
 from tests.datasets.scratch import fresh
 from tests.strategies import stored_features, stored_labels
@@ -155,3 +156,72 @@ def test_nothing_left_says_why_and_what_there_is(db):
         load_dataset(db, label_set="x")
     with pytest.raises(TypeError, match="must be a Database, got str"):
         load_dataset("x.db")
+
+
+def test_as_of_leaves_out_what_was_not_known(db):
+    """Later rows of bars and features, and labels with a later t1, are absent."""
+    then = DAYS[5]
+    known = load_dataset(db, as_of=then)
+    whole = load_dataset(db)
+
+    assert (known.label_times <= then).all()
+    kept = whole.label_times <= then
+    pd.testing.assert_frame_equal(known.data, whole.data[kept])
+    assert 0 < len(known.data) < len(whole.data)
+    parts = [batch.data for batch in iter_batches(db, batch_rows=3, as_of=then)]
+    pd.testing.assert_frame_equal(pd.concat(parts), known.data)
+    labels, features = db.labels("triple_barrier"), db.features("base")
+    pd.testing.assert_frame_equal(
+        db.labels("triple_barrier", as_of=then), labels[labels["t1"] <= then]
+    )
+    pd.testing.assert_frame_equal(
+        db.features("base", as_of=then),
+        features[features.index.get_level_values(1) <= then],
+    )
+    names = ["open", "high", "low", "close", "volume"]
+    db.write_bars(pd.DataFrame(1.0, index=features.index, columns=names))
+    assert db.bars(as_of=then).index.equals(db.features("base", as_of=then).index)
+    assert db.bars(start=DAYS[6], as_of=then).empty
+    with pytest.raises(EmptyDataError, match="no rows in the chosen range"):
+        load_dataset(db, as_of="1999-01-01")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lightgbm_learns_the_same_from_chunks_as_from_the_frame(tmp_path, weighted):
+    """Same bins and trees, whichever rows have labels, however long symbols are."""
+    rng = np.random.default_rng(0)
+    days = pd.date_range("1990-01-01", periods=9_000, tz="UTC")
+    index = pd.MultiIndex.from_tuples(
+        [("A", day) for day in days] + [("B", day) for day in days[500:3_000]],
+        names=["symbol", "t0"],
+    )
+    x = pd.DataFrame(rng.standard_normal((len(index), 4)), index, list("abcd"))
+    x["a"] = np.where(x["a"] < -1, np.nan, x["a"])
+    labeled = index[rng.random(len(index)) < 0.8]
+    target = np.where(x.loc[labeled, "b"] + rng.standard_normal(len(labeled)) > 0, 1, 0)
+    t1 = labeled.get_level_values(1)
+    rows = {"t1": t1, "ret": 0.1, "label": target, "side": 1, "touched": "time"}
+    frame = pd.DataFrame(rows, index=labeled)
+    if weighted:
+        frame["weight"] = rng.random(len(frame))
+    params = {"objective": "binary", "verbose": -1, "num_threads": 1, "seed": 0}
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(x, "base")
+        db.write_labels(frame, "triple_barrier")
+        ours = lightgbm_dataset(db, columns=["b", "a", "d"], params=params)
+        later = lightgbm_dataset(db, columns=["b", "a", "d"], reference=ours)
+        ds = load_dataset(db, columns=["b", "a", "d"])
+    order = ds.data.sort_index().index
+    theirs = lightgbm.Dataset(
+        ds.data.loc[order],
+        label=ds.target.loc[order],
+        weight=ds.sample_weight.loc[order] if weighted else None,
+        params=params,
+    )
+    models = [
+        lightgbm.train(params, part, 5).model_to_string().split("pandas_categorical")[0]
+        for part in (ours, theirs)
+    ]
+
+    assert ours.num_data() == later.num_data() == len(order)
+    assert models[0] == models[1]

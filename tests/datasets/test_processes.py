@@ -22,17 +22,31 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
         "other_thread_holds",
         "four_writers",
         "waiting_for_another_process",
-        "killed",
-        "soak",
     ],
 )
 def test_story(tmp_path, story):
     """See process_stories for the law that each story tells."""
+    tell("process_stories", story, tmp_path)
+
+
+@pytest.mark.parametrize("story", ["writes", "replacements", "copies", "upgrades"])
+def test_nothing_is_lost_by_kills(tmp_path, story):
+    """See kill_stories for the law that each story tells."""
+    tell("kill_stories", story, tmp_path)
+
+
+def test_a_soak_loses_nothing(tmp_path):
+    """See soak_story for the law that it tells."""
+    tell("soak_story", "soak", tmp_path)
+
+
+def tell(module, story, tmp_path):
+    """Run a story in an interpreter of its own."""
     done = subprocess.run(
         [
             sys.executable,
             "-m",
-            "tests.datasets.process_stories",
+            f"tests.datasets.{module}",
             story,
             str(tmp_path / "x.db"),
         ],

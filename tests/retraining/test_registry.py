@@ -9,12 +9,8 @@ from lightgbm import LGBMClassifier
 
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold
-from skatra.retraining import load_model, read_card
-from skatra.retraining._registry import (
-    nonfinite_features,
-    promote_model,
-    write_model,
-)
+from skatra.retraining import load_model, promote_model, read_card
+from skatra.retraining._registry import nonfinite_features, write_model
 from skatra.sizing import KellyClassifier
 
 

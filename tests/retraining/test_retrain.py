@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from skatra.datasets import Database, load_index_bars, make_edge_bars
-from skatra.exceptions import DatabaseError, EmptyDataError, LabelTimesError
+from skatra.exceptions import DatabaseError, DataCheckError, EmptyDataError
 from skatra.retraining import STAGES, RetrainConfig, load_model, read_card, retrain
 from skatra.retraining._dataset import label_set_name, store_built_in_sets
+from skatra.retraining._session import Session
 from skatra.retraining._steps import NAIVE, PURGED, search, split_holdout
 
 
@@ -85,7 +86,10 @@ def test_held_out_rows_decide_nothing(small_run, small_config):
     again, _ = split_holdout(turned, small_config)
 
     pd.testing.assert_frame_equal(again.data, development.data)
-    assert search(again, small_config).best_params == small_run.search.best_params
+    assert (
+        search(again, small_config, Session()).best_params
+        == small_run.search.best_params
+    )
 
 
 def test_no_development_label_reaches_into_the_held_out_rows(small_run, small_config):
@@ -249,7 +253,7 @@ def test_labels_that_end_before_they_start_stop_the_run(small_config, tmp_path):
         label_set="own",
         max_holding=20,
     )
-    with pytest.raises(LabelTimesError, match="t1"):
+    with pytest.raises(DataCheckError, match="t1-before-t0"):
         retrain(config)
 
     assert not (tmp_path / "models").exists()

@@ -105,6 +105,14 @@ def assert_equal(expected, actual):
     assert actual.best_params_ == expected.best_params_
 
 
+def test_processes_leave_the_workers_of_joblib_alone(rows):
+    """Joblib's own process pool works before and after a search on processes."""
+    numbers = [joblib.delayed(abs)(-k) for k in range(4)]
+    assert joblib.Parallel(n_jobs=2, backend="loky")(numbers) == [0, 1, 2, 3]
+    searched(rows, backend="processes", n_jobs=2)
+    assert joblib.Parallel(n_jobs=2, backend="loky")(numbers) == [0, 1, 2, 3]
+
+
 def test_processes_give_the_local_result_though_one_is_killed(rows, local):
     """A killed worker process costs its tasks, which are done again elsewhere."""
     killed = []

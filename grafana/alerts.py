@@ -1,0 +1,353 @@
+"""Recording and alert rules with the series that make each fire and stay quiet."""
+
+import re
+from dataclasses import dataclass
+
+JOB = 'job=~"skatra.*"'
+L = 'job="skatra",instance="a"'
+
+_BINS = (
+    "sum by (job, model, bin) (increase(skatra_prediction_probability_bin_total[5m]))"
+)
+_ALL = (
+    "(sum by (job, model) (increase(skatra_prediction_probability_bin_total[5m])) > 0)"
+)
+_SHARE = f"clamp_min({_BINS} / on (job, model) group_left () {_ALL}, 1e-4)"
+_BASE = (
+    "clamp_min(max by (job, model, bin) "
+    "(skatra_prediction_probability_reference_bin_ratio), 1e-4)"
+)
+_FBINS = "sum by (job, model, feature, bin) (increase(skatra_feature_bin_total[1h]))"
+_FALL = "(sum by (job, model, feature) (increase(skatra_feature_bin_total[1h])) > 0)"
+_FSHARE = f"clamp_min({_FBINS} / on (job, model, feature) group_left () {_FALL}, 1e-4)"
+_FBASE = (
+    "clamp_min(max by (job, model, feature, bin) "
+    "(skatra_feature_reference_bin_ratio), 1e-4)"
+)
+
+RECORDS = {
+    "skatra:prediction_probability:psi5m":
+        f"sum by (job, model) (({_SHARE} - {_BASE}) * ln({_SHARE} / {_BASE}))",
+    "skatra:prediction_probability:ks5m":
+        "max by (job, model) (abs(sum by (job, model, le) (increase("
+        "skatra_prediction_probability_bucket[5m])) / on (job, model) group_left () "
+        "(sum by (job, model) (increase(skatra_prediction_probability_count[5m])) > 0) "
+        "- max by (job, model, le) (skatra_prediction_probability_reference_bucket) / "
+        "on (job, model) group_left () (max by (job, model) ("
+        "skatra_prediction_probability_reference_count) > 0)))",
+    "skatra:feature:psi1h":
+        f"sum by (job, model, feature) (({_FSHARE} - {_FBASE}) * "
+        f"ln({_FSHARE} / {_FBASE}))",
+}  # fmt: skip
+
+
+def _settled(short):
+    return f"sum by (job, model) (increase(skatra_calibration_{short}_total[1d]))"
+
+
+_N, _WON, _SAID = map(_settled, ("observations", "positives", "predicted_probability"))
+
+
+# What the alert's value reads like on its test's input.
+SHOWN = {
+    "SkatraLeakageDetected": "3",
+    "SkatraExposureHigh": "150%",
+    "SkatraSignalStorm": "333.3m",
+    "SkatraPredictionErrorsHigh": "10%",
+    "SkatraPredictionSlow": "99.44ms",
+    "SkatraModelStale": "7d 1h 56m 40s",
+    "SkatraDriftHigh": "500m",
+    "SkatraCalibrationWorseThanBaseRate": "400m",
+    "SkatraWinRateBelowExpected": "13.69",
+    "SkatraDataStale": "5d 20h 23m 20s",
+    "SkatraWalNotCheckpointed": "286.1Mi",
+    "SkatraErrorsHigh": "500m",
+    "SkatraFileDescriptorsHigh": "90%",
+    "SkatraScrapeSlow": "2s",
+    "SkatraLabelsCapped": "9",
+}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert, with two series: it fires on the first and not on the second."""
+
+    name: str
+    severity: str
+    expr: str
+    wait: str
+    summary: str
+    text: str
+    action: str
+    fires: dict
+    quiet: dict
+    at: str = "10m"
+    labels: tuple = (("instance", "a"), ("job", "skatra"))
+
+    @property
+    def description(self):
+        """The text that the test's input makes of the description."""
+        labels = dict(self.labels)
+        text = re.sub(r"{{ \$labels\.(\w+) }}", lambda m: labels[m[1]], self.text)
+        return re.sub(r"{{ \$value[^}]*}}", SHOWN.get(self.name, ""), text)
+
+    @property
+    def anchor(self):
+        """The heading of its runbook."""
+        return self.name.lower()
+
+
+M = (("job", "skatra"), ("model", "m"))
+A = (("instance", "a"), ("job", "skatra"))
+S = (("job", "skatra"), ("strategy", "k"))
+D = (("database", "d"), *A)
+
+
+def _calibration(won, said, squared, n="0+10x60"):
+    return {
+        f'skatra_calibration_observations_total{{{L},model="m",bin="0.5"}}': n,
+        f'skatra_calibration_positives_total{{{L},model="m",bin="0.5"}}': won,
+        f'skatra_calibration_predicted_probability_total{{{L},model="m",bin="0.5"}}': said,
+        f'skatra_calibration_squared_error_total{{{L},model="m"}}': squared,
+    }
+
+
+def _model(name, **series):
+    return {f'skatra_{name}{{{L},model="m"}}': series["v"]}
+
+
+ALERTS = (
+    Alert("SkatraTargetDown", "critical", f"up{{{JOB}}} == 0", "2m",
+          "A skatra exporter does not answer.",
+          "{{ $labels.instance }} has not answered for two minutes: nothing else can "
+          "alarm for it.",
+          "Is the process alive? `curl http://<instance>/healthz` on its machine. If "
+          "that answers, look at the address, the password and TLS in Prometheus' "
+          "targets page.",
+          {f"up{{{L}}}": "0x20"}, {f"up{{{L}}}": "1x20"}),
+    Alert("SkatraAbsent", "critical", "absent(skatra_build_info)", "5m",
+          "No skatra process is known to Prometheus.",
+          "Nothing with skatra's metrics has been scraped for five minutes.",
+          "Check the scrape configuration (`promtool check config`) and that "
+          "`skatra serve-metrics` or the trading process runs.",
+          {"nothing": "1x20"}, {f"skatra_build_info{{{L}}}": "1x20"}, labels=()),
+    Alert("SkatraLeakageDetected", "critical",
+          "sum by (job, model, check) (increase(skatra_leakage_violations_total[15m]))"
+          " > 0", "0m",
+          "Training data knows test outcomes.",
+          "{{ $value }} leaks ({{ $labels.check }}) of {{ $labels.model }} in 15 "
+          "minutes: its validation figures mean nothing.",
+          "Stop promoting. Run `skatra audit` on the label set; look at purge_gap, "
+          "embargo and at features that look ahead. Retrain, and compare.",
+          {f'skatra_leakage_violations_total{{{L},model="m",check="overlap"}}':
+           "0x5 3x10"},
+          {f'skatra_leakage_violations_total{{{L},model="m",check="overlap"}}': "0x20"},
+          labels=(("check", "overlap"), *M)),
+    Alert("SkatraExposureHigh", "critical",
+          "sum by (job, strategy) (skatra_kelly_exposure_ratio) > 1", "1m",
+          "More than all capital is at stake.",
+          "{{ $labels.strategy }} holds {{ $value | humanizePercentage }} of capital.",
+          "Kelly positions of overlapping bets add up: use overlap_budget=True, a lower "
+          "max_position or the portfolio formula. Reduce by hand meanwhile.",
+          {f'skatra_kelly_exposure_ratio{{{L},strategy="k"}}': "1.5x20"},
+          {f'skatra_kelly_exposure_ratio{{{L},strategy="k"}}': "0.9x20"}, labels=S),
+    Alert("SkatraDatabaseUnreadable", "critical", "skatra_db_collect_success == 0", "5m",
+          "The database cannot be read.",
+          "{{ $labels.database }} has been missing, locked or damaged for five minutes.",
+          "`skatra db check <file>`. Missing: look for the disk. Locked: which program "
+          "holds it without skatra (fuser)? Damaged: restore a backup.",
+          {f'skatra_db_collect_success{{{L},database="d"}}': "0x20"},
+          {f'skatra_db_collect_success{{{L},database="d"}}': "1x20"}, labels=D),
+    Alert("SkatraPoolExhausted", "critical",
+          "sum by (job, instance, database) (increase(skatra_db_pool_timeouts_total[5m]))"
+          " > 0 or sum by (job, instance, database) (skatra_db_pool_connections{state="
+          '"in_use"}) / sum by (job, instance, database) (skatra_db_pool_connections_max)'
+          " > 0.95", "2m",
+          "Database connections run out.",
+          "Connections of {{ $labels.database }} are all in use, or waits timed out.",
+          "The timeout's message names the holders and their lines. Keep `with` blocks "
+          "short, or raise max_readers.",
+          {f'skatra_db_pool_timeouts_total{{{L},database="d"}}': "0+1x20"},
+          {f'skatra_db_pool_timeouts_total{{{L},database="d"}}': "3x20",
+           f'skatra_db_pool_connections{{{L},database="d",state="in_use"}}': "2x20",
+           f'skatra_db_pool_connections_max{{{L},database="d"}}': "5x20"}, labels=D),
+    Alert("SkatraNoSignals", "warning",
+          "sum by (job, strategy) (increase(skatra_signals_total[4h])) == 0 and sum by "
+          "(job, strategy) (skatra_signals_total offset 4h)", "10m",
+          "A strategy makes no signals.",
+          "{{ $labels.strategy }} has made no signal for four hours.",
+          "Look at 'Signals held back': no_edge is an answer, stale_data and no_model "
+          "are faults. Then the errors row.",
+          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}': "7x300"},
+          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
+           "0+1x300"}, at="290m", labels=S),
+    Alert("SkatraSignalStorm", "warning",
+          "sum by (job, strategy) (rate(skatra_signals_total[10m])) > 10 * sum by "
+          "(job, strategy) (rate(skatra_signals_total[1d])) and sum by (job, strategy) "
+          "(increase(skatra_signals_total[10m])) > 20 and sum by (job, strategy) ("
+          "skatra_signals_total offset 12h)", "5m",
+          "A strategy makes ten times its usual signals.",
+          "{{ $labels.strategy }} makes {{ $value | humanize }} signals per second.",
+          "Duplicate bars, a clock that jumped, or a threshold at zero. Pause order "
+          "routing until 'Busiest symbols' explains it.",
+          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
+           "0x730 0+20x30"},
+          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
+           "0+2x800"}, at="750m", labels=S),
+    Alert("SkatraPredictionErrorsHigh", "warning",
+          "sum by (job, model) (rate(skatra_prediction_failures_total[10m])) / (sum by "
+          "(job, model) (rate(skatra_prediction_duration_seconds_count[10m])) + sum by "
+          "(job, model) (rate(skatra_prediction_failures_total[10m]))) > 0.05 and sum by "
+          "(job, model) (increase(skatra_prediction_duration_seconds_count[10m])) + sum "
+          "by (job, model) (increase(skatra_prediction_failures_total[10m])) > 50", "5m",
+          "Many predictions fail.",
+          "{{ $value | humanizePercentage }} of the calls of {{ $labels.model }} raise.",
+          "'Failed calls' names the type. ValueError mostly means that features and "
+          "model are of different versions.",
+          {f'skatra_prediction_failures_total{{{L},model="m",error_type="E"}}':
+           "0+10x40",
+           f'skatra_prediction_duration_seconds_count{{{L},model="m"}}': "0+90x40"},
+          {f'skatra_prediction_failures_total{{{L},model="m",error_type="E"}}':
+           "0+1x40",
+           f'skatra_prediction_duration_seconds_count{{{L},model="m"}}': "0+99x40"},
+          at="30m", labels=M),
+    Alert("SkatraPredictionSlow", "warning",
+          "histogram_quantile(0.99, sum by (job, model, le) (rate("
+          "skatra_prediction_duration_seconds_bucket[10m]))) > 0.05", "10m",
+          "Predictions are slow.",
+          "One call in a hundred of {{ $labels.model }} takes over "
+          "{{ $value | humanizeDuration }}.",
+          "Processor saturated (system row)? More rows per call? More trees than last "
+          "version? OpenMP threads fighting: set num_threads=1.",
+          {f'skatra_prediction_duration_seconds_bucket{{{L},model="m",le="0.05"}}':
+           "0+1x40",
+           f'skatra_prediction_duration_seconds_bucket{{{L},model="m",le="0.1"}}':
+           "0+10x40",
+           f'skatra_prediction_duration_seconds_bucket{{{L},model="m",le="+Inf"}}':
+           "0+10x40"},
+          {f'skatra_prediction_duration_seconds_bucket{{{L},model="m",le="0.05"}}':
+           "0+10x40",
+           f'skatra_prediction_duration_seconds_bucket{{{L},model="m",le="+Inf"}}':
+           "0+10x40"}, at="30m", labels=M),
+    Alert("SkatraModelStale", "warning",
+          "time() - max by (job, model) (skatra_model_trained_timestamp_seconds) > "
+          "7 * 86400", "10m",
+          "A served model is older than a week.",
+          "{{ $labels.model }} was trained {{ $value | humanizeDuration }} ago.",
+          "Did the nightly `skatra retrain` run, and did the gate refuse its models? "
+          "'Retraining runs' tells.",
+          _model("model_trained_timestamp_seconds", v="-610000x40"),
+          _model("model_trained_timestamp_seconds", v="-300000x40"),
+          at="30m", labels=M),
+    Alert("SkatraRetrainFailing", "warning",
+          'sum by (job, model) (increase(skatra_retrain_runs_total{outcome="failure"}'
+          '[1d])) > 0 unless sum by (job, model) (increase(skatra_retrain_runs_total'
+          '{outcome=~"success|rejected"}[1d])) > 0', "10m",
+          "Retraining fails.",
+          "{{ $labels.model }} failed to retrain and no run of the day got through.",
+          "Run `skatra retrain --debug` by hand; the errors row names the type.",
+          {f'skatra_retrain_runs_total{{{L},model="m",outcome="failure"}}': "0 0+1x30",
+           f'skatra_retrain_runs_total{{{L},model="m",outcome="success"}}': "0x30"},
+          {f'skatra_retrain_runs_total{{{L},model="m",outcome="failure"}}': "0 0+1x30",
+           f'skatra_retrain_runs_total{{{L},model="m",outcome="success"}}': "0+1x30"},
+          at="25m", labels=M),
+    Alert("SkatraDriftHigh", "warning",
+          "skatra:prediction_probability:psi5m > 0.25 and on (job, model) sum by (job, "
+          "model) (increase(skatra_prediction_probability_count[5m])) > 500", "10m",
+          "Predictions no longer look like those of training.",
+          "Population stability index of {{ $labels.model }} is {{ $value | humanize }} "
+          "over more than 500 rows.",
+          "'Drift of features' names the ones that moved. A data fault (units, missing "
+          "values) is likelier than a new market. Retrain once it is understood.",
+          {'skatra:prediction_probability:psi5m{job="skatra",model="m"}': "0.5x40",
+           f'skatra_prediction_probability_count{{{L},model="m"}}': "0+200x40"},
+          {'skatra:prediction_probability:psi5m{job="skatra",model="m"}': "0.5x40",
+           f'skatra_prediction_probability_count{{{L},model="m"}}': "0+20x40"},
+          at="30m", labels=M),
+    Alert("SkatraCalibrationWorseThanBaseRate", "warning",
+          "sum by (job, model) (increase(skatra_calibration_squared_error_total[1d])) / "
+          f"{_N} > {_WON} / {_N} * (1 - {_WON} / {_N}) + 0.01 and {_N} > 200", "10m",
+          "Probabilities are worse than always saying the base rate.",
+          "The Brier score of {{ $labels.model }} is {{ $value | humanize }} over more "
+          "than 200 settled predictions.",
+          "Stakes follow probabilities: lower kelly_multiplier now. Recalibrate "
+          "(calibration='sigmoid' under a purged cv) or go back a version.",
+          _calibration("0+5x60", "0+5x60", "0+4x60"),
+          _calibration("0+5x60", "0+5x60", "0+2x60"), at="50m", labels=M),
+    Alert("SkatraWinRateBelowExpected", "warning",
+          f"({_SAID} - {_WON}) / sqrt({_SAID} * (1 - {_SAID} / {_N})) > 3 and "
+          f"{_N} > 200", "10m",
+          "Fewer predictions win than the model says.",
+          "{{ $labels.model }} wins {{ $value | humanize }} standard errors less often "
+          "than its probabilities say, over more than 200 settled predictions.",
+          "Chance alone does this once in 700 looks. Compare 'Calibration gap by "
+          "probability' with the last validation; halve stakes until it is understood.",
+          _calibration("0+3x60", "0+6x60", "0+2x60"),
+          _calibration("0+6x60", "0+6x60", "0+2x60"), at="50m", labels=M),
+    Alert("SkatraDataStale", "warning",
+          "time() - max by (job, database) (skatra_db_latest_event_timestamp_seconds"
+          '{table="bars"}) > 5 * 86400', "1h",
+          "No new bars have arrived.",
+          "The newest bar of {{ $labels.database }} is {{ $value | humanizeDuration }} "
+          "old (five days allow for a long weekend).",
+          "Is the feed up? Run `skatra ingest` by hand. Bundled demo data are always "
+          "old: silence the alert there.",
+          {f'skatra_db_latest_event_timestamp_seconds{{{L},database="d",table="bars"}}':
+           "-500000x100"},
+          {f'skatra_db_latest_event_timestamp_seconds{{{L},database="d",table="bars"}}':
+           "-100000x100"}, at="90m", labels=(("database", "d"), ("job", "skatra"))),
+    Alert("SkatraDiskFullSoon", "warning",
+          "predict_linear(skatra_db_filesystem_free_bytes[6h], 4 * 86400) < 0", "30m",
+          "The database's disk will be full within four days.",
+          "The disk of {{ $labels.database }} fills up.",
+          "`skatra db vacuum`, drop old feature sets, or enlarge the disk. Writes stop "
+          "whole when it is full; nothing is lost.",
+          {f'skatra_db_filesystem_free_bytes{{{L},database="d"}}': "1000000-1000x400"},
+          {f'skatra_db_filesystem_free_bytes{{{L},database="d"}}': "1000000x400"},
+          at="395m", labels=D),
+    Alert("SkatraWalNotCheckpointed", "warning",
+          "skatra_db_wal_size_bytes > 268435456 and skatra_db_wal_size_bytes > 0.25 * "
+          "skatra_db_size_bytes", "30m",
+          "The write-ahead log keeps growing.",
+          "The log of {{ $labels.database }} holds {{ $value | humanize1024 }}B.",
+          "A reader never ends: the RuntimeWarning in the log names its line. Ending "
+          "that process lets the log shrink.",
+          {f'skatra_db_wal_size_bytes{{{L},database="d"}}': "300000000x60",
+           f'skatra_db_size_bytes{{{L},database="d"}}': "400000000x60"},
+          {f'skatra_db_wal_size_bytes{{{L},database="d"}}': "300000000x60",
+           f'skatra_db_size_bytes{{{L},database="d"}}': "9000000000x60"},
+          at="50m", labels=D),
+    Alert("SkatraErrorsHigh", "warning",
+          "sum by (job, component) (rate(skatra_errors_total[10m])) > 0.1", "5m",
+          "A part of skatra keeps failing.",
+          "{{ $labels.component }} raises {{ $value | humanize }} errors per second.",
+          "'Errors by type' names them; the process' log has the messages.",
+          {f'skatra_errors_total{{{L},component="datasets",error_type="E"}}': "0+30x40"},
+          {f'skatra_errors_total{{{L},component="datasets",error_type="E"}}': "0+1x40"},
+          at="30m", labels=(("component", "datasets"), ("job", "skatra"))),
+    Alert("SkatraFileDescriptorsHigh", "warning",
+          f"process_open_fds{{{JOB}}} / process_max_fds{{{JOB}}} > 0.8", "10m",
+          "File descriptors run out.",
+          "{{ $labels.instance }} uses {{ $value | humanizePercentage }} of them.",
+          "`ls -l /proc/<pid>/fd` shows what they are: sockets, or database files "
+          "opened without the pool.",
+          {f"process_open_fds{{{L}}}": "900x40", f"process_max_fds{{{L}}}": "1000x40"},
+          {f"process_open_fds{{{L}}}": "90x40", f"process_max_fds{{{L}}}": "1000x40"},
+          at="30m"),
+    Alert("SkatraScrapeSlow", "info", f"scrape_duration_seconds{{{JOB}}} > 1", "10m",
+          "Scrapes are slow.",
+          "A scrape of {{ $labels.instance }} takes {{ $value | humanizeDuration }}.",
+          "More than 10,000 samples, or a process that keeps the interpreter busy.",
+          {f"scrape_duration_seconds{{{L}}}": "2x40"},
+          {f"scrape_duration_seconds{{{L}}}": "0.02x40"}, at="30m"),
+    Alert("SkatraLabelsCapped", "info",
+          "sum by (job, metric) (increase(skatra_exporter_dropped_label_values_total"
+          "[1h])) > 0", "0m",
+          "A label has more values than are kept apart.",
+          "{{ $labels.metric }} folded {{ $value | humanize }} updates into 'other'.",
+          "Are ids or dates used as names of models, strategies or symbols? Else split "
+          "the process: caps are per process.",
+          {f'skatra_exporter_dropped_label_values_total{{{L},metric="x"}}': "0x5 9x20"},
+          {f'skatra_exporter_dropped_label_values_total{{{L},metric="x"}}': "0x30"},
+          at="20m", labels=(("job", "skatra"), ("metric", "x"))),
+)  # fmt: skip

@@ -1,0 +1,339 @@
+"""What stands on the dashboard: rows of panels, each with its queries.
+
+In queries <S> stands for the job and instance matchers, <M> adds the model's, <T> the
+strategy's, <J> is the job alone (recorded series have no instance).
+"""
+
+from dataclasses import dataclass, field
+
+RATE = "$__rate_interval"
+MATCHERS = {
+    "<S>": 'job=~"$job", instance=~"$instance"',
+    "<M>": 'job=~"$job", instance=~"$instance", model=~"$model"',
+    "<T>": 'job=~"$job", instance=~"$instance", strategy=~"$strategy"',
+    "<J>": 'job=~"$job", model=~"$model"',
+    "<R>": RATE,
+}
+GREEN = ((None, "green"),)
+
+
+def levels(orange=None, red=None, *, low_is_bad=False):
+    """Return threshold steps: green until orange, then red; or the other way."""
+    if low_is_bad:
+        return ((None, "red"), (orange, "orange"), (red, "green"))
+    steps = [(None, "green")]
+    steps += [(orange, "orange")] if orange is not None else []
+    steps += [(red, "red")] if red is not None else []
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel."""
+
+    title: str
+    unit: str
+    text: str
+    targets: tuple[tuple[str, str], ...]
+    runbook: str
+    steps: tuple = GREEN
+    kind: str = "timeseries"
+    width: int = 8
+    height: int = 8
+    bounds: tuple = field(default=(None, None))
+
+    def queries(self):
+        """Return the queries with matchers filled in, and their legends."""
+        for query, legend in self.targets:
+            for short, matcher in MATCHERS.items():
+                query = query.replace(short, matcher)  # noqa: PLW2901
+            yield query, legend
+
+
+def stat(title, unit, text, query, runbook, steps, legend=""):
+    """Return a small panel with one number."""
+    return Panel(title, unit, text, ((query, legend),), runbook, steps, "stat", 4, 4)
+
+
+def quantiles(metric, matcher, by=""):
+    """Return targets of the median, 95th and 99th percentile."""
+    legend = f" {{{{{by}}}}}" if by else ""
+    group = f"le, {by}" if by else "le"
+    return tuple(
+        (
+            f"histogram_quantile({q}, sum by ({group}) "
+            f"(rate(skatra_{metric}_bucket{{{matcher}}}[<R>])))",
+            f"p{round(q * 100)}{legend}",
+        )
+        for q in (0.5, 0.95, 0.99)
+    )
+
+
+LIVE_BINS = "skatra_calibration_observations_total"
+
+ROWS = {
+    "Overview": (
+        stat("Targets up", "percentunit", "Share of scrape targets that answer.",
+             "avg(up{<S>})", "skatratargetdown", levels(0.5, 1.0, low_is_bad=True)),
+        stat("Signals, last hour", "short", "Signals made in the last hour.",
+             "sum(increase(skatra_signals_total{<T>}[1h]))", "skatranosignals",
+             levels(1, 2, low_is_bad=True)),
+        stat("Age of the last signal", "s", "Time since any strategy made a signal.",
+             "time() - max(skatra_signal_last_timestamp_seconds{<T>})",
+             "skatranosignals", levels(3600, 14400)),
+        stat("Age of the oldest model", "s",
+             "Time since the oldest served model was trained.",
+             "time() - min(skatra_model_trained_timestamp_seconds{<M>})",
+             "skatramodelstale", levels(432000, 604800)),
+        stat("Leaks, last day", "short",
+             "Leaks where none may be; a single one makes every backtest figure "
+             "worthless.",
+             "sum(increase(skatra_leakage_violations_total{<M>}[24h]))",
+             "skatraleakagedetected", levels(None, 1)),
+        stat("Failed predictions", "percentunit",
+             "Share of model calls that raised, last five minutes.",
+             "sum(rate(skatra_prediction_failures_total{<M>}[5m])) / (sum(rate("
+             "skatra_prediction_duration_seconds_count{<M>}[5m])) > 0)",
+             "skatrapredictionerrorshigh", levels(0.01, 0.05)),
+    ),
+    "Signals": (
+        Panel("Signals by side", "cps", "Signals per second, long and short.",
+              (("sum by (side) (rate(skatra_signals_total{<T>}[<R>]))", "{{side}}"),),
+              "skatrasignalstorm"),
+        Panel("Busiest symbols", "cps", "The ten symbols with most signals.",
+              (("topk(10, sum by (symbol) (rate(skatra_signals_total{<T>}[<R>])))",
+                "{{symbol}}"),), "skatrasignalstorm"),
+        Panel("Signals held back", "cps",
+              "Why no signal was made: no edge, old data, no model, a duplicate.",
+              (("sum by (reason) (rate(skatra_signals_suppressed_total{<T>}[<R>]))",
+                "{{reason}}"),), "skatranosignals"),
+        Panel("Time to make signals", "s", "Of one moment, features to position.",
+              quantiles("signal_generation_duration_seconds", "<T>"),
+              "skatrapredictionslow", levels(0.25, 1.0)),
+        Panel("Kelly stakes", "percentunit",
+              "Distribution of absolute positions, as share of capital.",
+              (("sum by (le) (increase(skatra_kelly_fraction_ratio_bucket{<T>}[<R>]))",
+                "{{le}}"),), "skatraexposurehigh", kind="heatmap"),
+        Panel("Exposure and capped stakes", "percentunit",
+              "Sum of absolute open positions over capital (red line: all of it), and "
+              "the share of stakes cut by a limit.",
+              (("sum by (strategy) (skatra_kelly_exposure_ratio{<T>})",
+                "exposure {{strategy}}"),
+               ("sum by (strategy) (rate(skatra_kelly_capped_total{<T>}[<R>])) / "
+                "(sum by (strategy) (rate(skatra_kelly_fraction_ratio_count{<T>}[<R>]))"
+                " > 0)", "capped {{strategy}}")),
+              "skatraexposurehigh", levels(0.8, 1.0)),
+    ),
+    "Predictions": (
+        Panel("Rows predicted", "cps", "Rows per second by method of the model.",
+              (("sum by (model, method) (rate(skatra_prediction_rows_total{<M>}[<R>]))",
+                "{{model}} {{method}}"),), "skatranosignals"),
+        Panel("Time of a prediction", "s", "Of one call, whatever its rows.",
+              quantiles("prediction_duration_seconds", "<M>"), "skatrapredictionslow",
+              levels(0.025, 0.05)),
+        Panel("Failed calls", "cps", "Model calls that raised, by type of error.",
+              (("sum by (error_type) (rate(skatra_prediction_failures_total{<M>}[<R>]))",
+                "{{error_type}}"),), "skatrapredictionerrorshigh",
+              levels(0.01, 0.1)),
+        Panel("Probabilities", "percentunit",
+              "Distribution of the probability of the positive class.",
+              (("sum by (le) (increase(skatra_prediction_probability_bucket{<M>}[<R>]))",
+                "{{le}}"),), "skatradrifthigh", kind="heatmap"),
+        Panel("Drift of probabilities", "none",
+              "Live against out-of-fold probabilities, five minutes: population "
+              "stability index (above 0.25 matters) and Kolmogorov-Smirnov distance.",
+              (("skatra:prediction_probability:psi5m{<J>}", "PSI {{model}}"),
+               ("skatra:prediction_probability:ks5m{<J>}", "KS {{model}}")),
+              "skatradrifthigh", levels(0.1, 0.25)),
+        Panel("Drift of features", "none",
+              "The ten features whose values of the last hour differ most from the "
+              "deciles of training: population stability index.",
+              (("topk(10, skatra:feature:psi1h{<J>})", "{{feature}}"),),
+              "skatradrifthigh", levels(0.1, 0.25)),
+        Panel("Brier score", "none",
+              "Mean squared error of settled probabilities, last hour, and that of "
+              "always saying the base rate: a useful model is below.",
+              (("sum by (model) (increase(skatra_calibration_squared_error_total{<M>}"
+                "[1h])) / (sum by (model) (increase("
+                f"{LIVE_BINS}{{<M>}}[1h])) > 0)", "{{model}}"),
+               ("sum by (model) (increase(skatra_calibration_positives_total{<M>}[1h]))"
+                f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0) * (1 - "
+                "sum by (model) (increase(skatra_calibration_positives_total{<M>}[1h]))"
+                f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0))",
+                "base rate {{model}}")),
+              "skatracalibrationworsethanbaserate", levels(0.25, 0.3)),
+        Panel("Win rate, said and real", "percentunit",
+              "Mean probability of settled predictions and the share that won.",
+              (("sum by (model) (increase(skatra_calibration_predicted_probability_"
+                "total{<M>}[1h])) / (sum by (model) (increase("
+                f"{LIVE_BINS}{{<M>}}[1h])) > 0)", "said {{model}}"),
+               ("sum by (model) (increase(skatra_calibration_positives_total{<M>}[1h]))"
+                f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0)",
+                "real {{model}}")), "skatrawinratebelowexpected", bounds=(0, 1)),
+        Panel("Calibration gap by probability", "percentunit",
+              "Share that won minus probability said, by tenth of probability, one "
+              "hour; 0 is perfect.",
+              (("(sum by (bin) (increase(skatra_calibration_positives_total{<M>}[1h])) "
+                "- sum by (bin) (increase(skatra_calibration_predicted_probability_"
+                f"total{{<M>}}[1h]))) / (sum by (bin) (increase({LIVE_BINS}"
+                "{<M>}[1h])) > 0)", "{{bin}}"),),
+              "skatracalibrationworsethanbaserate"),
+    ),
+    "Model and cross-validation": (
+        Panel("Retraining runs", "short", "Runs of the last day by how they ended.",
+              (("sum by (outcome) (increase(skatra_retrain_runs_total{<M>}[1d]))",
+                "{{outcome}}"),), "skatraretrainfailing"),
+        Panel("Time of retraining", "s", "Mean time of a run and of its stages.",
+              (("sum by (model) (rate(skatra_retrain_duration_seconds_sum{<M>}[1d])) / "
+                "(sum by (model) (rate(skatra_retrain_duration_seconds_count{<M>}[1d]))"
+                " > 0)", "{{model}}"),
+               ("sum by (stage) (rate(skatra_retrain_stage_duration_seconds_sum{<M>}"
+                "[1d])) / (sum by (stage) (rate(skatra_retrain_stage_duration_seconds_"
+                "count{<M>}[1d])) > 0)", "{{stage}}")),
+              "skatraretrainfailing"),
+        Panel("Training rows", "short", "Rows that the served model was trained on.",
+              (("max by (model) (skatra_model_training_rows{<M>})", "{{model}}"),),
+              "skatramodelstale"),
+        Panel("Model and data ages", "s",
+              "Since training, since the last retraining that was promoted, and since "
+              "the last label that the model knows.",
+              (("time() - max by (model) (skatra_model_trained_timestamp_seconds{<M>})",
+                "trained {{model}}"),
+               ("time() - max by (model) "
+                "(skatra_retrain_last_success_timestamp_seconds{<M>})",
+                "promoted {{model}}"),
+               ("time() - max by (model) "
+                "(skatra_model_training_data_end_timestamp_seconds{<M>})",
+                "data {{model}}")), "skatramodelstale", levels(432000, 604800)),
+        Panel("Under way", "short", "Calls of models and retraining runs going on now.",
+              (("sum by (model) (skatra_predictions_in_progress{<M>})",
+                "calls {{model}}"),
+               ("sum by (model) (skatra_retrain_in_progress{<M>})",
+                "retraining {{model}}")), "skatraretrainfailing"),
+        Panel("Score by fold", "none", "Out-of-fold scores of the last validation.",
+              (("max by (model, metric, fold) (skatra_cv_fold_score{<M>})",
+                "{{model}} {{metric}} fold {{fold}}"),), "skatracalibrationworsethanbaserate"),
+        Panel("Rows lost to purge and embargo", "percentunit",
+              "By fold, of all rows that might have been trained on.",
+              (("sum by (fold) (skatra_cv_fold_purged_rows{<M>}) / sum by (fold) "
+                "(skatra_cv_fold_train_rows{<M>} + skatra_cv_fold_purged_rows{<M>} + "
+                "skatra_cv_fold_embargoed_rows{<M>})", "purged, fold {{fold}}"),
+               ("sum by (fold) (skatra_cv_fold_embargoed_rows{<M>}) / sum by (fold) "
+                "(skatra_cv_fold_train_rows{<M>} + skatra_cv_fold_purged_rows{<M>} + "
+                "skatra_cv_fold_embargoed_rows{<M>})", "embargoed, fold {{fold}}")),
+              "skatraleakagedetected", levels(0.2, 0.4)),
+        Panel("Leaks by check", "short", "Leaks of the last day; any is an alarm.",
+              (("sum by (check) (increase(skatra_leakage_violations_total{<M>}[24h]))",
+                "{{check}}"),), "skatraleakagedetected", levels(None, 1)),
+        Panel("Splits and audits", "short",
+              "Of the last day: splits by purged splitters, audits, and leaking pairs "
+              "that audits counted (also of splitters audited as warning examples).",
+              (("sum by (splitter) (increase(skatra_cv_splits_total{<S>}[1d]))",
+                "splits {{splitter}}"),
+               ("sum by (splitter) (increase(skatra_audits_total{<S>}[1d]))",
+                "audits {{splitter}}"),
+               ("sum by (splitter) (increase(skatra_audit_leaking_pairs_total{<S>}"
+                "[1d]))", "pairs {{splitter}}")),
+              "skatraleakagedetected"),
+        Panel("Rows of splits", "short", "Of the last day, by what became of them.",
+              (("sum by (role) (increase(skatra_cv_split_rows_total{<S>}[1d]))",
+                "{{role}}"),), "skatraleakagedetected"),
+    ),
+    "Database": (
+        Panel("Sizes", "bytes", "File, write-ahead log and unused pages.",
+              (("skatra_db_size_bytes{<S>}", "{{database}} file"),
+               ("skatra_db_wal_size_bytes{<S>}", "{{database}} log"),
+               ("skatra_db_freelist_bytes{<S>}", "{{database}} unused")),
+              "skatrawalnotcheckpointed"),
+        Panel("Growth a day", "bytes", "Of the file, from the last hour.",
+              (("deriv(skatra_db_size_bytes{<S>}[1h]) * 86400", "{{database}}"),),
+              "skatradiskfullsoon"),
+        Panel("Free disk", "bytes", "Of the file's disk.",
+              (("skatra_db_filesystem_free_bytes{<S>}", "{{database}}"),),
+              "skatradiskfullsoon",
+              levels(1 << 30, 10 << 30, low_is_bad=True)),
+        Panel("Rows by table", "short", "Counted at most once a minute.",
+              (("sum by (table) (skatra_db_table_rows{<S>})", "{{table}}"),),
+              "skatradatastale"),
+        Panel("Newest data", "s", "Age of the newest time in each table.",
+              (("time() - max by (table) (skatra_db_latest_event_timestamp_seconds"
+                "{<S>})", "{{table}}"),
+               ("time() - max by (database) (skatra_db_last_write_timestamp_seconds"
+                "{<S>})", "{{database}} written")), "skatradatastale"),
+        Panel("Stored predictions", "short", "By what became of them.",
+              (("sum by (model, state) (skatra_db_predictions{<M>})",
+                "{{model}} {{state}}"),), "skatrawinratebelowexpected"),
+        Panel("Time of reads and writes", "s", "95th percentile, by operation.",
+              (("histogram_quantile(0.95, sum by (le, operation) (rate("
+                "skatra_db_query_duration_seconds_bucket{<S>}[<R>])))",
+                "{{operation}}"),), "skatrapoolexhausted", levels(0.1, 1.0)),
+        Panel("Statements and rows", "cps", "SQL statements, and rows written.",
+              (("sum by (kind) (rate(skatra_db_statements_total{<S>}[<R>]))",
+                "{{kind}}"),
+               ("sum by (database) (rate(skatra_db_rows_written_total{<S>}[<R>]))",
+                "rows {{database}}")), "skatrawalnotcheckpointed"),
+        Panel("Pool", "short", "Connections by state, their limit, who waits and who gave up.",
+              (("sum by (state) (skatra_db_pool_connections{<S>})", "{{state}}"),
+               ("sum(skatra_db_pool_connections_max{<S>})", "limit"),
+               ("sum(skatra_db_pool_waiters{<S>})", "waiting"),
+               ("sum(increase(skatra_db_pool_timeouts_total{<S>}[<R>]))",
+                "timeouts")),
+              "skatrapoolexhausted"),
+        Panel("Wait for a connection", "s", "95th percentile.",
+              (("histogram_quantile(0.95, sum by (le) (rate("
+                "skatra_db_pool_acquire_duration_seconds_bucket{<S>}[<R>])))", "p95"),),
+              "skatrapoolexhausted", levels(0.1, 1.0)),
+    ),
+    "Errors": (
+        Panel("Errors by part", "cps", "Errors that reached a user, per second.",
+              (("sum by (component) (rate(skatra_errors_total{<S>}[<R>]))",
+                "{{component}}"),), "skatraerrorshigh", levels(0.01, 0.1)),
+        Panel("Errors by type", "cps", "The ten most frequent types.",
+              (("topk(10, sum by (error_type) (rate(skatra_errors_total{<S>}[<R>])))",
+                "{{error_type}}"),), "skatraerrorshigh", levels(0.01, 0.1)),
+        Panel("Firing alerts", "short", "Alerts of skatra that fire now.",
+              (('sum by (alertname) (ALERTS{alertname=~"Skatra.+", '
+                'alertstate="firing"}) or vector(0)', "{{alertname}}"),),
+              "alerts", levels(None, 1)),
+    ),
+    "System": (
+        Panel("Processor", "percentunit", "Of one core.",
+              (("rate(process_cpu_seconds_total{<S>}[<R>])", "{{instance}}"),),
+              "skatrascrapeslow", levels(0.8, 1.5)),
+        Panel("Memory", "bytes", "Resident.",
+              (("process_resident_memory_bytes{<S>}", "{{instance}}"),),
+              "skatrafiledescriptorshigh"),
+        Panel("File descriptors", "percentunit", "Open ones, of those allowed.",
+              (("process_open_fds{<S>} / process_max_fds{<S>}", "{{instance}}"),),
+              "skatrafiledescriptorshigh", levels(0.5, 0.8)),
+        Panel("Garbage collections", "cps", "By generation.",
+              (("sum by (generation) (rate(python_gc_collections_total{<S>}[<R>]))",
+                "{{generation}}"),), "skatrascrapeslow"),
+        Panel("Time of a scrape", "s", "All of it, and the reading of databases.",
+              (("scrape_duration_seconds{<S>}", "{{instance}}"),
+               ("skatra_db_collect_duration_seconds{<S>}", "{{database}}")),
+              "skatrascrapeslow", levels(0.1, 1.0)),
+        Panel("Samples and folded labels", "short",
+              "Samples of a scrape (the budget is 2,000), updates of the last hour "
+              "that went to 'other', and whether databases could be read.",
+              (("scrape_samples_scraped{<S>}", "{{instance}}"),
+               ("sum by (metric) (increase("
+                "skatra_exporter_dropped_label_values_total{<S>}[1h])) > 0 or "
+                "sum(increase(skatra_exporter_dropped_label_values_total{<S>}[1h]))",
+                "folded {{metric}}"),
+               ("min by (database) (skatra_db_collect_success{<S>})",
+                "readable {{database}}")), "skatralabelscapped",
+              levels(2000, 5000)),
+    ),
+}  # fmt: skip
+
+# Exported, but on no panel, with the reason.
+NOT_SHOWN = {
+    "skatra_build_info": "fills the job and instance variables",
+    "skatra_model_info": "text of the retraining annotation's query",
+    "skatra_prediction_probability_reference": "in recording rules",
+    "skatra_prediction_probability_bin_total": "in recording rules",
+    "skatra_prediction_probability_reference_bin_ratio": "in recording rules",
+    "skatra_feature_bin_total": "in recording rules",
+    "skatra_feature_reference_bin_ratio": "in recording rules",
+}

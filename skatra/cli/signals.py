@@ -1,0 +1,105 @@
+"""``skatra signals``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from skatra.retraining import SignalsReport
+
+
+def signals(
+    database: Annotated[Path, typer.Argument(help="SQLite database with bars.")],
+    models: Annotated[
+        Path, typer.Option("--models", "-m", help="Folder with the champion.")
+    ] = Path("models"),
+    symbols: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated symbols; those of the champion."),
+    ] = None,
+    every: Annotated[
+        float | None, typer.Option(help="Seconds between rounds; once by default.")
+    ] = None,
+    max_position: Annotated[
+        float, typer.Option(help="Largest position in a symbol, open bets included.")
+    ] = 0.2,
+    max_exposure: Annotated[
+        float, typer.Option(help="Largest sum of positions, open bets included.")
+    ] = 1.0,
+    split: Annotated[
+        bool,
+        typer.Option(
+            help="Split capital between symbols and a symbol's overlapping bets."
+        ),
+    ] = True,
+    max_data_age: Annotated[
+        str, typer.Option(help="Oldest newest bar to act on.")
+    ] = "4D",
+    max_model_age: Annotated[
+        str, typer.Option(help="Longest time since the champion's last label.")
+    ] = "90D",
+    allow_stale: Annotated[
+        bool, typer.Option("--allow-stale", help="Act on bars and models of any age.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON a round.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Score the newest bars, size them, write them; settle bets that have closed."""
+    del debug
+    from skatra.retraining import (
+        SignalLimits,
+        make_signals,
+        stop_on_signals,
+        watch_signals,
+    )
+
+    options: dict[str, Any] = {
+        "symbols": None if symbols is None else symbols.split(","),
+        "limits": SignalLimits(
+            max_position=max_position, max_exposure=max_exposure, split=split
+        ),
+        "max_data_age": max_data_age,
+        "max_model_age": max_model_age,
+        "allow_stale": allow_stale,
+    }
+    if every is None:
+        _print(make_signals(database, models, **options), as_json)
+        return
+    with stop_on_signals() as should_stop:
+        rounds = watch_signals(
+            database,
+            models,
+            every=every,
+            should_stop=should_stop,
+            on_error=lambda error: typer.echo(f"error: {error}", err=True),
+            **options,
+        )
+        for report in rounds:
+            _print(report, as_json)
+            sys.stdout.flush()
+
+
+def _print(report: "SignalsReport", as_json: bool) -> None:
+    """Print one round."""
+    document = report.to_dict()
+    if as_json:
+        typer.echo(json.dumps(document, allow_nan=False))
+        return
+    for row in document["signals"]:
+        typer.echo(
+            f"{row['symbol']:<12} {row['t0']}  p {row['probability']:.3f}  "
+            f"wanted {row['wanted']:+.2%}  position {row['position']:+.2%}"
+        )
+    for symbol, reason in report.left_out.items():
+        typer.echo(f"{symbol}: left out, {reason}", err=True)
+    typer.echo(
+        f"model {report.run_id}: {len(report.signals)} signals, {report.settled} bets "
+        f"settled, {report.unsettled} open, exposure {report.exposure:.1%}"
+    )

@@ -1,0 +1,413 @@
+"""What other parts call: each does nothing until monitoring is enabled."""
+
+import contextlib
+import platform
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import skatra
+from skatra.monitoring._recorder import UNSCOPED, Recorder
+from skatra.monitoring._store import Store
+from skatra.utils import observation
+
+_enabling = threading.Lock()
+_recorder: Recorder | None = None
+
+
+def enable(
+    *,
+    models: Sequence[str] = (),
+    strategies: Sequence[str] = (),
+    symbols: Sequence[str] = (),
+    databases: Sequence[str] = (),
+    stages: Sequence[str] = (),
+) -> None:
+    """Start counting in this process; further calls only announce more names.
+
+    Parameters
+    ----------
+    models, strategies, symbols, databases, stages : sequence of str, default=()
+        Names known beforehand. Their counters exist at zero from now on, so that
+        the first event is an increase for Prometheus.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.enable(models=["champion"], strategies=["kelly"])
+    >>> monitoring.is_enabled()
+    True
+    >>> monitoring.disable()
+    """
+    global _recorder  # noqa: PLW0603 - one per process, like the observer
+    with _enabling:
+        if _recorder is None:
+            _recorder = Recorder(Store())
+            _recorder.store.announce()
+            labels = (skatra.__version__, platform.python_version(), _lightgbm())
+            _recorder.store.set("build_info", labels, 1.0)
+            _recorder.model(UNSCOPED)
+            _recorder.sides(UNSCOPED)
+        observation.set_observer(_recorder)
+    given = {
+        "model": tuple(models),
+        "strategy": tuple(strategies),
+        "symbol": tuple(symbols),
+        "database": tuple(databases),
+        "stage": tuple(stages),
+    }
+    known = {name: values for name, values in given.items() if values}
+    if known:
+        _recorder.store.announce(**known)
+
+
+def _lightgbm() -> str:
+    try:
+        return version("lightgbm")
+    except PackageNotFoundError:  # pragma: no cover - a core dependency
+        return "none"
+
+
+def disable() -> None:
+    """Stop counting; numbers so far stay and go on after the next ``enable``."""
+    observation.set_observer(None)
+
+
+def is_enabled() -> bool:
+    """Return whether this process counts.
+
+    Returns
+    -------
+    bool
+    """
+    return _recorder is not None and observation.observer is _recorder
+
+
+def recorder() -> Recorder:
+    """Return who keeps the numbers, enabling monitoring if needed."""
+    if _recorder is None:
+        enable()
+    assert _recorder is not None  # noqa: S101
+    return _recorder
+
+
+def record_signals(
+    strategy: str,
+    signals: Mapping[tuple[str, str], int],
+    *,
+    exposure: float | None = None,
+    suppressed: Mapping[str, int] | None = None,
+) -> None:
+    """Count signals of one moment.
+
+    Parameters
+    ----------
+    strategy : str
+    signals : mapping
+        (symbol, side) -> count, where side is "long" or "short".
+    exposure : float, default=None
+        Sum of absolute open positions, as share of capital.
+    suppressed : mapping, default=None
+        Reason -> count of signals held back; "no_edge", "stale_data", "no_model" and
+        "duplicate" are known beforehand.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_signals("kelly", {("SP500", "long"): 1}, exposure=0.1)
+    """
+    if observation.observer is None or _recorder is None:
+        return
+    store = _recorder.store
+    known = store.families["signals_total"].children
+    for (symbol, side), count in signals.items():
+        if (strategy, symbol, side) not in known:
+            store.announce(strategy=(strategy,), symbol=(symbol,))
+        store.add("signals_total", (strategy, symbol, side), count)
+    if signals:
+        store.set("signal_last_timestamp_seconds", (strategy,), time.time())
+    for reason, count in (suppressed or {}).items():
+        store.add("signals_suppressed_total", (strategy, reason), count)
+    if exposure is not None:
+        store.set("kelly_exposure_ratio", (strategy,), exposure)
+
+
+@contextlib.contextmanager
+def time_signals(strategy: str) -> Iterator[None]:
+    """Measure how long the signals of one moment take; count what they raise.
+
+    Parameters
+    ----------
+    strategy : str
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> with monitoring.time_signals("kelly"):
+    ...     pass
+    """
+    if observation.observer is None or _recorder is None:
+        yield
+        return
+    start = time.perf_counter()
+    try:
+        yield
+    except Exception as error:
+        _recorder.failed("signals", error)
+        raise
+    store = _recorder.store
+    seconds = time.perf_counter() - start
+    store.observe("signal_generation_duration_seconds", (strategy,), seconds)
+
+
+def set_reference(model: str, probabilities: Any, features: Any = None) -> None:
+    """Keep what training looked like, for drift to be measured against.
+
+    Parameters
+    ----------
+    model : str
+    probabilities : array-like of float of shape (n,)
+        Out-of-fold probabilities of the positive class.
+    features : DataFrame of shape (n_rows, n_features), default=None
+        Training features; their deciles become bins. The first 20 have a name of
+        their own, later ones share "other".
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.set_reference("champion", [0.4, 0.5, 0.6])
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.set_reference(model, probabilities, features)
+
+
+def record_features(model: str, features: Any) -> None:
+    """Count the features of predictions by the deciles of training.
+
+    Parameters
+    ----------
+    model : str
+        One with a reference of features; without it nothing is counted.
+    features : DataFrame of shape (n_rows, n_features)
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra import monitoring
+    >>> monitoring.record_features("champion", pd.DataFrame({"momentum": [0.1]}))
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.record_features(model, features)
+
+
+def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
+    """Count settled predictions, for the Brier score and the win rates.
+
+    Parameters
+    ----------
+    model : str
+    probabilities : array-like of float of shape (n,)
+        What the model had said.
+    outcomes : array-like of bool of shape (n,)
+        Whether the positive class came true.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_outcomes("champion", [0.6, 0.3], [True, False])
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.record_outcomes(model, probabilities, outcomes)
+
+
+@contextlib.contextmanager
+def observe_retraining(model: str) -> Iterator[dict[str, str]]:
+    """Measure a retraining run; it ends as success, rejected or failure.
+
+    Parameters
+    ----------
+    model : str
+
+    Yields
+    ------
+    dict
+        Set ``run["outcome"] = "rejected"`` when the gate refuses; an exception is a
+        failure.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> with monitoring.observe_retraining("champion") as run:
+    ...     run["outcome"] = "rejected"
+    """
+    run = {"outcome": "success"}
+    if observation.observer is None or _recorder is None:
+        yield run
+        return
+    watcher = _recorder
+    watcher.model(model)
+    store = watcher.store
+    store.add("retrain_in_progress", (model,))
+    start = time.perf_counter()
+    try:
+        yield run
+    except BaseException as error:
+        run["outcome"] = "failure"
+        watcher.failed("retraining", error)
+        raise
+    finally:
+        store.add("retrain_in_progress", (model,), -1.0)
+        store.add("retrain_runs_total", (model, run["outcome"]))
+        seconds = time.perf_counter() - start
+        store.observe("retrain_duration_seconds", (model,), seconds)
+        if run["outcome"] == "success":
+            now = time.time()
+            store.set("retrain_last_success_timestamp_seconds", (model,), now)
+
+
+@contextlib.contextmanager
+def observe_stage(model: str, stage: str) -> Iterator[None]:
+    """Measure one stage of a retraining run.
+
+    Parameters
+    ----------
+    model, stage : str
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> with monitoring.observe_stage("champion", "search"):
+    ...     pass
+    """
+    if observation.observer is None or _recorder is None:
+        yield
+        return
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds = time.perf_counter() - start
+        _recorder.store.observe(
+            "retrain_stage_duration_seconds", (model, stage), seconds
+        )
+
+
+def record_model(
+    model: str,
+    *,
+    version: str,
+    algorithm: str,
+    trained: float,
+    data_end: float | None = None,
+    n_rows: int | None = None,
+) -> None:
+    """Say which model is served.
+
+    Parameters
+    ----------
+    model : str
+    version, algorithm : str
+        Such as a run id and "LGBMClassifier".
+    trained, data_end : float
+        Unix seconds: when it was trained, and the last label start it knows.
+    n_rows : int, default=None
+        Rows it was trained on.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_model(
+    ...     "champion", version="1", algorithm="LGBMClassifier", trained=1.7e9)
+    """
+    if observation.observer is None or _recorder is None:
+        return
+    _recorder.model(model)
+    store = _recorder.store
+    with store.lock:
+        info = store.families["model_info"]
+        for labels in [key for key in info.children if key[0] == model]:
+            del info.children[labels]
+        info.child(model, version, algorithm).value = 1.0
+    store.set("model_trained_timestamp_seconds", (model,), trained)
+    if data_end is not None:
+        store.set("model_training_data_end_timestamp_seconds", (model,), data_end)
+    if n_rows is not None:
+        store.set("model_training_rows", (model,), n_rows)
+
+
+def record_fold(
+    model: str,
+    fold: int,
+    scores: Mapping[str, float],
+    *,
+    n_train: int | None = None,
+    n_purged: int | None = None,
+    n_embargoed: int | None = None,
+) -> None:
+    """Keep what a fold of the last validation scored and left out.
+
+    Parameters
+    ----------
+    model : str
+    fold : int
+    scores : mapping
+        Metric -> score, such as {"auc": 0.53}.
+    n_train, n_purged, n_embargoed : int, default=None
+        Rows, as ``audit_splits`` counts them.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_fold("champion", 0, {"auc": 0.53}, n_train=800, n_purged=20)
+    """
+    if observation.observer is None or _recorder is None:
+        return
+    store = _recorder.store
+    for name, score in scores.items():
+        store.set("cv_fold_score", (model, name, str(fold)), score)
+    for short, count in (
+        ("cv_fold_train_rows", n_train),
+        ("cv_fold_purged_rows", n_purged),
+        ("cv_fold_embargoed_rows", n_embargoed),
+    ):
+        if count is not None:
+            store.set(short, (model, str(fold)), count)
+
+
+def record_leakage(model: str, check: str, count: int = 1) -> None:
+    """Count leaks found where none may be; a critical alert fires on any.
+
+    Parameters
+    ----------
+    model : str
+    check : {"overlap", "embargo", "lookahead", "in_sample_prediction"}
+    count : int, default=1
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_leakage("champion", "lookahead", 0)
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.leaked(model, check, count)
+
+
+def record_error(component: str, error: BaseException) -> None:
+    """Count an error by part and type.
+
+    Parameters
+    ----------
+    component : str
+        Such as "signals" or "retraining".
+    error : BaseException
+        Only its type is kept, never its message.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_error("signals", ValueError("no bars"))
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.failed(component, error)

@@ -1,0 +1,332 @@
+"""What listens to skatra's parts and turns their reports into numbers."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+
+from skatra.monitoring._catalogue import BINS, N_BINS, PROBABILITY_BUCKETS
+from skatra.monitoring._store import VECTOR_FROM, Store
+from skatra.utils.observation import Observer
+
+_Result = TypeVar("_Result")
+UNSCOPED = "unscoped"
+
+_EDGES = np.array(PROBABILITY_BUCKETS[1:-1:2])
+
+_scope: ContextVar[tuple[str, str]] = ContextVar(
+    "skatra_scope", default=(UNSCOPED, UNSCOPED)
+)
+
+
+@contextlib.contextmanager
+def scope(*, model: str | None = None, strategy: str | None = None) -> Iterator[None]:
+    """Name the model and the strategy at work inside a block.
+
+    Predictions and positions outside of any such block count under "unscoped": those
+    of cross-validation must not mix with those of the served model.
+
+    Parameters
+    ----------
+    model, strategy : str, default=None
+        Label values; None keeps those of the surrounding block.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> with monitoring.scope(model="champion", strategy="kelly"):
+    ...     pass  # model.decision_function(X)
+    """
+    outer_model, outer_strategy = _scope.get()
+    token = _scope.set((model or outer_model, strategy or outer_strategy))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def bins_of(probabilities: Any) -> Any:
+    """Return the bin number of each probability: tenths, upper edge included."""
+    return np.searchsorted(_EDGES, np.asarray(probabilities, dtype=np.float64))
+
+
+class ModelNumbers:
+    """The children that one prediction touches, looked up once per model."""
+
+    __slots__ = ("calls", "in_progress", "probability", "rows")
+
+    def __init__(self, store: Store, model: str) -> None:
+        family = store.families
+        self.rows = {}
+        self.calls = {}
+        for method in ("predict_proba", "decision_function"):
+            self.rows[method] = family["prediction_rows_total"].child(model, method)
+            self.calls[method] = family["prediction_duration_seconds"].child(
+                model, method
+            )
+        self.probability = family["prediction_probability"].child(model)
+        self.in_progress = family["predictions_in_progress"].child(model)
+
+
+class Recorder(Observer):
+    """Keeps the numbers of this process.
+
+    Parameters
+    ----------
+    store : Store
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._models: dict[str, ModelNumbers] = {}
+        self._sides: dict[str, tuple[Any, Any]] = {}
+        self._taken: dict[str, Any] = {}
+        self._statements: dict[tuple[str, str], Any] = {}
+        self._edges: dict[str, dict[str, Any]] = {}
+
+    # --- predictions ---------------------------------------------------------------
+
+    def model(self, name: str) -> ModelNumbers:
+        """Return a model's numbers; models beyond the cap share "other"."""
+        found = self._models.get(name)
+        if found is None:
+            self.store.announce(model=(name,))
+            with self.store.lock:
+                found = ModelNumbers(self.store, name)
+                seen = self.store.families["prediction_probability"].children
+                if (name,) in seen:
+                    self._models[name] = found
+        return found
+
+    def predict(
+        self, method: str, function: Callable[[Any], _Result], X: Any
+    ) -> _Result:
+        """Call the function; keep its time, rows, values and failures."""
+        name, strategy = _scope.get()
+        numbers = self._models.get(name) or self.model(name)
+        lock = self.store.lock
+        with lock:
+            numbers.in_progress.value += 1
+        start = perf_counter()
+        try:
+            result: Any = function(X)
+        except BaseException as error:
+            with lock:
+                numbers.in_progress.value -= 1
+            self.store.add("prediction_failures_total", (name, type(error).__name__))
+            self.failed("sizing", error)
+            raise
+        seconds = perf_counter() - start
+        n_rows = len(result)
+        if method == "predict_proba":
+            with lock:
+                numbers.in_progress.value -= 1
+                numbers.calls[method].add(seconds)
+                numbers.rows[method].value += n_rows
+                if n_rows == 1:
+                    numbers.probability.add(result.item(1))
+                else:
+                    numbers.probability.add_all(result[:, 1])
+            return result  # type: ignore[no-any-return]
+        sides = self._sides.get(strategy) or self.sides(strategy)
+        with lock:
+            numbers.in_progress.value -= 1
+            numbers.calls[method].add(seconds)
+            numbers.rows[method].value += n_rows
+            count_positions(sides, result, n_rows)
+        return result  # type: ignore[no-any-return]
+
+    def sides(self, strategy: str) -> tuple[Any, Any]:
+        """Return the distributions of long and short stakes of a strategy."""
+        self.store.announce(strategy=(strategy,))
+        with self.store.lock:
+            family = self.store.families["kelly_fraction_ratio"]
+            found = family.child(strategy, "long"), family.child(strategy, "short")
+            if (strategy, "long") in family.children:
+                self._sides[strategy] = found
+        return found
+
+    def positions_capped(self, wanted: Any, limit: float) -> None:
+        """Count positions cut at ``max_position``."""
+        count = (
+            int(abs(wanted.item(0)) > limit)
+            if len(wanted) == 1
+            else int(np.count_nonzero(np.abs(wanted) > limit))
+        )
+        if not count:
+            return
+        self.store.add("kelly_capped_total", (_scope.get()[1], "max_position"), count)
+
+    # --- drift and calibration -----------------------------------------------------
+
+    def set_reference(self, model: str, probabilities: Any, features: Any) -> None:
+        """Keep what training looked like: distributions to compare with."""
+        values = np.asarray(probabilities, dtype=np.float64)
+        self.model(model)
+        with self.store.lock:
+            family = self.store.families
+            reference = family["prediction_probability_reference"].child(model)
+            reference.clear()
+            reference.add_all(values)
+            shares = np.bincount(bins_of(values), minlength=N_BINS) / len(values)
+            ratios = family["prediction_probability_reference_bin_ratio"]
+            for low, share in zip(BINS, shares.tolist(), strict=True):
+                ratios.child(model, low).value = share
+        if features is None:
+            return
+        edges = {}
+        for name in features.columns:
+            column = np.asarray(features[name], dtype=np.float64)
+            column = column[np.isfinite(column)]
+            cuts = np.quantile(column, np.arange(1, N_BINS) / N_BINS)
+            edges[str(name)] = cuts
+            shares = np.bincount(
+                np.searchsorted(cuts, column, side="right"), minlength=N_BINS
+            ) / len(column)
+            with self.store.lock:
+                ratios = self.store.families["feature_reference_bin_ratio"]
+                counts = self.store.families["feature_bin_total"]
+                for low, share in zip(BINS, shares.tolist(), strict=True):
+                    labels = (model, str(name), low)
+                    ratios.child(*labels).value = share
+                    counts.child(*labels)
+        self._edges[model] = edges
+
+    def record_features(self, model: str, features: Any) -> None:
+        """Count feature values by the deciles of training."""
+        for name, cuts in self._edges.get(model, {}).items():
+            if name not in features.columns:
+                continue
+            column = np.asarray(features[name], dtype=np.float64)
+            column = column[np.isfinite(column)]
+            counts = np.bincount(
+                np.searchsorted(cuts, column, side="right"), minlength=N_BINS
+            ).tolist()
+            with self.store.lock:
+                family = self.store.families["feature_bin_total"]
+                for low, count in zip(BINS, counts, strict=True):
+                    family.child(model, name, low).value += count
+
+    def record_outcomes(self, model: str, probabilities: Any, outcomes: Any) -> None:
+        """Count settled predictions for Brier score, reliability and win rates."""
+        values = np.asarray(probabilities, dtype=np.float64)
+        won = np.asarray(outcomes, dtype=np.float64)
+        self.model(model)
+        places = bins_of(values)
+        seen = np.bincount(places, minlength=N_BINS).tolist()
+        positives = np.bincount(places, weights=won, minlength=N_BINS).tolist()
+        expected = np.bincount(places, weights=values, minlength=N_BINS).tolist()
+        with self.store.lock:
+            family = self.store.families
+            squared = float(((values - won) ** 2).sum())
+            family["calibration_squared_error_total"].child(model).value += squared
+            for short, amounts in (
+                ("calibration_observations_total", seen),
+                ("calibration_positives_total", positives),
+                ("calibration_predicted_probability_total", expected),
+            ):
+                for low, amount in zip(BINS, amounts, strict=True):
+                    family[short].child(model, low).value += amount
+
+    # --- connections and databases -------------------------------------------------
+
+    def connection_taken(self, database: str, seconds: float) -> None:
+        """Count a wait."""
+        waits = self._taken.get(database)
+        if waits is None:
+            waits = self._announce_database(database)
+        with self.store.lock:
+            waits.add(seconds)
+
+    def _announce_database(self, database: str) -> Any:
+        self.store.announce(database=(database,))
+        with self.store.lock:
+            family = self.store.families["db_pool_acquire_duration_seconds"]
+            waits = family.child(database)
+            if (database,) in family.children:
+                self._taken[database] = waits
+        return waits
+
+    def connection_timed_out(self, database: str) -> None:
+        """Count a timeout."""
+        if database not in self._taken:
+            self._announce_database(database)
+        self.store.add("db_pool_timeouts_total", (database,))
+
+    def statement_run(self, database: str, kind: str) -> None:
+        """Count a statement."""
+        number = self._statements.get((database, kind))
+        with self.store.lock:
+            if number is None:
+                family = self.store.families["db_statements_total"]
+                number = family.child(database, kind)
+                if (database, kind) in family.children:
+                    self._statements[database, kind] = number
+            number.value += 1
+
+    def database_used(
+        self, database: str, operation: str, seconds: float, rows: int
+    ) -> None:
+        """Count a block and what it changed."""
+        if database not in self._taken:
+            self._announce_database(database)
+        self.store.observe("db_query_duration_seconds", (database, operation), seconds)
+        if rows:
+            self.store.add("db_rows_written_total", (database,), rows)
+
+    # --- cross-validation ----------------------------------------------------------
+
+    def fold_made(self, splitter: str, train: int, test: int, dropped: int) -> None:
+        """Count a split."""
+        with self.store.lock:
+            family = self.store.families
+            family["cv_splits_total"].child(splitter).value += 1
+            rows = family["cv_split_rows_total"]
+            for role, count in (("train", train), ("test", test), ("dropped", dropped)):
+                rows.child(splitter, role).value += count
+
+    def splits_audited(self, audit: Any) -> None:
+        """Keep what an audit counted, fold by fold when a model is in scope."""
+        splitter = audit.splitter.partition("(")[0]
+        pairs = audit.n_leaking_pairs
+        self.store.add("audits_total", (splitter,))
+        self.store.add("audit_leaking_pairs_total", (splitter,), pairs)
+        if pairs and splitter.startswith(("Purged", "CombinatorialPurged")):
+            self.leaked(_scope.get()[0], "overlap", pairs)
+
+    def leak_refused(self, pairs: int) -> None:
+        """Count a leak that stopped a guarded run."""
+        self.leaked(_scope.get()[0], "overlap", pairs)
+
+    def leaked(self, model: str, check: str, count: int) -> None:
+        """Count leaks where none may be."""
+        self.model(model)
+        self.store.add("leakage_violations_total", (model, check), count)
+
+    # --- errors --------------------------------------------------------------------
+
+    def failed(self, component: str, error: BaseException) -> None:
+        """Count an error by its type."""
+        self.store.add("errors_total", (component, type(error).__name__))
+
+
+def count_positions(sides: tuple[Any, Any], positions: Any, n_rows: int) -> None:
+    """Count stakes by size; zero counts as long, since it is no short."""
+    long, short = sides
+    if n_rows < VECTOR_FROM:
+        for value in np.asarray(positions).tolist():
+            if value < 0:
+                short.add(-value)
+            else:
+                long.add(value)
+        return
+    values = np.asarray(positions, dtype=np.float64)
+    negative = values < 0
+    if negative.any():
+        short.add_all(-values[negative])
+        values = values[~negative]
+    if len(values):
+        long.add_all(values)

@@ -1,0 +1,295 @@
+"""The exporter: one thread, two pages, no patience."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+import os
+import ssl
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, Self
+
+from skatra.monitoring._database import DatabaseReader
+from skatra.monitoring._instruments import enable
+from skatra.monitoring._render import CONTENT_TYPE, Page
+
+MAX_REQUEST = 8192
+MAX_CONNECTIONS = 256
+READ_SECONDS = 2.0
+WRITE_SECONDS = 5.0
+
+
+class MetricsServer:
+    """An HTTP server of ``/metrics`` and ``/healthz``; made by `serve_metrics`.
+
+    All connections live in one thread's event loop, TLS handshakes too, so that a
+    silent client costs a file descriptor for two seconds and no thread. Beyond 256
+    connections the oldest that has not sent its request is closed.
+
+    Parameters
+    ----------
+    page : Page
+    host : str
+    port : int
+    tls : ssl.SSLContext or None
+    secret : bytes or None
+        SHA-256 of the expected Authorization header.
+    readers : sequence of DatabaseReader
+
+    Attributes
+    ----------
+    url : str
+        Of the metrics page.
+    port : int
+        The real one, if 0 was asked for.
+    """
+
+    def __init__(
+        self,
+        page: Page,
+        *,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        secret: bytes | None,
+        readers: Sequence[DatabaseReader] = (),
+    ) -> None:
+        self._page = page
+        self._secret = secret
+        self._readers = readers
+        self._waiting: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._page_task: asyncio.Future[bytes] | None = None
+        self._painter = ThreadPoolExecutor(1, thread_name_prefix="skatra-metrics-page")
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_ignore)
+        self._server = self._loop.run_until_complete(
+            asyncio.start_server(
+                self._client,
+                host,
+                port,
+                limit=MAX_REQUEST,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else READ_SECONDS,
+                ssl_shutdown_timeout=None if tls is None else 1.0,
+                backlog=512,
+            )
+        )
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http{'s' if tls else ''}://{shown}:{self.port}/metrics"
+        self._thread = threading.Thread(
+            target=self._run, name="skatra-metrics", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    def close(self) -> None:
+        """Stop serving; connections under way are cut."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(5.0)
+        self._painter.shutdown(wait=False, cancel_futures=True)
+        for reader in self._readers:
+            reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    async def _client(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101
+        self._make_room()
+        self._waiting[task] = writer
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                status, path = await self._request(reader)
+            self._waiting.pop(task, None)
+            body, kind = b"", "text/plain; charset=utf-8"
+            if status is HTTPStatus.OK and path == "/metrics":
+                body, kind = await self._metrics(), CONTENT_TYPE
+            elif status is HTTPStatus.OK:
+                body = b"ok\n"
+            writer.write(_head(status, kind, body or status.phrase.encode() + b"\n"))
+            async with asyncio.timeout(WRITE_SECONDS):
+                await writer.drain()
+                if writer.can_write_eof():
+                    writer.write_eof()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError, EOFError, ValueError, asyncio.CancelledError):
+            pass
+        finally:
+            self._waiting.pop(task, None)
+            writer.transport.abort()
+
+    def _make_room(self) -> None:
+        """Close whoever has been silent for longest."""
+        while len(self._waiting) >= MAX_CONNECTIONS:
+            oldest = next(iter(self._waiting))
+            self._waiting.pop(oldest).transport.abort()
+            oldest.cancel()
+
+    async def _request(self, reader: asyncio.StreamReader) -> tuple[HTTPStatus, str]:
+        """Return the status that a request deserves, and its path."""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, ""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        parts = first.split(" ")
+        if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+            return HTTPStatus.BAD_REQUEST, ""
+        method, path = parts[0], parts[1].partition("?")[0]
+        if path not in {"/metrics", "/healthz"}:
+            return HTTPStatus.NOT_FOUND, path
+        if method != "GET":
+            return HTTPStatus.METHOD_NOT_ALLOWED, path
+        if path == "/metrics" and not self._may_read(lines):
+            return HTTPStatus.UNAUTHORIZED, path
+        return HTTPStatus.OK, path
+
+    def _may_read(self, lines: list[str]) -> bool:
+        if self._secret is None:
+            return True
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name.strip().lower() == "authorization":
+                given = hashlib.sha256(value.strip().encode("latin-1")).digest()
+                return hmac.compare_digest(given, self._secret)
+        return False
+
+    async def _metrics(self) -> bytes:
+        """Return the page; scrapes of the same moment share one."""
+        if self._page_task is None or self._page_task.done():
+            self._page_task = asyncio.ensure_future(
+                self._loop.run_in_executor(self._painter, self._page.render)
+            )
+        return await asyncio.shield(self._page_task)
+
+
+def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of clients that break their connection."""
+    del loop, context
+
+
+def _head(status: HTTPStatus, kind: str, body: bytes) -> bytes:
+    """Return a whole response; it names no software and no version."""
+    extra = ""
+    if status is HTTPStatus.UNAUTHORIZED:
+        extra = 'WWW-Authenticate: Basic realm="metrics"\r\n'
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        extra = "Allow: GET\r\n"
+    return (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        f"Cache-Control: no-store\r\n{extra}Connection: close\r\n\r\n"
+    ).encode("latin-1") + body
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def serve_metrics(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 9464,
+    databases: Sequence[str | os.PathLike[str] | DatabaseReader] = (),
+    certfile: str | os.PathLike[str] | None = None,
+    keyfile: str | os.PathLike[str] | None = None,
+    credentials: str | None = None,
+) -> MetricsServer:
+    """Serve this process' metrics to Prometheus, in a thread of its own.
+
+    Two pages exist: ``/metrics`` and ``/healthz`` (which needs no password). Silent,
+    slow and malformed clients are cut off after seconds; a database that is locked,
+    missing or damaged never fails a scrape.
+
+    Parameters
+    ----------
+    host : str, default="127.0.0.1"
+        Address to listen on. Any other than loopback needs `credentials`, and these
+        need TLS.
+    port : int, default=9464
+        0 takes a free one; see the server's ``port``.
+    databases : sequence of path-like, default=()
+        Database files whose size, rows and newest times are exported.
+    certfile, keyfile : path-like, default=None
+        PEM files: serve TLS (1.2 or newer).
+    credentials : str, default=None
+        "user:password" of HTTP basic authentication.
+
+    Returns
+    -------
+    MetricsServer
+        Its ``url`` is for Prometheus; ``close`` it, or use it as a context.
+
+    Raises
+    ------
+    ValueError
+        If a public address lacks a password, or a password over the network lacks
+        TLS.
+    OSError
+        If the port is taken.
+
+    Examples
+    --------
+    >>> from urllib.request import urlopen
+    >>> from skatra import monitoring
+    >>> with monitoring.serve_metrics(port=0) as server:
+    ...     page = urlopen(server.url).read().decode()
+    >>> "skatra_signals_total" in page
+    True
+    >>> monitoring.disable()
+    """
+    if not is_loopback(host) and (credentials is None or certfile is None):
+        raise ValueError(
+            f"host={host!r} can be reached from other machines: pass credentials and "
+            "certfile, or listen on 127.0.0.1 and let a proxy do both."
+        )
+    if credentials is not None and ":" not in credentials:
+        raise ValueError("credentials must be 'user:password'.")
+    tls = None
+    if certfile is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls.load_cert_chain(certfile, keyfile)
+    secret = None
+    if credentials is not None:
+        header = "Basic " + base64.b64encode(credentials.encode()).decode()
+        secret = hashlib.sha256(header.encode("latin-1")).digest()
+    readers = [
+        item if isinstance(item, DatabaseReader) else DatabaseReader(item)
+        for item in databases
+    ]
+    enable(databases=[reader.name for reader in readers])
+    return MetricsServer(
+        Page(readers),
+        host=host,
+        port=port,
+        tls=tls,
+        secret=secret,
+        readers=readers,
+    )

@@ -1,0 +1,185 @@
+"""Numbers behind the metrics: small, locked, capped, and zero before the first event.
+
+Nothing here imports prometheus_client, so that a process which only counts pays for
+a dictionary and a lock.
+"""
+
+import os
+import threading
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+
+from skatra.monitoring._catalogue import BINS, CATALOGUE, LABELS, OTHER, Metric
+
+VECTOR_FROM = 16
+"""Values from which numpy is faster than a loop."""
+
+
+class Number:
+    """A counter or a gauge of one label set."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+
+class Distribution:
+    """A histogram of one label set; counts are per bucket, not yet cumulated."""
+
+    __slots__ = ("_few", "_many", "bounds", "bounds_array", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.bounds_array = np.asarray(bounds)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._few = [0] * (len(self.bounds) + 1)
+        self._many = np.zeros(len(self._few), dtype=np.int64)
+        self.total = 0.0
+
+    @property
+    def counts(self) -> list[int]:
+        """How many values each bucket has seen, infinity's last."""
+        many: list[int] = self._many.tolist()
+        return [one + more for one, more in zip(self._few, many, strict=True)]
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self._few[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def add_all(self, values: Any) -> None:
+        """Count an array; one pass of numpy from `VECTOR_FROM` values."""
+        if len(values) < VECTOR_FROM:
+            for value in values.tolist():
+                self.add(value)
+            return
+        places = self.bounds_array.searchsorted(values)
+        self._many += np.bincount(places, minlength=len(self._few))
+        self.total += float(np.add.reduce(values))
+
+
+class Family:
+    """All label sets of one metric, at most as many as its labels allow."""
+
+    def __init__(self, metric: Metric, store: "Store") -> None:
+        self.metric = metric
+        self.children: dict[tuple[str, ...], Any] = {}
+        self._store = store
+        self._seen: list[set[str]] = [set() for _ in metric.labels]
+
+    def child(self, *labels: str) -> Any:
+        """Return the numbers of a label set; under the store's lock."""
+        found = self.children.get(labels)
+        return self._admit(labels) if found is None else found
+
+    def _admit(self, labels: tuple[str, ...]) -> Any:
+        """Make room for a label set, folding values beyond the cap into "other"."""
+        if len(labels) != len(self.metric.labels):
+            raise ValueError(
+                f"{self.metric.name} has the labels {self.metric.labels}, got {labels}."
+            )
+        folded, admitted = False, []
+        for name, value, seen in zip(
+            self.metric.labels, labels, self._seen, strict=True
+        ):
+            if value not in seen and value != OTHER:
+                if len(seen) >= LABELS[name].cap:
+                    folded, value = True, OTHER  # noqa: PLW2901
+                else:
+                    seen.add(value)
+            admitted.append(value)
+        key = tuple(admitted)
+        if folded:
+            dropped = self._store.families["exporter_dropped_label_values_total"]
+            dropped.child(self.metric.name).value += 1
+        if key not in self.children:
+            self.children[key] = (
+                Distribution(self.metric.buckets)
+                if self.metric.kind == "histogram"
+                else Number()
+            )
+        return self.children[key]
+
+
+class Store:
+    """Every family that instruments keep, behind one lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.families = {
+            short: Family(metric, self)
+            for short, metric in CATALOGUE.items()
+            if metric.source == "instrument"
+        }
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._unlock)
+
+    def _unlock(self) -> None:
+        self.lock = threading.Lock()
+
+    def announce(self, **given: tuple[str, ...]) -> None:
+        """Create, at zero, every counter and histogram of these label values.
+
+        Gauges are left out: a zero would be a statement.
+        """
+        with self.lock:
+            for family in self.families.values():
+                metric = family.metric
+                if metric.kind == "gauge" and not metric.short.endswith("in_progress"):
+                    continue
+                if metric.short == "prediction_probability_reference":
+                    continue
+                if given and not set(given) & set(metric.labels):
+                    continue
+                for labels in metric.known(given):
+                    family.child(*labels)
+
+    def add(self, short: str, labels: tuple[str, ...], amount: float = 1.0) -> None:
+        """Increase a counter or gauge."""
+        with self.lock:
+            self.families[short].child(*labels).value += amount
+
+    def set(self, short: str, labels: tuple[str, ...], value: float) -> None:
+        """Set a gauge."""
+        with self.lock:
+            self.families[short].child(*labels).value = float(value)
+
+    def observe(self, short: str, labels: tuple[str, ...], value: float) -> None:
+        """Count a value in a histogram."""
+        with self.lock:
+            self.families[short].child(*labels).add(value)
+
+    def _count_bins(self) -> None:
+        """Derive the ten bins of probability from the twenty buckets."""
+        tenths = self.families["prediction_probability_bin_total"]
+        for (model,), found in self.families["prediction_probability"].children.items():
+            counts = found.counts
+            for number, low in enumerate(BINS):
+                last = 2 * number + 2 if low != BINS[-1] else len(counts)
+                tenths.child(model, low).value = sum(counts[2 * number : last])
+
+    def snapshot(self) -> list[tuple[Metric, list[tuple[tuple[str, ...], Any]]]]:
+        """Return all numbers of one moment: (counts, total) for histograms."""
+        with self.lock:
+            self._count_bins()
+            return [
+                (
+                    family.metric,
+                    [
+                        (
+                            labels,
+                            (tuple(child.counts), child.total)
+                            if family.metric.kind == "histogram"
+                            else child.value,
+                        )
+                        for labels, child in family.children.items()
+                    ],
+                )
+                for family in self.families.values()
+            ]

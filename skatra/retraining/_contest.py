@@ -1,0 +1,284 @@
+"""Champion and challenger as two books on rows that neither has learned from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from skatra.model_selection import PurgedWalkForward, audit_splits
+from skatra.retraining._config import RetrainConfig
+from skatra.retraining._dataset import Rows
+from skatra.retraining._evaluation import Backtest, backtest_positions
+from skatra.retraining._registry import Champion
+from skatra.retraining._session import Outcome, Session, Task
+from skatra.retraining._steps import (
+    Holdout,
+    fit_rows,
+    kelly_classifier,
+    lightgbm_classifier,
+    model_params,
+    purged_kfold,
+    routing,
+)
+from skatra.typing import FloatArray, Split
+
+WALK_FORWARD_FITS = 4
+MOST_TRIALS = 16
+"""Candidates that the gate compares, spread evenly over their ranks."""
+_SIDES = {"both": (-1.0, 1.0), "long": (0.0, 1.0), "short": (-1.0, 0.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A challenger, and perhaps a champion, on the same rows.
+
+    Attributes
+    ----------
+    challenger, champion : Backtest or None
+        Their books; the champion's is None when there is none, both are when rows
+        are too few to be worth a fit.
+    blocks : int
+        Bars of the book in units of the longest label.
+    probability : Series, index (symbol, t0)
+        What the challenger said, calibrated.
+    stake : float
+        Mean absolute position of the challenger.
+    positive : ndarray of shape (n,), bool
+        What came.
+    base_rate : float
+        Share of positive labels before these rows.
+    leaking_pairs : int
+        Pairs of a fitted and a judged row whose labels overlap.
+    champion_id : str or None
+    since : Timestamp
+        First t0 judged.
+    problem : str or None
+        Why the champion could not be compared.
+    """
+
+    challenger: Backtest | None
+    champion: Backtest | None
+    blocks: int
+    probability: "pd.Series[float]"
+    stake: float
+    positive: NDArray[np.bool_]
+    base_rate: float
+    leaking_pairs: int
+    champion_id: str | None
+    since: pd.Timestamp
+    problem: str | None = None
+
+
+def alone(
+    development: Rows, held_out: Rows, judged: Holdout, leaking_pairs: int
+) -> Contest:
+    """Return the held-out rows as a contest without a champion."""
+    return Contest(
+        judged.backtest,
+        None,
+        _blocks(judged.backtest),
+        judged.probability,
+        judged.scores["mean_absolute_position"],
+        held_out.target.to_numpy() > 0,
+        float((development.target > 0).mean()),
+        leaking_pairs,
+        None,
+        held_out.data.index.get_level_values(1).min(),
+    )
+
+
+def unseen_rows(rows: Rows, champion: Champion, held_out: Rows, embargo: Any) -> Any:
+    """Tell which rows neither the champion's fit nor the search has seen.
+
+    They start after the champion's last training t1 plus the embargo, and not before
+    the held-out rows do.
+    """
+    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
+    end = champion.trained_until
+    if isinstance(embargo, int | float):
+        distinct = t0.unique().sort_values()
+        count = (
+            embargo
+            if isinstance(embargo, int)
+            else int(np.ceil(embargo * len(distinct)))
+        )
+        later = distinct[distinct > end]
+        late = t0 >= later[count] if count < len(later) else t0 < t0.min()
+    else:
+        late = t0 > end + pd.Timedelta(embargo)
+    return np.asarray(late & (t0 >= held_out.data.index.get_level_values(1).min()))
+
+
+def contest(
+    rows: Rows,
+    held_out: Rows,
+    bars: pd.DataFrame,
+    params: dict[str, Any],
+    config: RetrainConfig,
+    champion: Champion,
+    session: Session,
+    *,
+    least_blocks: int,
+) -> Contest:
+    """Follow both books over the unseen rows, the challenger fitted walking forward.
+
+    Where those rows cannot hold ``least_blocks`` blocks nothing is fitted.
+    """
+    unseen = unseen_rows(rows, champion, held_out, config.embargo)
+    judged = rows.take(unseen)
+    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
+    since = t0[unseen].min() if unseen.any() else champion.trained_until
+    empty = Contest(
+        None,
+        None,
+        0,
+        pd.Series(dtype=np.float64),
+        0.0,
+        np.zeros(0, dtype=bool),
+        float((rows.target[~unseen] > 0).mean()) if not unseen.all() else 0.5,
+        0,
+        champion.run_id,
+        since,
+    )
+    if judged.data.index.get_level_values(1).nunique() < 2:
+        return empty
+    flat = pd.Series(0.0, index=judged.data.index)
+    idle = backtest_positions(flat, judged.label_times, bars)
+    if _blocks(idle) < least_blocks:
+        return replace(empty, blocks=_blocks(idle))
+    try:
+        theirs = champion.model.decision_function(
+            judged.data[list(champion.model.feature_names_in_)]
+        )
+    except (KeyError, ValueError) as error:
+        return replace(empty, blocks=_blocks(idle), problem=str(error))
+    splits = _walk_forward(rows, unseen)
+    with routing():
+        model = kelly_classifier(
+            config, purged_kfold(config), params, session.make_model
+        )
+    told = model_params(config, params)
+    outcomes = session.run(
+        [
+            Task("gate", told, split, partial(_walk_fold, model, rows, split))
+            for split in splits
+        ]
+    )
+    tested = np.concatenate([test for _, test in splits])
+    order = np.argsort(tested)
+    probability, mine = (
+        np.concatenate([arrays[name] for _, arrays in outcomes])[order]
+        for name in ("p", "f")
+    )
+    # Rows at the border that no block tests are left out for both.
+    kept = np.isin(np.flatnonzero(unseen), tested)
+    judged = judged.take(kept)
+    books = [
+        backtest_positions(
+            pd.Series(positions, index=judged.data.index) * judged.side,
+            judged.label_times,
+            bars,
+            cost=config.cost,
+        )
+        for positions in (mine, np.asarray(theirs)[kept])
+    ]
+    with routing():
+        audit = audit_splits(splits, rows.data, label_times=rows.label_times)
+    return Contest(
+        books[0],
+        books[1],
+        _blocks(books[0]),
+        pd.Series(probability, index=judged.data.index),
+        float(np.mean(np.abs(mine))),
+        judged.target.to_numpy() > 0,
+        empty.base_rate,
+        int(audit.n_leaking_pairs),
+        champion.run_id,
+        judged.data.index.get_level_values(1).min(),
+    )
+
+
+def _blocks(book: Backtest) -> int:
+    return len(book.log_growth) // max(1, book.longest)
+
+
+def _walk_forward(rows: Rows, unseen: NDArray[np.bool_]) -> list[Split]:
+    """Cut the unseen rows into blocks, each with all the past to train on."""
+    size = -(-int(unseen.sum()) // WALK_FORWARD_FITS)
+    cv = PurgedWalkForward(WALK_FORWARD_FITS, test_size=size)
+    with routing():
+        splits = list(cv.split(rows.data, label_times=rows.label_times))
+    return [(train, test[unseen[test]]) for train, test in splits]
+
+
+def _walk_fold(model: Any, rows: Rows, split: Split) -> Outcome:
+    """Return calibrated probabilities and positions of the test rows."""
+    train, test = split
+    with routing():
+        fitted = fit_rows(clone(model), rows.take(train))
+    X = rows.data.iloc[test]
+    return {}, {"p": fitted.predict_proba(X)[:, 1], "f": fitted.decision_function(X)}
+
+
+def trial_growth(
+    rows: Rows,
+    bars: pd.DataFrame,
+    candidates: Sequence[dict[str, Any]],
+    config: RetrainConfig,
+    session: Session,
+) -> FloatArray:
+    """Return each candidate's growth bar by bar, predicted out of fold.
+
+    Positions are the probability's distance from the base rate, uncalibrated: what
+    the choice among candidates was made on, as books that can be compared.
+
+    Returns
+    -------
+    ndarray of shape (n_bars, n_candidates)
+    """
+    with routing():
+        splits = list(
+            purged_kfold(config).split(rows.data, label_times=rows.label_times)
+        )
+    make = session.make_model or lightgbm_classifier
+    outcomes = session.run(
+        [
+            Task(
+                "gate",
+                {"lightgbm": dict(params), "seed": config.seed, "raw": True},
+                split,
+                partial(_raw_fold, make(config, params), rows, split),
+            )
+            for params in candidates
+            for split in splits
+        ]
+    )
+    low, high = _SIDES[config.side]
+    columns = []
+    for k in range(len(candidates)):
+        positions = np.zeros(len(rows))
+        mine = outcomes[k * len(splits) : (k + 1) * len(splits)]
+        for (_, test), (_, arrays) in zip(splits, mine, strict=True):
+            positions[test] = np.clip(arrays["f"], low, high)
+        staked = pd.Series(positions, index=rows.data.index) * rows.side
+        book = backtest_positions(staked, rows.label_times, bars, cost=config.cost)
+        columns.append(book.log_growth.to_numpy())
+    return np.column_stack(columns)
+
+
+def _raw_fold(model: Any, rows: Rows, split: Split) -> Outcome:
+    """Return how far each probability of the test rows is from the base rate."""
+    train, test = split
+    some = rows.take(train)
+    with routing():
+        fitted = clone(model).fit(
+            some.data, some.target, sample_weight=some.sample_weight
+        )
+    said = fitted.predict_proba(rows.data.iloc[test])[:, 1]
+    base = np.average(some.target > 0, weights=some.sample_weight)
+    return {}, {"f": said - base}

@@ -1,0 +1,142 @@
+"""From a search and held-out rows to a verdict, against whatever is served."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lightgbm import LGBMClassifier
+
+from skatra.exceptions import ModelNotFoundError
+from skatra.retraining._config import RetrainConfig
+from skatra.retraining._contest import (
+    MOST_TRIALS,
+    Contest,
+    alone,
+    contest,
+    trial_growth,
+)
+from skatra.retraining._dataset import Rows
+from skatra.retraining._gate import GateBounds, Verdict, gate
+from skatra.retraining._references import intervals
+from skatra.retraining._registry import Champion, read_champion
+from skatra.retraining._session import Session
+from skatra.retraining._steps import Holdout, SearchResult
+from skatra.utils import json_ready
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The gate's verdict and what it rests on.
+
+    Attributes
+    ----------
+    verdict : Verdict
+    contest : Contest
+    intervals : dict of str to [float, float]
+        Two-sided intervals of the judged figures.
+    """
+
+    verdict: Verdict
+    contest: Contest
+    intervals: dict[str, list[float]]
+
+    def to_card(self) -> dict[str, Any]:
+        """Return what a model's card keeps of it."""
+        return {
+            "promoted": self.verdict.promoted,
+            "outcome": self.verdict.outcome,
+            "reason": self.verdict.reason,
+            "judged_against": self.verdict.champion_id,
+            "judged_since": self.contest.since.isoformat(),
+            "intervals": self.intervals,
+        }
+
+
+def decide(
+    rows: Rows,
+    development: Rows,
+    held_out: Rows,
+    judged: Holdout,
+    bars: pd.DataFrame,
+    found: SearchResult,
+    config: RetrainConfig,
+    session: Session,
+    *,
+    leaking_pairs: int,
+    champion: Champion | None = None,
+    bounds: GateBounds | None = None,
+    n_trials: int = 1,
+) -> Decision:
+    """Judge the tuned model on rows that neither it nor the champion has seen.
+
+    Without a champion those are the held-out rows, and cash is what it must beat.
+    """
+    bounds = GateBounds(confidence=config.confidence) if bounds is None else bounds
+    if champion is None:
+        facing = alone(development, held_out, judged, leaking_pairs)
+    else:
+        facing = contest(
+            rows,
+            held_out,
+            bars,
+            found.best_params,
+            config,
+            champion,
+            session,
+            least_blocks=bounds.min_blocks,
+        )
+    trials = None
+    if facing.challenger is not None:
+        candidates = _candidates(found)
+        n_trials = max(n_trials, len(candidates))
+        if len(candidates) > 1:
+            chosen = np.unique(
+                np.linspace(0, len(candidates) - 1, MOST_TRIALS, dtype=int)
+            )
+            some = [candidates[k] for k in chosen]
+            trials = trial_growth(development, bars, some, config, session)
+    verdict = gate(
+        facing, bounds=bounds, trials=trials, n_trials=n_trials, seed=config.seed
+    )
+    return Decision(verdict, facing, intervals(facing, bounds.confidence, config.seed))
+
+
+def _candidates(found: SearchResult) -> list[dict[str, Any]]:
+    """Return the parameters of every candidate, the best first."""
+    known = set(LGBMClassifier().get_params())
+    names = [name for name in found.table.columns if name in known]
+    shared = {k: v for k, v in found.best_params.items() if k not in names}
+    return [
+        {**shared, **dict(zip(names, values, strict=True))}
+        for values in zip(*(found.table[name].tolist() for name in names), strict=True)
+    ]
+
+
+def inputs_digest(lineage: Mapping[str, Any], config: RetrainConfig) -> str:
+    """Return a SHA-256 over all that decides a run's result but the champion."""
+    text = json.dumps(
+        json_ready({"lineage": dict(lineage), "config": config.to_dict()}),
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def opponent(models: Path, inputs: str) -> Champion | None:
+    """Return the model to be judged against, None if none is promoted.
+
+    A run that is repeated after its model was promoted meets the champion that it
+    met the first time, not itself: so it comes to the same verdict.
+    """
+    try:
+        champion = read_champion(models)
+    except ModelNotFoundError:
+        return None
+    if champion.card.get("inputs_sha256") != inputs:
+        return champion
+    before = champion.card.get("judged_against")
+    return None if before is None else read_champion(models, before)

@@ -1,0 +1,187 @@
+"""What was ever tried on these data: resume, do nothing twice, count honestly."""
+
+import base64
+import hashlib
+import json
+import threading
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from skatra.datasets import Database
+from skatra.typing import Split
+from skatra.utils import json_ready
+
+SEARCH = "search"
+
+
+class DatabaseLedger:
+    """One row per (data hash, fold hash, parameters, code version) in a database.
+
+    A row is committed as soon as its task is done, so that a run that was killed
+    goes on where it was. Rows outlive runs: what they say of parameters tells how
+    many models were ever tried on these symbols.
+
+    Parameters
+    ----------
+    db : Database
+    data_hash, code_version : str
+        Of the rows learned from, and of the package.
+    about : mapping
+        What every row also says: ``symbols``, ``feature_set``, ``label_set``.
+
+    See Also
+    --------
+    PurgedLGBMSearchCV : Takes a ledger.
+
+    Attributes
+    ----------
+    done, reused : int
+        Tasks that this object wrote, and that it found done.
+
+    Examples
+    --------
+    >>> from skatra.datasets import Database
+    >>> from skatra.retraining import DatabaseLedger
+    >>> about = {"symbols": ["A"], "feature_set": "base", "label_set": "own"}
+    >>> trial = {"stage": "search", "params": {"num_leaves": 7}, "score": -0.69}
+    >>> with Database(":memory:") as db:
+    ...     ledger = DatabaseLedger(db, "data", "code", about)
+    ...     ledger.put("fold 0", trial)
+    ...     ledger.get("fold 0")["score"], ledger.get("fold 1"), ledger.count()
+    (-0.69, None, {'on_these_data': 1, 'on_these_symbols': 1})
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        data_hash: str,
+        code_version: str,
+        about: Mapping[str, Any],
+    ) -> None:
+        self._db = db
+        self.data_hash = data_hash
+        self.code_version = code_version
+        self._about = dict(about)
+        self._lock = threading.Lock()
+        self._bulky: list[str] = []
+        self.done = 0
+        self.reused = 0
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the record of a finished task, None if there is none.
+
+        Parameters
+        ----------
+        key : str
+
+        Returns
+        -------
+        dict or None
+        """
+        record = self._db.trial(self._scoped(key))
+        if record is None:
+            return None
+        with self._lock:
+            self.reused += 1
+            if "arrays" in record:
+                self._bulky.append(key)
+        return record
+
+    def put(self, key: str, record: Mapping[str, Any]) -> None:
+        """Commit the record of a finished task.
+
+        Parameters
+        ----------
+        key : str
+        record : mapping
+            What JSON can say; ``params`` and ``fold_hash`` among it.
+        """
+        whole = {
+            "fold_hash": "none",
+            "params": {},
+            **record,
+            "data_hash": self.data_hash,
+            "code_version": self.code_version,
+            **self._about,
+        }
+        self._db.write_trial(self._scoped(key), json_ready(whole))
+        with self._lock:
+            self.done += 1
+            if "arrays" in record:
+                self._bulky.append(key)
+
+    def forget_arrays(self) -> None:
+        """Drop what only an unfinished run needs; parameters and figures stay."""
+        for key in self._bulky:
+            record = self._db.trial(self._scoped(key))
+            if record is not None and record.pop("arrays", None) is not None:
+                self._db.write_trial(self._scoped(key), record)
+        self._bulky.clear()
+
+    def count(self) -> dict[str, int]:
+        """Return how many models were tried: on these data, and on these symbols.
+
+        Nightly runs add rows to data that were searched before; a model tried last
+        night on all but the last bar is a trial on these data, too. The second
+        number therefore counts every distinct model (parameters, features and
+        labels) that any run, of any code, tried on one of the symbols.
+
+        Returns
+        -------
+        dict
+            ``on_these_data`` and ``on_these_symbols``.
+        """
+        here: set[str] = set()
+        ever: set[str] = set()
+        mine = set(self._about["symbols"])
+        trials = self._db.trials()
+        for data_hash, params, record in zip(
+            trials["data_hash"], trials["params"], trials["record"], strict=True
+        ):
+            if record.get("stage") != SEARCH or not mine & set(record["symbols"]):
+                continue
+            sets = (record["feature_set"], record["label_set"], params)
+            model = json.dumps(sets, sort_keys=True)
+            ever.add(model)
+            if data_hash == self.data_hash:
+                here.add(model)
+        return {"on_these_data": len(here), "on_these_symbols": len(ever)}
+
+    def _scoped(self, key: str) -> str:
+        return digest_of(self.data_hash, self.code_version, key)
+
+
+def digest_of(*parts: Any) -> str:
+    """Return a SHA-256 of anything JSON can say."""
+    text = json.dumps(json_ready(parts), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fold_hash(split: Split) -> str:
+    """Return a SHA-256 of the rows of a split."""
+    digest = hashlib.sha256()
+    for rows in split:
+        digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
+        digest.update(b"|")
+    return digest.hexdigest()
+
+
+def pack(arrays: Mapping[str, Any]) -> dict[str, str]:
+    """Return float arrays as text, bit for bit."""
+    return {
+        name: base64.b64encode(
+            zlib.compress(np.ascontiguousarray(values, "<f8").tobytes(), 1)
+        ).decode()
+        for name, values in arrays.items()
+    }
+
+
+def unpack(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what :func:`pack` packed."""
+    return {
+        name: np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f8").copy()
+        for name, text in texts.items()
+    }

@@ -1,0 +1,56 @@
+"""A run's events as one JSON object a line."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from skatra.retraining._session import Observer
+from skatra.utils import json_ready
+
+
+@contextmanager
+def json_log(path: Path | str) -> Iterator[Observer]:
+    """Append events to a file, one JSON object a line, each written at once.
+
+    Parameters
+    ----------
+    path : path-like
+        Created when missing.
+
+    Yields
+    ------
+    callable
+        Takes one event, a mapping: pass it as ``observe`` to :func:`retrain`. The
+        time (UTC) and the process are added. An error that ends the block is logged.
+
+    Examples
+    --------
+    >>> import json, tempfile
+    >>> from pathlib import Path
+    >>> from skatra.retraining import json_log
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with json_log(Path(folder, "log.jsonl")) as log:
+    ...         log({"event": "stage", "stage": "search"})
+    ...     lines = Path(folder, "log.jsonl").read_text().splitlines()
+    >>> json.loads(lines[0])["stage"]
+    'search'
+    """
+    with Path(path).open("a", encoding="utf-8") as file:
+
+        def write(event: Mapping[str, Any]) -> None:
+            stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+            line = {"time": stamp, "pid": os.getpid(), **event}
+            file.write(json.dumps(json_ready(line), default=str) + "\n")
+            file.flush()
+
+        try:
+            yield write
+        except BaseException as error:
+            write(
+                {"event": "error", "kind": type(error).__name__, "message": str(error)}
+            )
+            raise

@@ -1,0 +1,309 @@
+"""The models folder: what is in it, what is served, and going back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skatra.datasets import Database
+from skatra.exceptions import ModelError, ModelNotFoundError
+from skatra.retraining._files import write_file
+from skatra.retraining._registry import (
+    CARD_FILE,
+    POINTER_FILE,
+    digest,
+    load_model,
+    read_card,
+    read_pointer,
+)
+
+_KEPT = 1000
+_COLUMNS = ("champion", "outcome", "reason", "trained_until", "data_sha256", "problem")
+
+
+def _folder_of(models: Path, run_id: str) -> Path:
+    """Return the folder of the one model whose identity starts like this."""
+    found = [path for path in _folders(models) if path.name == run_id]
+    found = found or [
+        p for p in _folders(models) if run_id and p.name.startswith(run_id)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name for path in found)
+        raise ModelError(f"run_id {run_id!r} may mean {names}. Give more of it.")
+    there = [path.name for path in _folders(models)]
+    raise ModelNotFoundError(
+        f"there is no model {run_id!r} in {models}; it holds {there or 'none'}."
+    )
+
+
+def _folders(models: Path) -> list[Path]:
+    """Return the folders of models, the first written first."""
+    if not models.is_dir():
+        return []
+    cards = [path for path in models.glob(f"*/{CARD_FILE}") if path.is_file()]
+    return [
+        card.parent
+        for card in sorted(cards, key=lambda c: (c.stat().st_mtime_ns, c.parent.name))
+        if not card.parent.name.startswith(".")
+    ]
+
+
+def list_models(models: Path | str) -> pd.DataFrame:
+    """Return every model of a folder, promoted or refused, the oldest first.
+
+    Parameters
+    ----------
+    models : path-like
+        The models folder; one that does not exist holds no models.
+
+    Returns
+    -------
+    DataFrame of shape (n_models, 6)
+        Index run_id; columns champion (bool: served now), outcome, reason,
+        trained_until (UTC, NaT if unknown), data_sha256 and problem (what is wrong
+        with its files; empty when they are sound).
+
+    Examples
+    --------
+    >>> from skatra.retraining import list_models
+    >>> list_models("absent").empty
+    True
+    """
+    folder = Path(models)
+    served = _served(folder)
+    rows = []
+    for path in _folders(folder):
+        problem, card = "", {}
+        try:
+            load_model(path)
+            card = read_card(path)
+        except ModelError as error:
+            problem = str(error)
+        lineage = card.get("lineage", {})
+        rows.append(
+            (
+                path.name == served,
+                card.get("outcome", "promoted" if card.get("promoted") else "refused")
+                if card
+                else "",
+                card.get("reason", ""),
+                card.get("trained_until"),
+                lineage.get("data_sha256", ""),
+                problem,
+            )
+        )
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(_COLUMNS)
+    frame: dict[str, Any] = {
+        name: pd.array(list(column), dtype="str")
+        for name, column in zip(_COLUMNS, columns, strict=True)
+        if name not in ("champion", "trained_until")
+    }
+    frame["champion"] = np.array(columns[0], dtype=bool)
+    frame["trained_until"] = pd.to_datetime(list(columns[3]), utc=True)
+    names = [path.name for path in _folders(folder)] if rows else []
+    index = pd.Index(names, dtype="str", name="run_id")
+    return pd.DataFrame(frame, index=index)[list(_COLUMNS)]
+
+
+def _served(models: Path) -> str | None:
+    """Return the champion's identity, None if there is none."""
+    if not (models / POINTER_FILE).exists():
+        return None
+    return str(read_pointer(models)["run_id"])
+
+
+def show_model(models: Path | str, run_id: str | None = None) -> dict[str, Any]:
+    """Return the card of a model: settings, verdict, scores, lineage, references.
+
+    Parameters
+    ----------
+    models : path-like
+        The models folder.
+    run_id : str, default=None
+        The model, or the start of its name; None means the champion.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such model, or none is promoted.
+    ModelCorruptError
+        If its files do not match their checksums.
+
+    Examples
+    --------
+    >>> from skatra.retraining import show_model
+    >>> show_model("absent", "abc")
+    Traceback (most recent call last):
+        ...
+    skatra.exceptions.ModelNotFoundError: there is no model 'abc' in absent; ...
+    """
+    folder = Path(models)
+    name = read_pointer(folder)["run_id"] if run_id is None else run_id
+    path = _folder_of(folder, name)
+    return {"run_id": path.name, "champion": path.name == _served(folder)} | read_card(
+        path
+    )
+
+
+def verify_models(
+    models: Path | str, database: Path | str | None = None
+) -> dict[str, str]:
+    """Check every model's files against their checksums, and the pointer.
+
+    Parameters
+    ----------
+    models : path-like
+        The models folder.
+    database : path-like, default=None
+        Compare the champion with the run that this database recorded, too.
+
+    Returns
+    -------
+    dict of str to str
+        What (a run id, or the pointer) -> what is wrong with it; empty when all is
+        sound.
+
+    Examples
+    --------
+    >>> from skatra.retraining import verify_models
+    >>> verify_models("absent")
+    {}
+    """
+    folder, problems = Path(models), {}
+    for path in _folders(folder):
+        try:
+            load_model(path)
+        except (ModelError, ValueError) as error:
+            problems[path.name] = str(error)
+    try:
+        served = _served(folder)
+        if served is not None:
+            load_model(folder)
+    except (ModelError, ValueError) as error:
+        problems[POINTER_FILE] = str(error)
+        return problems
+    if database is not None and served is not None:
+        with Database(database, readonly=True) as db:
+            runs = db.runs()
+        card = read_card(folder)
+        if served not in runs.index:
+            problems[served] = f"the database {database} has no run of this name."
+        else:
+            recorded: Any = runs.loc[served, "card"]
+            differ = sorted(
+                name
+                for name, value in recorded.items()
+                if name in card and value != card[name]
+            )
+            if differ:
+                problems[served] = f"its card and the database differ in {differ}."
+    return problems
+
+
+def promote_model(models: Path | str, run_id: str) -> str:
+    """Serve a model of the folder, in one atomic step.
+
+    Readers see the old champion or the new, never something between; the change is
+    on the disk when the call returns.
+
+    Parameters
+    ----------
+    models : path-like
+        The models folder.
+    run_id : str
+        The model, or the start of its name; also one that the gate refused.
+
+    Returns
+    -------
+    str
+        The champion's run id.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such model.
+    ModelCorruptError
+        If its files do not match their checksums; the champion stands.
+
+    See Also
+    --------
+    rollback_model : The way back.
+
+    Examples
+    --------
+    >>> from skatra.retraining import promote_model
+    >>> promote_model("absent", "abc")
+    Traceback (most recent call last):
+        ...
+    skatra.exceptions.ModelNotFoundError: there is no model 'abc' in absent; ...
+    """
+    folder = Path(models)
+    path = _folder_of(folder, run_id)
+    load_model(path)
+    before: list[str] = []
+    if (folder / POINTER_FILE).exists():
+        current = read_pointer(folder)
+        before = list(current.get("before", []))
+        if current["run_id"] == path.name:
+            return path.name
+        before.append(current["run_id"])
+    _point_to(folder, path, before[-_KEPT:])
+    return path.name
+
+
+def rollback_model(models: Path | str) -> str:
+    """Serve the champion before this one again, in one atomic step.
+
+    Parameters
+    ----------
+    models : path-like
+        The models folder.
+
+    Returns
+    -------
+    str
+        The champion's run id.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there was no other champion, or its files are gone.
+    ModelCorruptError
+        If its files do not match their checksums; the champion stands.
+
+    Examples
+    --------
+    >>> from skatra.retraining import rollback_model
+    >>> rollback_model("absent")
+    Traceback (most recent call last):
+        ...
+    skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
+    """
+    folder = Path(models)
+    before = list(read_pointer(folder).get("before", []))
+    if not before:
+        raise ModelNotFoundError(
+            f"no model was promoted in {folder} before the one that is served. Promote "
+            "another by name with skatra models promote."
+        )
+    path = _folder_of(folder, before[-1])
+    load_model(path)
+    _point_to(folder, path, before[:-1])
+    return path.name
+
+
+def _point_to(models: Path, path: Path, before: list[str]) -> None:
+    pointer = {
+        "run_id": path.name,
+        "card_sha256": digest((path / CARD_FILE).read_bytes()),
+        "before": before,
+    }
+    write_file(models / POINTER_FILE, json.dumps(pointer).encode())

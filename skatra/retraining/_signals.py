@@ -1,0 +1,364 @@
+"""What to hold now: the champion on the newest bars, and what became of before."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skatra.datasets import Database
+from skatra.exceptions import (
+    EmptyDataError,
+    ModelError,
+    StaleDataError,
+    StaleModelError,
+)
+from skatra.features import LOOK_BACK, price_features
+from skatra.retraining._limits import SignalLimits, limited
+from skatra.retraining._registry import Champion, read_champion
+from skatra.retraining._settle import settle_open
+from skatra.typing import Span
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsReport:
+    """What :func:`make_signals` did.
+
+    Attributes
+    ----------
+    run_id : str
+        The champion.
+    signals : DataFrame, index (symbol, t0)
+        Columns probability, price, wanted and position, one row per symbol.
+    settled : int
+        Earlier predictions whose labels have closed since.
+    unsettled : int
+        Earlier predictions still open.
+    left_out : dict of str to str
+        Symbol -> why it was not scored.
+    exposure : float
+        Sum of absolute positions, open bets included.
+    """
+
+    run_id: str
+    signals: pd.DataFrame
+    settled: int
+    unsettled: int
+    left_out: dict[str, str]
+    exposure: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        rows = [
+            {
+                "symbol": symbol,
+                "t0": t0.isoformat(),
+                **{name: float(value) for name, value in row.items()},
+            }
+            for (symbol, t0), row in zip(
+                self.signals.index, self.signals.to_dict("records"), strict=True
+            )
+        ]
+        return {
+            "run_id": self.run_id,
+            "signals": rows,
+            "settled": self.settled,
+            "unsettled": self.unsettled,
+            "left_out": self.left_out,
+            "exposure": self.exposure,
+        }
+
+
+def make_signals(
+    database: Path | str,
+    models: Path | str,
+    *,
+    symbols: Sequence[str] | None = None,
+    limits: SignalLimits | None = None,
+    max_data_age: Span = "4D",
+    max_model_age: Span = "90D",
+    allow_stale: bool = False,
+    now: Any = None,
+) -> SignalsReport:
+    """Score the newest bar of every symbol, size it, write it; settle what closed.
+
+    Earlier predictions whose labels have closed are settled by the labels that their
+    model learned (same barriers, same horizon). The champion then scores the newest
+    bar of every symbol, Kelly sizes it, limits cut it, and signals, predictions and
+    settlements are written in one transaction. Doing it again on the same bars
+    changes nothing.
+
+    Parameters
+    ----------
+    database : path-like
+        The SQLite database with the bars.
+    models : path-like
+        The models folder.
+    symbols : sequence of str, default=None
+        Symbols to score; those that the champion was retrained on by default.
+    limits : SignalLimits, default=None
+        None means ``SignalLimits()``.
+    max_data_age : timedelta-like, default="4D"
+        Oldest newest bar to act on, measured from ``now``: four days bridge a long
+        weekend of daily bars. Symbols whose own newest bar is older are left out.
+    max_model_age : timedelta-like, default="90D"
+        Longest time since the last label that the champion learned.
+    allow_stale : bool, default=False
+        Act on bars and models of any age.
+    now : datetime-like, default=None
+        The time to measure ages from; None is the clock's.
+
+    Returns
+    -------
+    SignalsReport
+
+    Raises
+    ------
+    StaleDataError
+        If no symbol has a bar young enough.
+    StaleModelError
+        If the champion learned too long ago.
+    ModelNotFoundError, ModelCorruptError
+        If no model is promoted, or its files do not match their checksums.
+    EmptyDataError
+        If no symbol has enough bars for the features.
+
+    Examples
+    --------
+    >>> from skatra.retraining import make_signals
+    >>> make_signals("absent.db", "absent")
+    Traceback (most recent call last):
+        ...
+    skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
+    """
+    champion = read_champion(models)
+    rules = _Rules(
+        _utc(pd.Timestamp.now(tz="UTC") if now is None else now),
+        pd.Timedelta(max_data_age),
+        pd.Timedelta(max_model_age),
+        allow_stale,
+    )
+    rules.refuse_old(champion)
+    limits = SignalLimits() if limits is None else limits
+    with Database(database) as db:
+        return _signal(db, champion, Path(models), symbols, limits, rules)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How old is too old."""
+
+    now: pd.Timestamp
+    max_data_age: pd.Timedelta
+    max_model_age: pd.Timedelta
+    allow_stale: bool
+
+    def refuse_old(self, champion: Champion) -> None:
+        """Raise if the champion learned too long ago."""
+        age = self.now - champion.trained_until
+        if age > self.max_model_age and not self.allow_stale:
+            raise StaleModelError(
+                f"the champion {champion.run_id} learned its last label {age.days} "
+                f"days ago, more than max_model_age={self.max_model_age}. Retrain, or "
+                "let it pass with allow_stale=True (--allow-stale)."
+            )
+
+    def old(self, newest: "pd.Series[float]") -> dict[str, str]:
+        """Return the symbols whose newest bar is too old, and why.
+
+        Raises
+        ------
+        StaleDataError
+            If that are all.
+        """
+        if self.allow_stale:
+            return {}
+        limit = self.now - self.max_data_age
+        found = {
+            symbol: f"its newest bar is of {t0.isoformat()}"
+            for symbol, t0 in newest.index
+            if t0 < limit
+        }
+        if len(found) < len(newest):
+            return found
+        last = newest.index.get_level_values(1).max()
+        raise StaleDataError(
+            f"the newest bar is of {last}, {self.now - last} before {self.now} and "
+            f"more than max_data_age={self.max_data_age}. Load newer bars with skatra "
+            "ingest, or let it pass with allow_stale=True (--allow-stale)."
+        )
+
+
+def watch_signals(
+    database: Path | str,
+    models: Path | str,
+    *,
+    every: float,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_error: Callable[[Exception], None] | None = None,
+    **options: Any,
+) -> Iterator[SignalsReport]:
+    """Make signals again and again; a newly promoted champion takes over by itself.
+
+    Parameters
+    ----------
+    database, models : path-like
+        As in :func:`make_signals`.
+    every : float
+        Seconds from one start to the next, positive.
+    should_stop : callable, default=never
+        Asked between two rounds, and ten times a second while waiting.
+    on_error : callable, default=None
+        Told of stale data, a stale model or an error of the database, after which
+        the next round comes as usual; None raises it.
+    **options
+        Of :func:`make_signals`.
+
+    Yields
+    ------
+    SignalsReport
+        One per round.
+
+    Examples
+    --------
+    >>> from skatra.retraining import watch_signals
+    >>> rounds = watch_signals("absent.db", "absent", every=60)
+    >>> next(rounds)
+    Traceback (most recent call last):
+        ...
+    skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
+    """
+    if not every > 0:
+        raise ValueError(f"every must be a positive number of seconds, got {every!r}.")
+    while not should_stop():
+        start = time.monotonic()
+        try:
+            report = make_signals(database, models, **options)
+        except (RuntimeError, OSError) as error:
+            if on_error is None:
+                raise
+            on_error(error)
+        else:
+            yield report
+        while time.monotonic() - start < every and not should_stop():
+            time.sleep(min(0.1, every))
+
+
+def _signal(
+    db: Database,
+    champion: Champion,
+    models: Path,
+    symbols: Sequence[str] | None,
+    limits: SignalLimits,
+    rules: _Rules,
+) -> SignalsReport:
+    """Score, settle, limit and write, the writes in one transaction."""
+    if symbols is None:
+        symbols = champion.card["config"].get("symbols")
+    wanted_symbols = db.symbols() if symbols is None else sorted(set(symbols))
+    X, price, left_out = _newest(db, champion, wanted_symbols, rules)
+    probability = champion.model.predict_proba(X)[:, 1]
+    wanted = pd.Series(champion.model.decision_function(X), index=X.index)
+    uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
+    with db.transaction(durable=True):
+        settled, unsettled = settle_open(db, models, champion, rules.now)
+        open_positions = _open_positions(db, X.index)
+        position = limited(
+            wanted.droplevel(1), open_positions, limits, concurrency=1.0 / uniqueness
+        )
+        frame = pd.DataFrame(
+            {
+                "probability": probability,
+                "price": price.to_numpy(),
+                "wanted": wanted.to_numpy(),
+                "position": position.to_numpy(),
+            },
+            index=X.index.set_names(["symbol", "t0"]),
+        )
+        db.write_signals(frame, champion.run_id)
+    held = float(open_positions.abs().sum() + position.abs().sum())
+    return SignalsReport(champion.run_id, frame, settled, unsettled, left_out, held)
+
+
+def _newest(
+    db: Database, champion: Champion, symbols: Sequence[str], rules: _Rules
+) -> tuple[pd.DataFrame, "pd.Series[float]", dict[str, str]]:
+    """Return features and close of each symbol's newest bar, and who is left out."""
+    bars = db.bars(symbols, end=rules.now, last=LOOK_BACK)
+    if len(bars) == 0:
+        raise EmptyDataError(
+            f"{db.path} has no bars of {list(symbols)} up to {rules.now}. Load some "
+            "with skatra ingest."
+        )
+    newest = bars["close"].groupby(level=0).tail(1)
+    seen = newest.index.get_level_values(0)
+    left_out = dict.fromkeys(sorted(set(symbols) - set(seen)), "it has no bars")
+    left_out |= rules.old(newest)
+    fresh = [name for name in seen if name not in left_out]
+    features = _features(db, champion, bars, fresh, rules.now)
+    X = features[features.index.isin(newest.index)]
+    for name in sorted(set(fresh) - set(X.index.get_level_values(0))):
+        left_out[name] = "it has no features at its newest bar"
+    if len(X) == 0:
+        some = dict(list(left_out.items())[:3])
+        raise EmptyDataError(f"no symbol can be scored: {some}. Load more bars.")
+    return X, newest.loc[X.index], left_out
+
+
+def _features(
+    db: Database,
+    champion: Champion,
+    bars: pd.DataFrame,
+    symbols: Sequence[str],
+    now: pd.Timestamp,
+) -> pd.DataFrame:
+    """Return the champion's features, computed or stored, in its order of columns."""
+    config = champion.card["config"]
+    rows = bars[bars.index.get_level_values(0).isin(symbols)]
+    if config["label_set"] != "triple_barrier":
+        sides = set(db.labels(config["label_set"])["side"].tolist())
+        if sides - {1}:
+            raise ModelError(
+                f"the champion {champion.run_id} learned to bet on the sides in the "
+                f"label set {config['label_set']!r}, which new bars do not have. Score "
+                "your events with load_champion."
+            )
+    if config["feature_set"] == "base":
+        features = price_features(rows)
+    else:
+        times = rows.index.get_level_values(1)
+        features = db.features(
+            config["feature_set"], symbols=symbols, start=times.min(), end=now
+        )
+    names = [str(name) for name in champion.model.feature_names_in_]
+    if missing := [name for name in names if name not in features.columns]:
+        raise ModelError(
+            f"the champion {champion.run_id} learned features that the feature set "
+            f"{config['feature_set']!r} lacks: {missing}. Retrain it."
+        )
+    return features[names]
+
+
+def _open_positions(db: Database, scored: pd.Index) -> "pd.Series[float]":
+    """Return positions of open bets of any model, but those that are made anew."""
+    frame = db.read_sql(
+        "SELECT symbol, s.t0, s.position FROM signals s JOIN symbols USING (sid) "
+        "LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
+        "AND e.t0 = s.t0 WHERE e.t0 IS NULL AND s.position <> 0"
+    )
+    times = pd.DatetimeIndex(scored.get_level_values(1)).as_unit("ns").asi8
+    anew = pd.MultiIndex.from_arrays([scored.get_level_values(0), times])
+    keys = pd.MultiIndex.from_arrays([frame["symbol"], frame["t0"]])
+    kept = np.asarray(~keys.isin(anew))
+    return pd.Series(
+        np.asarray(frame["position"], dtype=np.float64)[kept],
+        index=pd.Index(frame["symbol"].to_numpy()[kept], dtype="str"),
+    )
+
+
+def _utc(time: Any) -> pd.Timestamp:
+    stamp = pd.Timestamp(time)
+    return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")

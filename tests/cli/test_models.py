@@ -1,0 +1,135 @@
+"""``skatra models``, ``signals`` and ``ingest``: output and exit codes."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skatra.datasets import Database, make_edge_bars
+from skatra.retraining import RetrainConfig, retrain
+from tests.cli.test_cli import refused, skatra
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a folder with market.db and models/, one model promoted."""
+    folder = tmp_path_factory.mktemp("trained")
+    with Database(folder / "market.db", create=True) as db:
+        db.write_bars(make_edge_bars(1600, edge=0.5, seed=1))
+    retrain(
+        RetrainConfig(
+            database=folder / "market.db",
+            models=folder / "models",
+            n_splits=2,
+            n_estimators=20,
+            param_grid={"num_leaves": [5]},
+            max_holding=5,
+            n_paths=0,
+        )
+    )
+    return folder
+
+
+def test_models_are_listed_shown_and_verified(trained):
+    """The champion is marked, its card is JSON, and everything is sound."""
+    listed = json.loads(skatra("models", "list", "--json", cwd=trained).stdout)
+    shown = json.loads(skatra("models", "show", "--json", cwd=trained).stdout)
+    verified = skatra("models", "verify", "--database", "market.db", cwd=trained)
+
+    assert [row["champion"] for row in listed] == [True]
+    assert shown["run_id"] == listed[0]["run_id"]
+    assert shown["outcome"] == "promoted"
+    assert verified.stdout.strip() == "sound"
+    assert listed[0]["run_id"] in skatra("models", "list", cwd=trained).stdout
+    assert "promoted" in skatra("models", "show", cwd=trained).stdout
+
+
+def test_damage_leaves_with_7(trained, tmp_path):
+    """One changed byte in a model is found and named."""
+    run = next(path for path in (trained / "models").iterdir() if path.is_dir())
+    folder = tmp_path / "models" / run.name
+    folder.mkdir(parents=True)
+    for path in run.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    text = bytearray((folder / "model.txt").read_bytes())
+    text[-2] ^= 1
+    (folder / "model.txt").write_bytes(text)
+    done = skatra("models", "verify", cwd=tmp_path)
+
+    assert done.returncode == 7
+    assert "checksum" in done.stdout
+    assert "checksum" in refused(
+        skatra("models", "promote", run.name, cwd=tmp_path), code=7
+    )
+
+
+def test_going_back_needs_somewhere_to_go(trained, tmp_path):
+    """Without an earlier champion, or without models, the message says so."""
+    assert "before the one that is served" in refused(
+        skatra("models", "rollback", cwd=trained)
+    )
+    assert "no model is promoted" in refused(skatra("models", "rollback", cwd=tmp_path))
+    run = json.loads(skatra("models", "show", "--json", cwd=trained).stdout)["run_id"]
+    done = skatra("models", "promote", run[:5], cwd=trained)
+    assert done.stdout.strip() == f"{run} is served"
+
+
+def test_signals_once(trained):
+    """Old bars leave with 8 unless told; a round is one line of JSON."""
+    assert "--allow-stale" in refused(skatra("signals", "market.db", cwd=trained), 8)
+    done = skatra("signals", "market.db", "--allow-stale", "--json", cwd=trained)
+    report = json.loads(done.stdout)
+    told = skatra("signals", "market.db", "--allow-stale", cwd=trained)
+
+    assert done.returncode == 0
+    assert [row["symbol"] for row in report["signals"]] == ["EDGE"]
+    assert "1 signals" in told.stdout
+    with Database(trained / "market.db") as db:
+        assert len(db.signals()) == 1
+        assert db.check() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGTERM")
+def test_signals_every_so_often_until_told_to_stop(trained):
+    """SIGTERM ends the rounds in order."""
+    command = [sys.executable, "-m", "skatra", "signals", "market.db"]
+    with subprocess.Popen(
+        [*command, "--allow-stale", "--json", "--every", "0.2"],
+        cwd=trained,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**__import__("os").environ, "PYTHONPATH": str(Path.cwd())},
+    ) as process:
+        rounds = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(60) == 0
+    assert rounds[0]["run_id"] == rounds[1]["run_id"]
+
+
+def test_rejected_rows_leave_with_3_unless_told(tmp_path):
+    """What is wrong stands on stderr with lines; the sound rows are written."""
+    file = tmp_path / "bars.csv"
+    file.write_text(
+        "time,open,high,low,close\n2020-01-01,1,2,0.5,x\n2020-01-02,1,2,0.5,1.5\n"
+    )
+    arguments = ["ingest", "bars.csv", "market.db", "--symbol", "A"]
+    done = skatra(*arguments, cwd=tmp_path)
+    again = skatra(*arguments, "--allow-rejects", "--json", cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert "close is no number; first in lines 2" in done.stderr
+    assert "1 rows rejected, kept in bars.csv.rejects.csv" in done.stderr
+    assert done.stdout.startswith("1 bars inserted")
+    assert again.returncode == 0
+    assert json.loads(again.stdout) == {
+        "inserted": 0,
+        "updated": 0,
+        "unchanged": 1,
+        "rejected": 1,
+        "problems": {"close is no number": [2]},
+        "rejects": "bars.csv.rejects.csv",
+    }

@@ -1,0 +1,160 @@
+"""``skatra retrain`` as cron meets it: files, signals, pipes and exit codes."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from skatra.datasets import Database, make_edge_bars
+
+WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
+ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def run(*arguments, cwd, words=WORDS):
+    """Run the command and return the finished process."""
+    return subprocess.run(
+        [*words, *map(str, arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    """Return a folder with a database and its settings."""
+    folder = tmp_path_factory.mktemp("job")
+    with Database(folder / "market.db", create=True) as db:
+        db.write_bars(make_edge_bars(900, edge=0.5, seed=1))
+    (folder / "job.toml").write_text(
+        'database = "market.db"\nmodels = "models"\nn_splits = 2\nmax_holding = 5\n'
+        "n_estimators = 10\nn_paths = 2\n\n[param_grid]\nnum_leaves = [5]\n"
+    )
+    return folder
+
+
+def test_show_config_and_dry_run_write_nothing(market, tmp_path):
+    """Settings are told with their origin, the plan with its folds; no more."""
+    job = ["--config", market / "job.toml"]
+    shown = run(*job, "--seed", "3", "--show-config", cwd=tmp_path)
+    values = tomllib.loads(shown.stdout)
+
+    assert shown.returncode == 0
+    assert (values["seed"], values["n_splits"], values["embargo"]) == (3, 2, "5D")
+    assert "seed = 3  # flag seed" in shown.stdout
+    assert f"n_splits = 2  # {market / 'job.toml'}:3" in shown.stdout
+    assert 'embargo = "5D"  # default' in shown.stdout
+    plan = run(*job, "--dry-run", cwd=tmp_path)
+    assert plan.returncode == 0, plan.stderr
+    for word in ("purged", "embargoed", "held out", "fits:", "time:", "memory:"):
+        assert word in plan.stdout
+    figures = json.loads(run(*job, "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert len(figures["folds"]) == 3
+    assert not (market / "models").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_night(market):
+    """Stopped by SIGTERM it leaves with 6, then goes on; then nothing is left to do."""
+    job = ["--config", "job.toml", "--no-report", "-j", "1", "--log", "log.jsonl"]
+    process = subprocess.Popen(
+        [*WORDS, *job],
+        cwd=market,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "[5/" in line:
+            process.send_signal(signal.SIGSTOP)
+            second = run(*job, cwd=market)
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)
+            break
+    out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 6, err
+    assert out == ""
+    assert "Run the same command again" in err
+    assert second.returncode == 4, second.stderr
+    assert f"process {process.pid} on " in second.stderr
+    done = run(*job, "--json", cwd=market)
+    assert done.returncode == 0, done.stderr
+    again = run(*job, cwd=market)
+    assert (again.returncode, "up to date" in again.stdout) == (0, True)
+    events = [
+        json.loads(line) for line in (market / "log.jsonl").read_text().splitlines()
+    ]
+    fresh = [e for e in events if e["event"] == "task" and not e["cached"]]
+    last = next(e for e in reversed(events) if e["event"] == "task")
+    assert len(fresh) == last["total"]
+    connection = sqlite3.connect(market / "market.db")
+    assert connection.execute("SELECT count(*) FROM trials").fetchone() == (
+        len(fresh) - 1,
+    )
+    connection.close()
+
+
+def test_a_reader_that_leaves_is_no_error(market, tmp_path):
+    """``skatra retrain | head -1`` ends without a traceback, with the run's code."""
+    code = (
+        'set -o pipefail; "$0" "$@" --no-report --force | head -1; '
+        "exit ${PIPESTATUS[0]}"
+    )
+    job = ["--config", market / "job.toml", "--models", tmp_path / "models", "--json"]
+    done = run(*job, cwd=tmp_path, words=["bash", "-c", code, *WORDS])
+
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert done.stdout == "{\n"
+    assert done.returncode == 0, done.stderr
+
+
+def test_bad_data_leave_with_3_and_all_that_is_wrong(tmp_path):
+    """Problems that another program made are all listed; nothing is written."""
+    with Database(tmp_path / "market.db", create=True) as db:
+        db.write_bars(make_edge_bars(600, seed=1))
+    connection = sqlite3.connect(tmp_path / "market.db")
+    for number, change in enumerate(("open = -1", "high = low / 2", "volume = -5")):
+        connection.execute(
+            f"UPDATE bars SET {change} WHERE ts = "
+            f"(SELECT ts FROM bars ORDER BY ts LIMIT 1 OFFSET {50 * number})"
+        )
+    connection.commit()
+    connection.close()
+    done = run("market.db", cwd=tmp_path)
+
+    assert done.returncode == 3
+    assert done.stdout == ""
+    for name in ("nonpositive-prices", "inconsistent-ohlc", "bad-volume"):
+        assert f"  {name}: " in done.stderr
+    assert not (tmp_path / "models").exists()
+
+
+def test_usage_errors_leave_with_2(market, tmp_path):
+    """Unknown waivers, backends, settings and files are told in one line."""
+    (tmp_path / "bad.toml").write_text("n_split = 3")
+    for arguments, word in (
+        ([market / "market.db", "--waive", "gap"], "gaps"),
+        ([market / "market.db", "--backend", "spark"], "dask"),
+        ([market / "market.db", "--scheduler-address", "tcp://h:1"], "backend"),
+        ([market / "market.db", "--max-gap", "soon"], "max_gap"),
+        (["--config", "bad.toml"], "n_split (line 1)"),
+        (["--config", "absent.toml"], "absent.toml"),
+        ([], "database must be given"),
+    ):
+        done = run(*arguments, cwd=tmp_path)
+
+        assert done.returncode == 2, done.stderr
+        assert word in done.stderr
+        assert "Traceback" not in done.stderr

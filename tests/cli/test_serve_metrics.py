@@ -1,0 +1,55 @@
+"""Laws of ``skatra serve-metrics`` and of the live demo."""
+
+import pytest
+
+from skatra import monitoring
+from skatra.cli._app import run
+from skatra.cli._live import MODEL, LiveDemo
+
+
+def test_it_serves_a_database_until_its_time_is_over(tmp_path, capsys):
+    """The address is printed; a missing database is no error."""
+    missing = str(tmp_path / "none.db")
+    options = ["--port", "0", "--seconds", "0.1"]
+    code = run(["serve-metrics", "--database", missing, *options])
+    monitoring.disable()
+
+    assert code == 0
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+def test_the_network_is_refused_in_one_line(capsys):
+    """A public address without password and TLS is bad input."""
+    code = run(["serve-metrics", "--host", "0.0.0.0", "--port", "0"])  # noqa: S104
+
+    assert code == 2
+    assert "credentials" in capsys.readouterr().err
+
+
+def test_an_empty_credentials_file_is_refused(tmp_path):
+    """No password is not a password."""
+    path = tmp_path / "secret"
+    path.write_text("\n")
+
+    assert run(["serve-metrics", "--credentials-file", str(path)]) == 2
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_the_live_demo_moves_every_kind_of_metric(tmp_path):
+    """Days pass: predictions, signals, settlements, retraining and rows appear."""
+    demo = LiveDemo(tmp_path, retrain_every=10_000)
+    for _ in range(30):
+        demo.tick()
+    text = monitoring.render()
+    monitoring.disable()
+
+    assert demo.db.check() == []
+    stored = demo.db.predictions(MODEL)
+    assert stored["ret"].notna().any()
+    for start in (
+        'skatra_signals_total{side="long",strategy="kelly"',
+        f'skatra_retrain_runs_total{{model="{MODEL}",outcome="failure"}} 0.0',
+        f'skatra_prediction_rows_total{{method="decision_function",model="{MODEL}"}}',
+        'skatra_db_rows_written_total{database="live.db"}',
+    ):
+        assert start in text

@@ -1,0 +1,277 @@
+"""The gate: refuses noise, finds an edge, keeps a champion that is not worse."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skatra.retraining import GateBounds, RetrainConfig
+from skatra.retraining._contest import Contest, contest, unseen_rows
+from skatra.retraining._decision import decide
+from skatra.retraining._evaluation import Backtest
+from skatra.retraining._gate import gate
+from skatra.retraining._registry import Champion
+from skatra.retraining._session import Session
+from skatra.retraining._steps import (
+    fit_whole,
+    judge_holdout,
+    search,
+    split_holdout,
+)
+from tests.retraining.gate_runs import (
+    SETTINGS,
+    planted_rows,
+    run_planted,
+    run_shuffled,
+    shuffled,
+    statement,
+)
+
+RUNS = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 4
+
+
+def test_shuffled_labels_are_refused(tmp_path):
+    """Of 100 seeded runs at least 95 are refused (all of a few in a quick run)."""
+    refused = [not d.verdict.promoted for d in run_shuffled(RUNS, tmp_path)]
+
+    assert sum(refused) >= 0.95 * RUNS, statement(sum(refused), RUNS)
+
+
+def test_a_planted_edge_is_promoted(tmp_path):
+    """Of 100 seeded runs at least 95 are promoted (all of a few in a quick run)."""
+    promoted = [d.verdict.promoted for d in run_planted(RUNS, tmp_path)]
+
+    assert sum(promoted) >= 0.95 * RUNS, statement(sum(promoted), RUNS)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Return config, rows and bars with an edge, and the steps up to the gate."""
+    folder = tmp_path_factory.mktemp("planted")
+    config = RetrainConfig(database=folder / "x.db", models=folder / "m", **SETTINGS)
+    rows, bars = planted_rows(folder, config, 0)
+    session = Session()
+    development, held_out = split_holdout(rows, config)
+    found = search(development, config, session)
+    judged = judge_holdout(
+        development, held_out, bars, found.best_params, config, session
+    )
+    return config, rows, bars, development, held_out, found, judged
+
+
+def champion_of(rows, config, params, until):
+    """Fit a champion on the rows whose labels end by a time."""
+    known = rows.take(np.asarray(rows.label_times <= until))
+    model = fit_whole(known, params, config, Session())
+    return Champion("champion", model, {}, known.label_times.max())
+
+
+def against(planted, champion, **options):
+    """Judge the tuned model against a champion."""
+    config, rows, bars, development, held_out, found, judged = planted
+    return decide(
+        rows,
+        development,
+        held_out,
+        judged,
+        bars,
+        found,
+        config,
+        Session(),
+        leaking_pairs=0,
+        champion=champion,
+        **options,
+    )
+
+
+def test_a_worthless_champion_is_replaced(planted):
+    """A champion that learned noise loses to a challenger with an edge."""
+    config, rows, _, development, *_ = planted
+    noise = shuffled(rows, 1)
+    until = development.label_times.max()
+    decision = against(planted, champion_of(noise, config, {}, until))
+
+    assert decision.verdict.outcome == "promoted"
+    assert decision.verdict.champion_id == "champion"
+    low, high = decision.intervals["log_growth_above_champion_per_year"]
+    assert 0 < low < high
+
+
+def test_an_equal_champion_stays(planted):
+    """The same model, fitted on the development rows, is not surely beaten."""
+    config, rows, _, development, _, found, _ = planted
+    until = development.label_times.max()
+    decision = against(planted, champion_of(rows, config, found.best_params, until))
+
+    assert decision.verdict.outcome == "refused"
+    assert "growth above the champion champion" in decision.verdict.reason
+
+
+def test_too_few_new_rows_are_no_evidence(planted):
+    """A champion of yesterday is not judged on what it has seen; nothing is fitted."""
+    config, rows, _, _, _, found, _ = planted
+    until = rows.label_times.sort_values().iloc[-60]
+    champion = champion_of(rows, config, found.best_params, until)
+
+    def refuse(*_):
+        raise AssertionError("a model was fitted")
+
+    config, rows, bars, development, held_out, found, judged = planted
+    decision = decide(
+        rows,
+        development,
+        held_out,
+        judged,
+        bars,
+        found,
+        config,
+        Session(make_model=refuse),
+        leaking_pairs=0,
+        champion=champion,
+    )
+
+    assert decision.verdict.outcome == "not enough evidence"
+    assert not decision.verdict.promoted
+    assert "not enough evidence" in decision.verdict.reason
+
+
+@pytest.mark.parametrize("embargo", ["5D", 3, 0.01, 0])
+def test_nobody_is_judged_on_rows_it_has_seen(planted, embargo):
+    """Judged rows start after both trainings and the embargo; fits see the past."""
+    config, rows, bars, _development, held_out, found, _ = planted
+    config = dataclasses.replace(config, embargo=embargo)
+    until = held_out.label_times.sort_values().iloc[100]
+    champion = champion_of(rows, config, found.best_params, until)
+    seen = []
+
+    def watch(some_config, params):
+        from skatra.retraining._steps import lightgbm_classifier
+
+        model = lightgbm_classifier(some_config, params)
+        seen.append(model)
+        return model
+
+    judged = unseen_rows(rows, champion, held_out, embargo)
+    result = contest(
+        rows,
+        held_out,
+        bars,
+        found.best_params,
+        config,
+        champion,
+        Session(make_model=watch),
+        least_blocks=2,
+    )
+    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
+    later = t0[t0 > champion.trained_until].unique().sort_values()
+    first = {
+        "5D": t0[t0 > champion.trained_until + pd.Timedelta("5D")].min(),
+        3: later[3],
+        0.01: later[int(np.ceil(0.01 * t0.nunique()))],
+        0: later[0],
+    }[embargo]
+
+    assert seen
+    assert t0[judged].min() == first
+    assert result.since >= first
+    assert result.leaking_pairs == 0
+    assert result.challenger.log_growth.index.equals(result.champion.log_growth.index)
+    assert len(result.probability) >= judged.sum() - 4
+
+
+def test_a_champion_of_other_features_is_no_comparison(planted):
+    """The verdict names what is missing; nothing is promoted."""
+    config, rows, _, development, _, found, _ = planted
+    other = dataclasses.replace(rows, data=rows.data.add_prefix("other_"))
+    champion = champion_of(
+        other, config, found.best_params, development.label_times.max()
+    )
+    decision = against(planted, champion)
+
+    assert decision.verdict.outcome == "refused"
+    assert "cannot be compared" in decision.verdict.reason
+
+
+def book(growth, longest=1):
+    """Return a book that grows like this."""
+    days = pd.date_range("2020-01-01", periods=len(growth), tz="UTC")
+    series = pd.Series(np.asarray(growth, dtype=float), index=days)
+    return Backtest(series, series * 0 + 0.5, series * 0, longest)
+
+
+def facing(growth, said=0.6, **changes):
+    """Return a contest against cash in which all is well but for the changes."""
+    n = len(growth)
+    index = pd.MultiIndex.from_product(
+        [["A"], pd.date_range("2020-01-01", periods=n, tz="UTC")]
+    )
+    whole = Contest(
+        book(growth),
+        None,
+        n,
+        pd.Series(said, index=index),
+        0.5,
+        np.arange(n) % 5 < 3,
+        0.5,
+        0,
+        None,
+        index[0][1],
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+STEADY = 0.001 + 0.001 * np.sin(np.arange(500.0))
+FALL = np.r_[np.full(200, 0.01), np.full(20, -0.05), np.full(280, 0.02)]
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        (facing(STEADY), None),
+        (facing(STEADY, leaking_pairs=1), "leaking pairs"),
+        (facing(STEADY, blocks=29), "independent blocks"),
+        (facing(-STEADY), "growth, lower bound"),
+        (facing(FALL), "drawdown"),
+        (facing(STEADY, said=0.01), "calibration"),
+        (facing(STEADY, stake=0.0005), "mean stake"),
+        (facing(STEADY, champion=book(STEADY + 1e-4)), "growth, lower bound"),
+        (facing(STEADY, champion=book(STEADY)), "growth, lower bound"),
+        (facing(STEADY, champion=book(-STEADY), stake=0.0), None),
+    ],
+)
+def test_each_bound_refuses_alone(case, name):
+    """What is out of bounds is named; nothing else has to be wrong."""
+    verdict = gate(case, bounds=GateBounds())
+    failed = [check.name for check in verdict.checks if not check.passed]
+
+    assert verdict.promoted == (name is None)
+    assert failed[:1] == ([] if name is None else [name])
+
+
+def test_many_trials_deflate_a_record():
+    """What convinces as one trial is luck as the best of ten thousand."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(1000, 20)) * 0.01
+    record = 0.0009 + 0.01 * rng.standard_normal(1000)
+    once = gate(facing(record), bounds=GateBounds(), n_trials=1)
+    often = gate(facing(record), bounds=GateBounds(), trials=noise, n_trials=10_000)
+    value = {
+        verdict: next(c for c in verdict.checks if c.name == "deflated Sharpe ratio")
+        for verdict in (once, often)
+    }
+
+    assert value[once].passed
+    assert not value[often].passed
+    assert "After 10000 trials" in value[often].sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("confidence", 0.5), ("max_drawdown", 1.5), ("min_blocks", 1), ("min_stake", -1)],
+)
+def test_bounds_that_bound_nothing_are_refused(name, value):
+    """The parameter is named, with what it got."""
+    with pytest.raises(ValueError, match=f"{name} must"):
+        GateBounds(**{name: value})

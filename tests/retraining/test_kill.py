@@ -1,0 +1,56 @@
+"""A run killed at any moment loses nothing but the task in hand."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+STORY = Path(__file__).with_name("kill_story.py")
+PROCESSES, KILLS = 2, 25
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory):
+    """Return what 50 kills left, of two processes side by side."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, STORY, tmp_path_factory.mktemp("kill"), str(KILLS), seed],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in map(str, range(PROCESSES))
+    ]
+    told = [process.communicate(timeout=400)[0] for process in running]
+
+    assert [process.returncode for process in running] == [0] * PROCESSES
+    return [json.loads(text) for text in told]
+
+
+def test_a_killed_run_goes_on_where_it_was(stories):
+    """After a kill and a rerun all is as if nothing had happened.
+
+    The database is sound, one champion is served, the figures and the run's id are
+    those of an undisturbed run, and tasks that had been committed are not repeated.
+    """
+    moments = set()
+    for story in stories:
+        expected = story["expected"]
+        every = Counter(expected["fresh"])
+        for after in story["after"]:
+            assert "error" not in after, after
+            assert after["problems"] == []
+            for name in ("run_id", "rows", "runs", "models", "champion", "current"):
+                assert after[name] == expected[name]
+            if "figures" in after:
+                assert after["figures"] == expected["figures"]
+                left = every.total() - after["survived"]
+                assert len(after["fresh"]) == left
+                assert not Counter(after["fresh"]) - every
+            else:  # the kill came after the publication
+                assert after["fresh"] == []
+            moments.add(after["survived"])
+
+    assert len(moments) > 5

@@ -1,0 +1,378 @@
+"""Runs that can be left alone: one at a time, resumable, planned, counted."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import tomllib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skatra.datasets import Database, make_edge_bars
+from skatra.exceptions import (
+    DataCheckError,
+    PublishError,
+    RunLockedError,
+    RunStoppedError,
+    TrainingError,
+)
+from skatra.model_selection import cross_val_paths
+from skatra.retraining import (
+    RetrainConfig,
+    RunLock,
+    UpToDate,
+    json_log,
+    load_model,
+    load_settings,
+    plan_retrain,
+    retrain,
+)
+from skatra.retraining._backtests import path_splitter
+from skatra.retraining._steps import (
+    kelly_classifier,
+    purged_kfold,
+    routing,
+    split_holdout,
+)
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """Return a run of a second or two, on a database of its own."""
+    bars = make_edge_bars(600, edge=0.6, seed=4)
+    volume = np.log(bars["volume"])
+    features = pd.DataFrame({"volume": volume, "change": volume.diff().fillna(0.0)})
+    with Database(tmp_path / "market.db", create=True) as db:
+        db.write_bars(bars)
+        db.write_features(features, "mine")
+    return RetrainConfig(
+        database=tmp_path / "market.db",
+        models=tmp_path / "models",
+        feature_set="mine",
+        max_holding=3,
+        n_splits=2,
+        n_estimators=5,
+        param_grid={"num_leaves": [3, 5], "min_child_samples": [5]},
+        n_paths=2,
+    )
+
+
+def _figures(result):
+    return {**result.to_dict(), "seconds": None}
+
+
+def test_a_stopped_run_goes_on_where_it_was(quick):
+    """Stopped again and again, a run ends with the figures of one left in peace."""
+    alone = dataclasses.replace(quick, models=quick.models.parent / "alone")
+    tasks = []
+    stops = 0
+
+    def observe(event):
+        if event["event"] == "task" and not event["cached"]:
+            tasks.append(event["stage"])
+
+    for _ in range(20):
+        limit = len(tasks) + 4
+        try:
+            result = retrain(
+                quick, observe=observe, should_stop=lambda at=limit: len(tasks) >= at
+            )
+            break
+        except RunStoppedError:
+            stops += 1
+    with Database(quick.database) as db:
+        counted = len(db.trials())
+
+    assert stops > 3
+    assert len(tasks) == counted + 1 == 25
+    undisturbed = retrain(alone)
+    assert _figures(result) == _figures(undisturbed)
+
+
+def test_up_to_date_until_something_changes(quick):
+    """The same data, settings and code are trained once; a missing model is remade."""
+    first = retrain(quick)
+    again = retrain(quick, force=False)
+
+    assert again == UpToDate(first.run_id, first.model_path, promoted=True)
+    other = dataclasses.replace(quick, cost=0.001)
+    assert not isinstance(retrain(other, force=False), UpToDate)
+    (first.model_path / "model.txt").unlink()
+    (first.model_path / "card.json").unlink()
+    first.model_path.rmdir()
+    assert retrain(quick, force=False).run_id == first.run_id
+
+
+def test_trials_are_counted_over_runs(quick):
+    """Models tried in earlier runs, on fewer bars too, deflate the next record."""
+    before = retrain(quick).trials
+    same = retrain(quick).trials
+    wider = dataclasses.replace(
+        quick, param_grid={"num_leaves": [3, 4, 6], "min_child_samples": [5, 8]}
+    )
+    after = retrain(wider).trials
+    bars = make_edge_bars(610, edge=0.6, seed=4)
+    with Database(quick.database) as db:
+        db.write_bars(bars)
+        volume = np.log(bars["volume"]).rename("volume")
+        change = volume.diff().fillna(0.0).rename("change")
+        db.write_features(pd.concat([volume, change], axis=1), "mine")
+    grown = retrain(quick).trials
+
+    assert before == same
+    assert (before["on_these_data"], before["on_these_symbols"]) == (2, 2)
+    assert (after["on_these_data"], after["on_these_symbols"]) == (7, 7)
+    assert (grown["on_these_data"], grown["on_these_symbols"]) == (2, 7)
+    assert after["minimum_backtest_years"] > before["minimum_backtest_years"]
+    assert after["deflated_sharpe_strict"] < after["probabilistic_sharpe"]
+
+
+def test_ledger_stays_small(quick):
+    """Once a run is published its rows hold figures, not one value per row."""
+    retrain(quick)
+    with Database(quick.database) as db:
+        records = db.trials()["record"]
+
+    assert max(len(json.dumps(record)) for record in records) < 1000
+    assert not any("arrays" in record for record in records)
+
+
+def test_paths_are_those_of_cross_val_paths(quick):
+    """Split by split, from the ledger or not, paths are scikit-learn's to the bit."""
+    result = retrain(quick)
+    rows, _ = split_holdout(result.rows, quick)
+    with routing():
+        model = kelly_classifier(quick, purged_kfold(quick), result.search.best_params)
+        paths = cross_val_paths(
+            model,
+            rows.data,
+            rows.target,
+            cv=path_splitter(quick),
+            method="decision_function",
+            params={
+                "label_times": rows.label_times,
+                "sample_weight": rows.sample_weight,
+                "returns": rows.returns,
+            },
+        )
+
+    np.testing.assert_array_equal(result.paths.positions, paths.paths)
+    assert len(result.paths.table) == paths.n_paths
+
+
+def test_a_dask_cluster_gives_the_local_result_though_a_worker_is_killed(
+    quick, tmp_path
+):
+    """Two worker processes, one killed after the first score: the same run, bit by bit.
+
+    Tasks are in the ledger once, whoever did them.
+    """
+    distributed = pytest.importorskip("distributed", reason="needs skatra[dask]")
+    grid = {"num_leaves": [3, 4, 5, 6, 7], "min_child_samples": [5, 8]}
+    local = dataclasses.replace(quick, param_grid=grid)
+    path = tmp_path / "dask.db"
+    with Database(local.database) as db:
+        db.backup(path)
+    killed = []
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+    ) as cluster:
+
+        def kill(event):
+            if event["event"] == "task" and not killed:
+                killed.append(cluster.workers[0].pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        spread = dataclasses.replace(
+            local,
+            database=path,
+            models=tmp_path / "dask-models",
+            backend="dask",
+            scheduler_address=cluster.scheduler_address,
+        )
+        away = retrain(spread, observe=kill)
+        with Database(path) as db:
+            counted = len(db.trials())
+    result = retrain(local)
+
+    assert killed
+    assert _figures(away) == _figures(result)
+    with Database(local.database) as db:
+        assert len(db.trials()) == counted
+
+
+def test_two_runs_at_once(quick):
+    """The second is refused with the first's process, host and age."""
+    with RunLock(quick.database), pytest.raises(RunLockedError) as error:
+        retrain(quick)
+
+    assert f"process {os.getpid()} on " in str(error.value)
+    assert " s)" in str(error.value)
+    retrain(quick)
+
+
+def test_links_to_one_database_have_one_lock(quick, tmp_path):
+    """A symbolic link is no way around the lock."""
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "link.db"
+    link.symlink_to(quick.database)
+    with RunLock(quick.database), pytest.raises(RunLockedError), RunLock(link):
+        pass
+
+
+def test_a_dead_owner_holds_nothing(quick):
+    """The lock of a killed process is free at once."""
+    code = f"""
+        import os, signal
+        from skatra.retraining import RunLock
+        with RunLock({str(quick.database)!r}):
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=False, timeout=60
+    )
+
+    assert done.returncode == -9
+    with RunLock(quick.database):
+        pass
+
+
+def test_fewer_rows_than_last_run(quick):
+    """Data that shrank stop the run until that is waived."""
+    retrain(quick)
+    with Database(quick.database) as db:
+        bars = db.bars()
+        connection_rows = len(bars)
+        with db.transaction() as writer:
+            writer.execute("DELETE FROM bars WHERE ts > ?", (_cut(bars),))
+    with pytest.raises(DataCheckError, match="fewer-rows"):
+        retrain(quick)
+    fewer = retrain(dataclasses.replace(quick, waive=("fewer-rows",)))
+
+    assert fewer.data["rows"] < connection_rows - 50
+    assert [w["check"] for w in fewer.to_dict()["waived"]] == ["fewer-rows"]
+
+
+def _cut(bars):
+    return int(bars.index[-60][1].as_unit("ns").value)
+
+
+def test_a_model_that_cannot_be_published(quick):
+    """Where models cannot be written the served one stands, and the error says so."""
+    retrain(quick)
+    served = (quick.models / "CURRENT").read_bytes()
+    blocked = quick.database / "models"
+    with pytest.raises(PublishError, match="stands"):
+        retrain(dataclasses.replace(quick, models=blocked, seed=8))
+
+    assert (quick.models / "CURRENT").read_bytes() == served
+    load_model(quick.models)
+
+
+def test_a_fit_that_fails_is_a_training_error(quick):
+    """What LightGBM refuses ends the run as one error that names it."""
+    with pytest.raises(TrainingError, match="num_leaves"):
+        retrain(dataclasses.replace(quick, param_grid={"num_leaves": [-1]}))
+
+
+def test_plan_is_what_the_run_does(quick):
+    """Folds, rows and fits of the plan are those of the run; nothing is written."""
+    before = quick.database.read_bytes()
+    plan = plan_retrain(quick)
+    assert quick.database.read_bytes() == before
+    assert not quick.models.exists()
+    result = retrain(quick)
+    development, held_out = split_holdout(result.rows, quick)
+    splits = list(
+        purged_kfold(quick).split(development.data, label_times=development.label_times)
+    )
+
+    folds = plan.folds
+    assert folds["train"].tolist() == [len(t) for t, _ in splits] + [len(development)]
+    assert folds["test"].tolist() == [len(t) for _, t in splits] + [len(held_out)]
+    assert folds[["train", "test", "purged", "embargoed"]].iloc[-1].sum() == plan.rows
+    assert plan.fits == {
+        "search": 4,
+        "compare": 36,
+        "paths": 9,
+        "holdout": 3,
+        "gate": 4,
+        "publish": 3,
+    }
+    assert plan.seconds > 0
+    assert plan.memory_bytes > 0
+    assert "measured now" in plan.seconds_from
+    assert "ledger" in plan_retrain(quick).seconds_from
+
+
+def test_log_is_one_object_a_line(quick, tmp_path):
+    """Every event is a JSON line with its time, and an error is one, too."""
+    with json_log(tmp_path / "log.jsonl") as log:
+        retrain(quick, observe=log)
+    with pytest.raises(KeyError), json_log(tmp_path / "log.jsonl"):
+        raise KeyError("x")
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+
+    kinds = [event["event"] for event in events]
+    assert kinds.count("stage") == 9
+    assert kinds.count("task") == 25
+    assert kinds[-2:] == ["published", "error"]
+    assert all(event["time"] for event in events)
+
+
+def test_settings_come_with_their_origins(tmp_path):
+    """File beats default, override beats file; the TOML printed gives them again."""
+    file = tmp_path / "job.toml"
+    file.write_text(
+        '[retrain]\ndatabase = "market.db"\nmodels = "models"\n\n'
+        'n_splits = 3\nseed = 5\nwaive = ["gaps"]\n[retrain.param_grid]\n'
+        "num_leaves = [3, 5]\n"
+    )
+    settings = load_settings(file, {"seed": 6}, origin="flag {name}")
+    config, origins = settings.config, settings.origins
+
+    assert (config.n_splits, config.seed, config.embargo) == (3, 6, "5D")
+    assert config.database == tmp_path / "market.db"
+    assert origins["n_splits"] == f"{file}:5"
+    assert origins["param_grid"] == f"{file}:8"
+    assert (origins["seed"], origins["embargo"]) == ("flag seed", "default")
+    again = tmp_path / "again.toml"
+    again.write_text(settings.to_toml())
+    assert load_settings(again).config.to_dict() == config.to_dict()
+    assert set(tomllib.loads(settings.to_toml())) | {
+        "symbols",
+        "max_gap",
+        "scheduler_address",
+    } == {f.name for f in dataclasses.fields(RetrainConfig)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n_split = 3", r"n_split \(line 1\).*n_splits"),
+        ("\n\nn_splits = 1", "toml:3: n_splits"),
+        ('waive = ["gap"]', "toml:1: waive.*gaps"),
+        ("n_splits = ", "no TOML"),
+    ],
+)
+def test_bad_files_name_the_line(tmp_path, text, message):
+    """A misspelt key, a value out of range and bad syntax are found by line."""
+    (tmp_path / "job.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_settings(tmp_path / "job.toml", {"database": "d", "models": "m"})
+
+
+def test_a_missing_database_setting_is_asked_for():
+    """Without a database nothing can be settled."""
+    with pytest.raises(ValueError, match="database must be given"):
+        load_settings(None, {}, defaults={"models": "m"})

@@ -1,0 +1,229 @@
+"""Signals: the champion on the newest bars, within limits, settled by its labels."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skatra.datasets import Database
+from skatra.exceptions import (
+    EmptyDataError,
+    ModelNotFoundError,
+    StaleDataError,
+    StaleModelError,
+)
+from skatra.retraining import (
+    SignalLimits,
+    load_champion,
+    make_signals,
+    promote_model,
+    watch_signals,
+)
+from skatra.retraining._dataset import label_set_name
+from skatra.retraining._limits import limited
+
+NOW = "2006-02-20"
+OPEN = SignalLimits(max_position=9.0, max_exposure=99.0, split=False)
+
+
+@pytest.fixture
+def served(small_run, small_config, tmp_path):
+    """Return a database of the bars alone, and the models folder."""
+    path = tmp_path / "live.db"
+    with Database(path, create=True) as db:
+        db.write_bars(small_run.bars)
+    promote_model(small_config.models, small_run.run_id)
+    return path, small_config.models
+
+
+def test_signals_are_the_champion_on_the_newest_bar(served, small_run):
+    """Probability and position equal those that the run computed for that row."""
+    path, models = served
+    report = make_signals(path, models, now=NOW, limits=OPEN)
+    with Database(path) as db:
+        stored = db.signals(small_run.run_id)
+        said = db.predictions(small_run.run_id)
+        newest = db.bars()["close"].iloc[[-1]]
+        problems = db.check()
+    with Database(small_run.config.database) as db:
+        row = db.features("base").iloc[[-1]]
+    champion = load_champion(models)
+
+    assert report.run_id == small_run.run_id
+    assert list(stored.index) == list(newest.index)
+    assert stored["probability"].tolist() == champion.predict_proba(row)[:, 1].tolist()
+    assert stored["position"].tolist() == champion.decision_function(row).tolist()
+    assert stored["price"].tolist() == newest.tolist()
+    assert said["value"].tolist() == stored["probability"].tolist()
+    assert problems == []
+
+
+def test_settlements_are_the_labels_that_the_model_learned(served, small_run):
+    """Signals of many days, settled later, end when and as the stored labels do."""
+    path, models = served
+    days = small_run.bars.index.get_level_values(1)[-30:]
+    for day in days:
+        report = make_signals(path, models, now=day, limits=OPEN)
+    with Database(path) as db:
+        said = db.predictions(small_run.run_id)
+        problems = db.check()
+    with Database(small_run.config.database) as db:
+        labels = db.labels(label_set_name(small_run.config))
+    done = said.dropna(subset=["t1"])
+    known = labels.loc[done.index]
+
+    assert len(said) == 30
+    assert report.unsettled == len(said) - len(done) - 1
+    assert len(done) >= 19
+    assert done["t1"].tolist() == known["t1"].tolist()
+    np.testing.assert_allclose(done["ret"], known["ret"])
+    assert set(labels.index) & set(said.index) == set(done.index)
+    assert problems == []
+
+
+def test_nothing_is_known_too_early(served, small_run):
+    """What was settled on a day did not need a later bar."""
+    path, models = served
+    days = small_run.bars.index.get_level_values(1)[-30:]
+    for day in (days[0], days[8]):
+        make_signals(path, models, now=day)
+    with Database(path) as db:
+        said = db.predictions(small_run.run_id)
+
+    assert said.index.get_level_values(1).tolist() == [days[0], days[8]]
+    assert not (said["t1"] > days[8]).any()
+
+
+def test_doing_it_again_changes_nothing(served):
+    """The same bars give the same rows, written once."""
+    path, models = served
+    first = make_signals(path, models, now=NOW)
+    with Database(path) as db:
+        before = db.signals()
+    again = make_signals(path, models, now=NOW)
+    with Database(path) as db:
+        after = db.signals()
+
+    pd.testing.assert_frame_equal(first.signals, again.signals)
+    pd.testing.assert_frame_equal(before, after)
+    assert again.exposure == first.exposure
+
+
+def test_stale_bars_and_models_are_refused_unless_told(served):
+    """Each with its own error; nothing is written."""
+    path, models = served
+    with pytest.raises(StaleDataError, match=r"max_data_age.*--allow-stale"):
+        make_signals(path, models, now="2006-03-20")
+    with pytest.raises(StaleModelError, match=r"max_model_age.*--allow-stale"):
+        make_signals(path, models, now="2007-03-20")
+    with Database(path) as db:
+        assert db.signals().empty
+    assert len(make_signals(path, models, allow_stale=True).signals) == 1
+
+
+def test_symbols_that_cannot_be_scored_are_named(served, small_run):
+    """Too short, too old, without bars: the others go on."""
+    path, models = served
+    bars = small_run.bars.droplevel(0)
+    with Database(path) as db:
+        db.write_bars(bars.iloc[-20:], "SHORT")
+        db.write_bars(bars.iloc[:-50], "OLD")
+        db.write_labels(
+            pd.DataFrame(
+                {
+                    "t1": bars.index[:1],
+                    "ret": 0.1,
+                    "label": 1,
+                    "side": 1,
+                    "touched": "time",
+                },
+                index=pd.MultiIndex.from_product(
+                    [["EMPTY"], bars.index[:1]], names=["symbol", "t0"]
+                ),
+            ),
+            "other",
+        )
+    report = make_signals(path, models, now=NOW)
+
+    assert list(report.signals.index.get_level_values(0)) == ["EDGE"]
+    assert set(report.left_out) == {"SHORT", "OLD", "EMPTY"}
+    assert "newest bar" in report.left_out["OLD"]
+    with pytest.raises(EmptyDataError, match="at least 252 bars"):
+        make_signals(path, models, now=NOW, symbols=["SHORT"])
+
+
+def test_without_a_champion_there_are_no_signals(served, tmp_path):
+    """The folder is named."""
+    with pytest.raises(ModelNotFoundError, match="no model is promoted"):
+        make_signals(served[0], tmp_path / "models")
+
+
+def test_watching_makes_a_round_every_so_often(served):
+    """Until asked to stop; errors go to who wants them, and the rounds go on."""
+    path, models = served
+    errors, waits = [], iter([False, False, True])
+    rounds = watch_signals(
+        path, models, every=1e-9, now=NOW, should_stop=lambda: next(waits)
+    )
+    assert len([report.run_id for report in rounds]) == 2
+    for _ in watch_signals(
+        path,
+        models,
+        every=0.01,
+        now="2006-03-20",
+        on_error=errors.append,
+        should_stop=lambda: len(errors) >= 2,
+    ):
+        pass
+    assert [type(error) for error in errors] == [StaleDataError] * 2
+    with pytest.raises(ValueError, match="every must be a positive"):
+        next(watch_signals(path, models, every=0))
+
+
+sizes = st.floats(-1, 1).map(lambda x: round(x, 3))
+
+
+@given(
+    wanted=st.lists(sizes, min_size=1, max_size=8),
+    held=st.lists(st.tuples(st.integers(0, 9), sizes), max_size=8),
+    max_position=st.floats(0.01, 2),
+    max_exposure=st.floats(0.01, 4),
+    split=st.booleans(),
+    concurrency=st.floats(1, 20),
+)
+def test_limits_hold_whatever_is_wanted(
+    wanted, held, max_position, max_exposure, split, concurrency
+):
+    """No position turns, grows, or takes symbol or book beyond its limit."""
+    index = pd.Index([f"S{k}" for k in range(len(wanted))])
+    want = pd.Series(wanted, index=index, dtype=float)
+    open_positions = pd.Series(
+        [size for _, size in held], index=[f"S{k}" for k, _ in held], dtype=float
+    )
+    limits = SignalLimits(
+        max_position=max_position, max_exposure=max_exposure, split=split
+    )
+    got = limited(want, open_positions, limits, concurrency=concurrency)
+    before = open_positions.groupby(level=0).sum().reindex(index, fill_value=0.0)
+    after = before + got
+    room = max(max_exposure - open_positions.abs().sum(), 0.0)
+
+    assert (got * want >= 0).all()
+    assert (got.abs() <= want.abs()).all()
+    grown = after.abs() > before.abs()
+    assert (after.abs()[grown] <= max_position * (1 + 1e-9) + 1e-12).all()
+    assert got.abs().sum() <= room * (1 + 1e-9) + 1e-12
+    if not held and not split:
+        small = want.abs().sum() <= max_exposure and (want.abs() <= max_position).all()
+        assert not small or (got == want).all()
+
+
+@pytest.mark.parametrize("name", ["max_position", "max_exposure"])
+def test_limits_must_be_positive(name):
+    """A limit of nothing is refused by name."""
+    with pytest.raises(ValueError, match=f"{name} must be a positive"):
+        SignalLimits(**{name: 0.0})
+    assert dataclasses.asdict(SignalLimits())[name] > 0
