@@ -50,6 +50,16 @@ class PurgedSplitter(BaseCrossValidator):
     def _count_splits(self) -> int:
         """Return the number of splits, which needs no data."""
 
+    @abstractmethod
+    def _check_parameters(self) -> None:
+        """Refuse parameters that mean nothing, when constructed and when splitting."""
+
+    def _check_shared_parameters(self) -> None:
+        """Refuse what no splitter takes."""
+        check_own_label_times(self.label_times)
+        check_options(self.purge_gap, self.embargo, self.closed)
+        check_scope(getattr(self, "purge_scope", "all"))
+
     def _uses_groups(self) -> bool:
         return False
 
@@ -120,6 +130,7 @@ class PurgedSplitter(BaseCrossValidator):
             If there are too few distinct t0 or groups, or a split is left without
             training rows.
         """
+        self._check_parameters()
         check_consistent_length(X, y, groups)
         if groups is not None and not self._uses_groups():
             warnings.warn(

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import combinations, islice, pairwise
-from math import comb, gcd, log10
+from math import comb, gcd
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,9 @@ from skatra.model_selection._base import (
     ScopedPurge,
     check_count,
     check_folds,
-    check_options,
-    check_own_label_times,
-    check_scope,
     fold_edges,
 )
+from skatra.model_selection._counts import capped_comb, fewest_folds, written_comb
 from skatra.model_selection._purge import Purger, Timeline
 from skatra.typing import IntArray, Span
 
@@ -165,19 +163,6 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         random_state: "int | np.random.RandomState | None" = None,
         n_repeats: int = 1,
     ) -> None:
-        check_folds(n_folds, "n_folds")
-        check_count(n_test_folds, "n_test_folds", least=1)
-        if n_test_folds >= n_folds:
-            raise ValueError(
-                f"n_test_folds must be less than n_folds={n_folds}, so that a fold is "
-                f"left to train on, got {n_test_folds}."
-            )
-        if max_splits is not None:
-            check_count(max_splits, "max_splits", least=n_folds)
-        check_count(n_repeats, "n_repeats", least=1)
-        check_own_label_times(label_times)
-        check_options(purge_gap, embargo, closed)
-        check_scope(purge_scope)
         self.n_folds = n_folds
         self.n_test_folds = n_test_folds
         self.label_times = label_times
@@ -188,17 +173,53 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         self.max_splits = max_splits
         self.random_state = random_state
         self.n_repeats = n_repeats
-        if self._count_splits() > _MOST_SPLITS:
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        check_folds(self.n_folds, "n_folds")
+        check_count(self.n_test_folds, "n_test_folds", least=1)
+        if self.n_test_folds >= self.n_folds:
             raise ValueError(
-                f"n_folds={n_folds} and n_test_folds={n_test_folds} give "
-                f"C({n_folds}, {n_test_folds}) = "
-                f"{_written(comb(n_folds, n_test_folds))} splits"
-                f"{'' if max_splits is None else f', {max_splits=}'}"
-                f"{'' if n_repeats == 1 else f', {n_repeats=}'}; at most "
-                f"{_MOST_SPLITS:,} are allowed. Lower n_folds or n_test_folds "
-                f"(n_test_folds=2 gives {comb(n_folds, 2):,}), or set max_splits to "
-                "sample them."
+                f"n_test_folds must be less than n_folds={self.n_folds}, so that a "
+                f"fold is left to train on, got {self.n_test_folds}."
             )
+        if self.max_splits is not None:
+            check_count(self.max_splits, "max_splits", least=self.n_folds)
+        check_count(self.n_repeats, "n_repeats", least=1)
+        _check_random_state(self.random_state)
+        self._check_shared_parameters()
+        if self._count_splits() > _MOST_SPLITS:
+            raise ValueError(self._too_many_splits())
+
+    def _too_many_splits(self) -> str:
+        """Say how many splits there would be, and what would make them fewer."""
+        n_folds, n_repeats, max_splits = self.n_folds, self.n_repeats, self.max_splits
+        repeats = "" if n_repeats == 1 else f", {n_repeats=}"
+        sample = "" if max_splits is None else f", {max_splits=}"
+        pairs = capped_comb(n_folds, 2)
+        ways = []
+        if self._count_each() <= _MOST_SPLITS:
+            ways = ["lower n_repeats"]
+        elif max_splits is not None:
+            ways = ["lower max_splits"]
+        if max_splits is None:
+            fewer = self.n_test_folds > 2 and pairs * n_repeats <= _MOST_SPLITS
+            ways.append(
+                f"lower n_folds or n_test_folds (n_test_folds=2 gives {pairs:,})"
+                if fewer
+                else "lower n_folds"
+            )
+            if n_folds * n_repeats <= _MOST_SPLITS:
+                ways.append("set max_splits to sample them")
+        elif n_folds * n_repeats > _MOST_SPLITS:
+            ways.append("lower n_folds")
+        advice = ", or ".join(ways)
+        return (
+            f"n_folds={n_folds} and n_test_folds={self.n_test_folds} give "
+            f"C({n_folds}, {self.n_test_folds}) = "
+            f"{written_comb(n_folds, self.n_test_folds)} splits{sample}{repeats}; at "
+            f"most {_MOST_SPLITS:,} are allowed. {advice[0].upper()}{advice[1:]}."
+        )
 
     @classmethod
     def from_n_paths(
@@ -224,6 +245,13 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         -------
         splitter : CombinatorialPurgedKFold
 
+        Raises
+        ------
+        ValueError
+            If that takes more than 100,000 splits, or one test fold more than a path.
+        TypeError
+            If `n_folds` is among the options.
+
         Examples
         --------
         >>> from skatra.model_selection import CombinatorialPurgedKFold
@@ -234,6 +262,12 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         >>> cv.n_folds, cv.n_test_folds, cv.get_n_splits(), cv.n_paths
         (6, 3, 20, 10)
         """
+        if "n_folds" in options:
+            raise TypeError(
+                "from_n_paths finds n_folds itself, from n_paths and n_test_folds, got "
+                f"n_folds={options['n_folds']!r}. Leave it out, or construct "
+                "CombinatorialPurgedKFold(n_folds, n_test_folds)."
+            )
         check_count(n_paths, "n_paths", least=1)
         check_count(n_test_folds, "n_test_folds", least=1)
         if n_test_folds == 1 and n_paths > 1:
@@ -241,9 +275,16 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
                 f"n_test_folds must be 2 or more for n_paths={n_paths}, got 1: one "
                 "test fold at a time makes one path."
             )
-        n_folds = n_test_folds + 1
-        while comb(n_folds - 1, n_test_folds - 1) < n_paths:
-            n_folds += 1
+        n_folds = 2 if n_test_folds == 1 else fewest_folds(n_paths, n_test_folds)
+        sampled = options.get("max_splits") is not None
+        if not sampled and capped_comb(n_folds, n_test_folds) > _MOST_SPLITS:
+            raise ValueError(
+                f"n_paths={n_paths} with n_test_folds={n_test_folds} takes "
+                f"n_folds={n_folds} and C({n_folds}, {n_test_folds}) = "
+                f"{written_comb(n_folds, n_test_folds)} splits; at most "
+                f"{_MOST_SPLITS:,} are allowed. Ask for fewer n_paths (446 are the "
+                "most with n_test_folds=2)."
+            )
         return cls(n_folds, n_test_folds, **options)
 
     @property
@@ -256,11 +297,18 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
 
     def _count_each(self) -> int:
         """Return the number of splits of one repeat."""
-        total = comb(self.n_folds, self.n_test_folds)
-        if self.max_splits is None or total <= self.max_splits:
+        if self.max_splits is None:
+            return capped_comb(self.n_folds, self.n_test_folds)
+        plenty = max(self.max_splits**2, 10**30)
+        total = capped_comb(self.n_folds, self.n_test_folds, plenty)
+        if total <= self.max_splits:
             return total
+        wanted = self.max_splits // self.n_folds
+        if total == plenty:
+            # Fewer than a few times the square root of them do not have N rotations.
+            return int(self.n_folds * wanted)
         orbits = _count_full_orbits(self.n_folds, self.n_test_folds)
-        return int(self.n_folds * min(self.max_splits // self.n_folds, orbits))
+        return int(self.n_folds * min(wanted, orbits))
 
     def _combinations(self) -> Iterator[tuple[int, ...]]:
         random = check_random_state(self.random_state)
@@ -270,7 +318,7 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
     def _sample(self, random: np.random.RandomState) -> Iterator[tuple[int, ...]]:
         n_folds, n_splits = self.n_folds, self._count_each()
         every = combinations(range(n_folds), self.n_test_folds)
-        if n_splits == comb(n_folds, self.n_test_folds):
+        if n_splits == capped_comb(n_folds, self.n_test_folds):
             return every
         circle = random.permutation(n_folds)
         chosen: set[tuple[int, ...]] = set()
@@ -346,28 +394,30 @@ class CombinatoriallySymmetricKFold(_CombinatorialKFold):
         closed: str = "both",
         purge_scope: str = "all",
     ) -> None:
-        check_folds(n_folds, "n_folds")
-        if n_folds % 2:
-            raise ValueError(
-                f"n_folds must be even to be halved, got {n_folds}. Use "
-                f"{n_folds - 1} or {n_folds + 1}."
-            )
-        if comb(n_folds, n_folds // 2) > _MOST_SPLITS:
-            raise ValueError(
-                f"n_folds={n_folds} gives C({n_folds}, {n_folds // 2}) = "
-                f"{_written(comb(n_folds, n_folds // 2))} splits; at most "
-                f"{_MOST_SPLITS:,} are "
-                "allowed. Lower n_folds to 18 (48,620 splits) or less."
-            )
-        check_own_label_times(label_times)
-        check_options(purge_gap, embargo, closed)
-        check_scope(purge_scope)
         self.n_folds = n_folds
         self.label_times = label_times
         self.purge_gap = purge_gap
         self.embargo = embargo
         self.closed = closed
         self.purge_scope = purge_scope
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        n_folds = self.n_folds
+        check_folds(n_folds, "n_folds")
+        if n_folds % 2:
+            raise ValueError(
+                f"n_folds must be even to be halved, got {n_folds}. Use "
+                f"{n_folds - 1} or {n_folds + 1}."
+            )
+        if self._count_splits() > _MOST_SPLITS:
+            raise ValueError(
+                f"n_folds={n_folds} gives C({n_folds}, {n_folds // 2}) = "
+                f"{written_comb(n_folds, n_folds // 2)} splits; at most "
+                f"{_MOST_SPLITS:,} are allowed. Lower n_folds to 18 (48,620 splits) or "
+                "less."
+            )
+        self._check_shared_parameters()
 
     @property
     def n_paths(self) -> int:
@@ -375,17 +425,20 @@ class CombinatoriallySymmetricKFold(_CombinatorialKFold):
         return self._count_splits() // 2
 
     def _count_splits(self) -> int:
-        return comb(self.n_folds, self.n_folds // 2)
+        return capped_comb(self.n_folds, self.n_folds // 2)
 
     def _combinations(self) -> Iterator[tuple[int, ...]]:
         return combinations(range(self.n_folds), self.n_folds // 2)
 
 
-def _written(number: int) -> str:
-    """Return a count in digits, or its size if nobody could read them."""
-    if number < 10**30:
-        return f"{number:,}"
-    return f"more than 10^{int((number.bit_length() - 1) * log10(2))}"
+def _check_random_state(random_state: Any) -> None:
+    try:
+        check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(
+            "random_state must be None, an int in [0, 2**32) or a numpy RandomState, "
+            f"got {random_state!r}."
+        ) from error
 
 
 def _count_full_orbits(n_folds: int, n_test_folds: int) -> int:

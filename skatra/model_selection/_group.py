@@ -11,8 +11,6 @@ from skatra.model_selection._base import (
     PurgedSplitter,
     check_count,
     check_folds,
-    check_options,
-    check_own_label_times,
     fold_edges,
 )
 from skatra.model_selection._pieces import BoolArray, Piece
@@ -96,16 +94,18 @@ class PurgedGroupKFold(PurgedSplitter):
         embargo: Span = 0,
         closed: str = "both",
     ) -> None:
-        check_folds(n_group_folds, "n_group_folds")
-        check_count(n_time_folds, "n_time_folds", least=1)
-        check_own_label_times(label_times)
-        check_options(purge_gap, embargo, closed)
         self.n_group_folds = n_group_folds
         self.n_time_folds = n_time_folds
         self.label_times = label_times
         self.purge_gap = purge_gap
         self.embargo = embargo
         self.closed = closed
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        check_folds(self.n_group_folds, "n_group_folds")
+        check_count(self.n_time_folds, "n_time_folds", least=1)
+        self._check_shared_parameters()
 
     def _count_splits(self) -> int:
         return int(self.n_group_folds * self.n_time_folds)

@@ -14,6 +14,7 @@ from skatra.utils import (
     as_label_intervals,
     common_unit,
     event_times,
+    holds_times,
     times_to_numbers,
 )
 
@@ -33,6 +34,7 @@ def resolve_label_intervals(
     own: "pd.Series[Any] | None",
     purge_gap: Any,
     who: str,
+    ways: str | None = None,
 ) -> LabelIntervals:
     """Return one label interval per row of X, or refuse.
 
@@ -43,6 +45,7 @@ def resolve_label_intervals(
     own : the constructor's Series, to be aligned by label, or None
     purge_gap : a checked span; if positive, point labels will do
     who : the caller's name, for error messages
+    ways : what the caller's user may give; None for those of a splitter
     """
     n_rows = count_rows(X)
     if n_rows == 0:
@@ -56,36 +59,33 @@ def resolve_label_intervals(
         return as_label_intervals(_align(own, X))
     if is_positive(purge_gap):
         return _point_labels(X, n_rows)
-    on = get_config()["enable_metadata_routing"]
-    ways = _THREE_WAYS.format(state="" if on else " (metadata routing is off)")
+    if ways is None:
+        on = get_config()["enable_metadata_routing"]
+        ways = _THREE_WAYS.format(state="" if on else " (metadata routing is off)")
     raise LabelTimesError(f"{who} does not know when labels end; {ways}.")
 
 
-def count_rows(X: Any) -> int:
+def count_rows(X: Any, name: str = "X") -> int:
     """Return the number of rows of an array, frame, sparse matrix or list."""
     shape = getattr(X, "shape", None)
-    if not shape and not hasattr(X, "__len__"):
+    if not shape and (shape is not None or not hasattr(X, "__len__")):
         raise TypeError(
-            "X must be a frame, array, sparse matrix or list with one entry for each "
-            f"row, got {X!r}."
+            f"{name} must be a frame, array, sparse matrix or list with one entry for "
+            f"each row, got {X!r}."
         )
     return int(shape[0]) if shape else len(X)
 
 
 def _time_index(X: Any) -> pd.Index | None:
     """Return the datetimes in the index of X, if it has any."""
-    index = getattr(X, "index", None)
-    if isinstance(index, pd.DatetimeIndex):
-        return index
-    if isinstance(index, pd.MultiIndex) and _count_time_levels(index):
-        return event_times(index, "X")
-    return None
+    index: Any = getattr(X, "index", None)
+    return event_times(index, "X") if _count_time_levels(index) else None
 
 
 def _count_time_levels(index: Any) -> int:
     if not isinstance(index, pd.MultiIndex):
-        return 0
-    return sum(isinstance(level, pd.DatetimeIndex) for level in index.levels)
+        return int(isinstance(index, pd.Index) and holds_times(index))
+    return sum(holds_times(level) for level in index.levels)
 
 
 def _check_length(label_times: LabelTimesLike, n_rows: int) -> None:
@@ -148,13 +148,12 @@ def _check_same_starts(
 def _time_zone(label_times: LabelTimesLike) -> str | None:
     starts: Any
     if isinstance(label_times, pd.Series):
-        starts = event_times(label_times.index)
+        starts = event_times(label_times.index)[:1]
     elif isinstance(label_times, pd.DataFrame):
-        starts = label_times.iloc[:, 0]
+        starts = label_times.iloc[:1, 0]
     else:
         starts = np.asarray(label_times)[:1, 0]
-    tz = getattr(pd.Index(starts), "tz", None)
-    return None if tz is None else str(tz)
+    return times_to_numbers(starts, "label_times (t0)")[2]
 
 
 def _align(own: "pd.Series[Any]", X: Any) -> "pd.Series[Any]":
@@ -183,6 +182,7 @@ def _align(own: "pd.Series[Any]", X: Any) -> "pd.Series[Any]":
     rows = own.index.get_indexer(index)
     missing = np.flatnonzero(rows < 0)
     if len(missing):
+        _check_same_awareness(own.index, index)
         first = [str(label) for label in index[missing[:3]]]
         raise LabelTimesError(
             "the constructor's label_times must hold every label of X.index; "
@@ -190,6 +190,22 @@ def _align(own: "pd.Series[Any]", X: Any) -> "pd.Series[Any]":
             f"{ways}."
         )
     return own.iloc[rows]
+
+
+def _check_same_awareness(theirs: pd.Index, ours: pd.Index) -> None:
+    """Refuse an aware and a naive index, whose labels never match."""
+    if not all(_count_time_levels(index) == 1 for index in (theirs, ours)):
+        return
+    zones = [
+        times_to_numbers(event_times(index)[:0], "index")[2] for index in (theirs, ours)
+    ]
+    if (zones[0] is None) != (zones[1] is None):
+        raise LabelTimesError(
+            "the constructor's label_times and X.index must both be time zone aware or "
+            f"both naive, or no label matches: the index of label_times has "
+            f"{zones[0] or 'no time zone'}, X.index has {zones[1] or 'no time zone'}. "
+            "Localize one with .tz_localize."
+        )
 
 
 def _point_labels(X: Any, n_rows: int) -> LabelIntervals:

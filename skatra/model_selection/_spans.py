@@ -92,9 +92,8 @@ def resolve_span(value: Any, name: str, *, unit: str | None, n_distinct: int) ->
 def is_time_span(value: Any) -> bool:
     """Tell elapsed time from counts and shares."""
     # np.timedelta64 registers as an integer, so it is asked for first.
-    return isinstance(value, (str, pd.Timedelta, np.timedelta64)) or (
-        hasattr(value, "total_seconds")
-    )
+    kinds = (str, pd.Timedelta, np.timedelta64, pd.offsets.Tick, pd.offsets.Day)
+    return isinstance(value, kinds) or hasattr(value, "total_seconds")
 
 
 def _nanoseconds(value: Any, name: str, problem: str | None = None) -> int:

@@ -14,8 +14,6 @@ from skatra.model_selection._base import (
     ScopedPurge,
     check_folds,
     check_options,
-    check_own_label_times,
-    check_scope,
     fold_edges,
     make_purger,
 )
@@ -152,16 +150,17 @@ class PurgedKFold(PurgedSplitter):
         closed: str = "both",
         purge_scope: str = "all",
     ) -> None:
-        check_folds(n_splits, "n_splits")
-        check_own_label_times(label_times)
-        check_options(purge_gap, embargo, closed)
-        check_scope(purge_scope)
         self.n_splits = n_splits
         self.label_times = label_times
         self.purge_gap = purge_gap
         self.embargo = embargo
         self.closed = closed
         self.purge_scope = purge_scope
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        check_folds(self.n_splits, "n_splits")
+        self._check_shared_parameters()
 
     def _count_splits(self) -> int:
         return int(self.n_splits)
@@ -256,6 +255,8 @@ def purged_train_test_split(
     if not arrays:
         raise ValueError("At least one array is required as input.")
     check_options(purge_gap, embargo, closed)
+    for position, array in enumerate(arrays):
+        count_rows(array, f"the array at position {position}")
     arrays = tuple(indexable(*arrays))
     n_rows = count_rows(arrays[0])
     intervals = resolve_label_intervals(
@@ -264,6 +265,11 @@ def purged_train_test_split(
         own=None,
         purge_gap=purge_gap,
         who="purged_train_test_split",
+        ways=(
+            "give label_times=, one label per row in row order (a Series with index t0 "
+            "and values t1, or two columns), or a positive purge_gap= as the horizon "
+            "of labels that start at t0"
+        ),
     )
     n_test = _count_test_rows(test_size, n_rows)
     purger = make_purger(intervals, purge_gap, embargo, closed)

@@ -10,12 +10,15 @@ from skatra.model_selection._base import (
     Plan,
     PurgedSplitter,
     check_folds,
-    check_options,
-    check_own_label_times,
 )
 from skatra.model_selection._pieces import Piece, clip, count_kept, nth_last
 from skatra.model_selection._purge import Purger, Timeline
-from skatra.model_selection._spans import check_size, is_time_span, resolve_span
+from skatra.model_selection._spans import (
+    check_size,
+    is_positive,
+    is_time_span,
+    resolve_span,
+)
 from skatra.typing import IntArray, Span
 
 
@@ -94,19 +97,21 @@ class PurgedWalkForward(PurgedSplitter):
         purge_gap: Span = 0,
         closed: str = "both",
     ) -> None:
-        check_folds(n_splits, "n_splits")
-        if test_size is not None:
-            check_size(test_size, "test_size")
-        if max_train_size is not None:
-            check_size(max_train_size, "max_train_size")
-        check_own_label_times(label_times)
-        check_options(purge_gap, 0, closed)
         self.n_splits = n_splits
         self.test_size = test_size
         self.max_train_size = max_train_size
         self.label_times = label_times
         self.purge_gap = purge_gap
         self.closed = closed
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        check_folds(self.n_splits, "n_splits")
+        if self.test_size is not None:
+            check_size(self.test_size, "test_size")
+        if self.max_train_size is not None:
+            check_size(self.max_train_size, "max_train_size")
+        self._check_shared_parameters()
 
     def _count_splits(self) -> int:
         return int(self.n_splits)
@@ -165,7 +170,22 @@ class PurgedWalkForward(PurgedSplitter):
         return clip(trained, following) if count_kept(with_ties) > size else with_ties
 
     def _no_training_rows(self, number: int, n_tested: int) -> str:
+        size = self.max_train_size
+        gap = (
+            f" and purge_gap={self.purge_gap!r}" if is_positive(self.purge_gap) else ""
+        )
+        window = (
+            ""
+            if size is None
+            else f", or max_train_size={size!r} holds no whole t0 of what is left"
+        )
+        ways = (
+            f"Shorten the labels{' or purge_gap' if gap else ''}"
+            f"{'' if size is None else ', raise max_train_size'}, lower test_size or "
+            "n_splits, or use more rows."
+        )
         return (
-            f"{super()._no_training_rows(number, n_tested)} A longer max_train_size, "
-            "or a smaller test_size or n_splits, helps too."
+            f"Split {number} of {self!r} is left without training rows: its "
+            f"{n_tested} test rows purge all the earlier ones by their labels{gap}"
+            f"{window}. {ways}"
         )

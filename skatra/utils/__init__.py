@@ -17,6 +17,7 @@ from skatra.utils._label_times import (
     as_label_intervals,
     common_unit,
     event_times,
+    holds_times,
     times_to_numbers,
 )
 from skatra.utils._numbers import as_count, as_number
@@ -45,6 +46,7 @@ __all__ = [
     "column_values",
     "common_unit",
     "event_times",
+    "holds_times",
     "json_ready",
     "mean_log_growth",
     "safe_indexing",

@@ -40,7 +40,8 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
     Parameters
     ----------
     times : Index, Series, ndarray or sequence of shape (n,)
-        Datetimes of any unit and time zone, integers or floats.
+        Datetimes of any unit and time zone (numpy's, Arrow's or objects), integers
+        or floats.
     name : str
         What the caller's user calls them, for the error message.
 
@@ -52,7 +53,7 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
     tz : str or None
         "UTC-based" marker: None for naive datetimes and numbers.
     """
-    index = times if isinstance(times, pd.Index) else pd.Index(times)
+    index = _with_dtype_of_times(times)
     if isinstance(index, pd.DatetimeIndex):
         numbers: TimeArray = index.asi8
         missing = np.flatnonzero(np.asarray(index.isna()))
@@ -64,7 +65,7 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
     else:
         msg = (
             f"{name} must hold datetimes, integers or floats, got dtype "
-            f"{index.dtype}. Convert text with pandas.to_datetime."
+            f"{index.dtype}{_conversion(index)}"
         )
         raise LabelTimesError(msg)
     if len(missing):
@@ -75,6 +76,45 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
         )
         raise LabelTimesError(msg)
     return numbers, unit, tz
+
+
+def holds_times(index: pd.Index) -> bool:
+    """Tell whether an index that is no MultiIndex has a dtype of datetimes."""
+    return isinstance(index, pd.DatetimeIndex) or (
+        isinstance(index.dtype, pd.ArrowDtype)
+        and str(index.dtype).startswith("timestamp[")
+    )
+
+
+def _with_dtype_of_times(times: Any) -> pd.Index:
+    """Return an index, of numpy's datetimes where Arrow or objects hold them."""
+    index = times if isinstance(times, pd.Index) else pd.Index(times)
+    if isinstance(index, pd.MultiIndex):
+        return index
+    if holds_times(index):
+        return pd.DatetimeIndex(index)
+    if index.dtype == np.object_:
+        inferred = index.infer_objects()
+        return inferred if holds_times(inferred) else index
+    return index
+
+
+def _conversion(index: pd.Index) -> str:
+    """Say what values of another dtype are, and what makes datetimes of them."""
+    if isinstance(index, pd.PeriodIndex):
+        return ". Convert periods with .to_timestamp()."
+    kind = pd.api.types.infer_dtype(index)
+    ways = {
+        "string": "Convert text with pandas.to_datetime.",
+        "date": "Convert dates with pandas.to_datetime, which takes their midnight.",
+        "datetime": (
+            "They mix time zones, or reach beyond one unit: convert them with "
+            "pandas.to_datetime(..., utc=True)."
+        ),
+        "period": "Convert periods with .to_timestamp().",
+    }
+    way = ways.get(kind, "Make them one of these.")
+    return f" that holds values of kind {kind!r}. {way}"
 
 
 def _plain_numbers(index: pd.Index, name: str) -> tuple[TimeArray, IntArray]:
@@ -102,9 +142,7 @@ def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
     """
     if not isinstance(index, pd.MultiIndex):
         return index
-    levels = [
-        i for i, level in enumerate(index.levels) if isinstance(level, pd.DatetimeIndex)
-    ]
+    levels = [i for i, level in enumerate(index.levels) if holds_times(level)]
     if len(levels) != 1:
         msg = (
             f"the MultiIndex of {name} must have exactly one datetime level (t0), "

@@ -137,7 +137,7 @@ def test_more_embargo_or_gap_or_longer_labels_never_add_training_rows(data):
         longer = series + extra
     else:
         count = getattr(cv, change)
-        grown = count + 2 if isinstance(count, int) else count + 0.2
+        grown = count + 2 if isinstance(count, int) else min(count + 0.2, 0.99)
         setattr(cv_wider, change, grown)
     wider = try_splits(cv_wider, longer)
 
@@ -202,7 +202,16 @@ def test_share_means_what_is_written():
 
 @pytest.mark.parametrize(
     "span",
-    ["2D", pd.Timedelta("2D"), np.timedelta64(48, "h"), dt.timedelta(days=2), 2],
+    [
+        "2D",
+        pd.Timedelta("2D"),
+        np.timedelta64(48, "h"),
+        dt.timedelta(days=2),
+        2,
+        pd.offsets.Day(2),
+        pd.offsets.Hour(48),
+        pd.offsets.Nano(172_800 * 10**9),
+    ],
 )
 def test_every_form_of_span_means_the_same_on_daily_rows(span):
     """Text, pandas, numpy, datetime and counts of days agree on daily rows."""
@@ -338,6 +347,40 @@ def test_constructor_label_times_that_cannot_be_aligned_are_refused(
         list(PurgedKFold(5, label_times=series).split(data))
 
 
+@pytest.mark.parametrize("zones", [("UTC", None), (None, "Asia/Tokyo")])
+@pytest.mark.parametrize("panel", [False, True])
+def test_constructor_label_times_of_another_awareness_are_called_so(zones, panel):
+    """Where nothing matches for want of a time zone, the error says so."""
+    ours, theirs = (DAYS.tz_localize(zone) for zone in zones)
+    if panel:
+        ours, theirs = (
+            pd.MultiIndex.from_product([["A"], index], names=["symbol", "t0"])
+            for index in (ours, theirs)
+        )
+    cv = PurgedKFold(3, label_times=LABEL_TIMES.set_axis(theirs))
+    message = (
+        "index of label_times has "
+        f"{zones[1] or 'no time zone'}, X.index has {zones[0] or 'no time zone'}"
+    )
+    with pytest.raises(LabelTimesError, match=f"both be time zone aware.*{message}"):
+        list(cv.split(pd.DataFrame(X, index=ours)))
+
+
+def test_rows_indexed_by_arrow_datetimes_are_rows_in_time():
+    """Arrow's datetimes in X.index and in label times split as numpy's do."""
+    pytest.importorskip("pyarrow")
+    index = DAYS.astype("timestamp[us][pyarrow]")
+    frame = pd.DataFrame(X, index=index)
+    expected = str(list(PurgedKFold(3).split(X, label_times=LABEL_TIMES)))
+    label_times = LABEL_TIMES.set_axis(index).astype(index.dtype)
+
+    assert expected == str(list(PurgedKFold(3).split(frame, label_times=label_times)))
+    assert expected == str(list(PurgedKFold(3, purge_gap="3D").split(frame)))
+    assert expected == str(list(PurgedKFold(3, label_times=label_times).split(frame)))
+    with pytest.raises(LabelTimesError, match="differ in 30 of 30 rows"):
+        list(PurgedKFold(3).split(frame[::-1], label_times=label_times))
+
+
 def test_swapped_symbols_are_refused():
     """Label times of the same t0 but of other symbols are not those of the rows."""
     index = pd.MultiIndex.from_product([["A", "B"], DAYS], names=["symbol", "t0"])
@@ -371,6 +414,9 @@ def test_swapped_symbols_are_refused():
         (True, TypeError),
         (None, TypeError),
         ([1], TypeError),
+        (pd.offsets.Day(-1), ValueError),
+        (pd.offsets.MonthEnd(1), TypeError),
+        (pd.offsets.BusinessDay(1), TypeError),
     ],
 )
 def test_spans_that_mean_nothing_are_refused(name, value, error):
@@ -483,7 +529,11 @@ def test_train_test_split_keeps_every_type():
         ({"test_size": 30}, ValueError, "test_size must be"),
         ({"test_size": True}, TypeError, "test_size must be"),
         ({"purge_gap": "40D"}, ValueError, "training set is empty"),
-        ({"label_times": None}, LabelTimesError, "purged_train_test_split does not"),
+        (
+            {"label_times": None},
+            LabelTimesError,
+            "purged_train_test_split does not .* label_times=.* purge_gap= as[^(]*$",
+        ),
         ({"closed": "neither"}, ValueError, "closed must be"),
     ],
 )
@@ -503,6 +553,9 @@ def test_train_test_split_needs_arrays_and_two_times():
     """Nothing to split, or one moment only, is refused."""
     with pytest.raises(ValueError, match="At least one array"):
         purged_train_test_split(label_times=LABEL_TIMES)
+    for nothing in (None, 5, np.array(5)):
+        with pytest.raises(TypeError, match=r"array at position 1 must be a frame"):
+            purged_train_test_split(X, nothing, label_times=LABEL_TIMES)
     one = pd.Series([5, 5], index=[1, 1])
     with pytest.raises(ValueError, match="at least 2 distinct t0"):
         purged_train_test_split([1, 2], label_times=one)

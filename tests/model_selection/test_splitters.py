@@ -396,7 +396,9 @@ def test_longer_labels_gaps_and_embargoes_never_add_training_rows(data):
     wider = clone(cv)
     for name in ("purge_gap", "embargo"):
         count = getattr(cv, name)
-        setattr(wider, name, count + data.draw(st.integers(0, 2)) if count else count)
+        more = data.draw(st.integers(0, 2)) if count else 0
+        grown = min(count + more / 10, 0.99) if isinstance(count, float) else None
+        setattr(wider, name, count + more if grown is None else grown)
     fewer, _ = take_splits(wider, series + extra, groups)
 
     assert len(fewer) <= len(base)
@@ -474,6 +476,16 @@ def test_repr_is_one_line_and_label_times_may_be_held(cv):
             ValueError,
             "one test fold at a time makes one path",
         ),
+        (
+            lambda: CombinatorialPurgedKFold.from_n_paths(5, n_folds=4),
+            TypeError,
+            "finds n_folds itself.*got n_folds=4",
+        ),
+        (
+            lambda: CombinatorialPurgedKFold(random_state="x"),
+            ValueError,
+            "random_state must be None, an int .* or a numpy RandomState, got 'x'",
+        ),
         (lambda: CombinatorialPurgedKFold.from_n_paths(0), ValueError, "n_paths must"),
         (lambda: CombinatoriallySymmetricKFold(5), ValueError, "even.*Use 4 or 6"),
         (
@@ -535,6 +547,28 @@ def test_data_that_does_not_fit_is_refused(cv, groups, message):
         list(cv.split(X, None, groups, LABEL_TIMES))
 
 
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        (
+            {"purge_gap": "70D"},
+            r"by their labels and purge_gap='70D'\. Shorten the lab",
+        ),
+        ({"max_train_size": 1}, r"labels, or max_train_size=1 holds.*raise max_train"),
+        ({"max_train_size": "1h"}, "labels, or max_train_size='1h' holds"),
+        ({}, r"by their labels\. Shorten the labels, lower test_size"),
+    ],
+)
+def test_walk_forward_names_only_causes_that_it_has(options, cause):
+    """A window or a gap is named if there is one; an embargo never."""
+    days = DAYS.repeat(2)
+    ends = days + pd.Timedelta("1D" if options else "90D")
+    cv = PurgedWalkForward(3, **options)
+    with pytest.raises(ValueError, match=rf"test rows purge all.* {cause}") as caught:
+        list(cv.split(np.zeros(120), label_times=pd.Series(ends, index=days)))
+    assert "embargo" not in str(caught.value)
+
+
 def test_group_folds_of_sessions_are_those_of_group_kfold():
     """With one fold of time, test sets are scikit-learn's GroupKFold's."""
     sessions = np.sqrt(np.arange(60)).astype(int)
@@ -553,11 +587,3 @@ def test_adjacent_test_folds_are_one_view():
     assert splits[0][1].base is not None
     assert splits[0][1].tolist() == list(range(30))
     assert splits[1][1].base is None
-
-
-def test_counts_of_splits_with_thousands_of_digits_are_refused_by_their_size():
-    """Python writes no integer of more than 4,300 digits; the refusal still does."""
-    with pytest.raises(ValueError, match=r"more than 10\^6018 splits.*max_splits"):
-        CombinatorialPurgedKFold(20_000, 10_000)
-    with pytest.raises(ValueError, match=r"more than 10\^6018 splits; at most"):
-        CombinatoriallySymmetricKFold(20_000)

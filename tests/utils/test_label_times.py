@@ -1,5 +1,7 @@
 """Label times become numbers that compare exactly, or are refused."""
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +51,60 @@ def test_sorted_datetimes_are_not_copied():
 
     assert np.shares_memory(intervals.t0, DAYS.asi8)
     assert np.shares_memory(intervals.t1, series.array.asi8)
+
+
+def in_nanoseconds(intervals):
+    """Return starts and ends as integers that do not overflow."""
+    factor = NANOSECONDS[intervals.unit]
+    return [
+        [time * factor for time in times.tolist()]
+        for times in (intervals.t0, intervals.t1)
+    ]
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_datetimes_of_arrow_and_objects_are_those_of_numpy(unit, zone):
+    """The container of a datetime changes no number; nanoseconds are kept."""
+    pytest.importorskip("pyarrow")
+    t0 = DAYS.tz_localize(zone).as_unit(unit)
+    t1 = t0 + pd.Timedelta(1 if unit == "ns" else 10**9, unit="ns")
+    expected = as_label_intervals(pd.Series(t1, index=t0))
+    suffix = "" if zone is None else f", tz={zone}"
+    arrow = f"timestamp[{unit}{suffix}][pyarrow]"
+    for dtype in (arrow, object):
+        series = pd.Series(t1, index=t0.astype(dtype)).astype(dtype)
+        panel = pd.MultiIndex.from_arrays([list("abcde"), series.index])
+        forms = [series, series.rename_axis("t0").reset_index()]
+        forms += [series.set_axis(panel)] if dtype == arrow else []
+        for form in forms:
+            got = as_label_intervals(form)
+            assert in_nanoseconds(got) == in_nanoseconds(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([dt.date(2026, 3, 28)] * 5, "kind 'date'. Convert dates with pandas.to_dat"),
+        (["2026-03-28"] * 5, "kind 'string'. Convert text with pandas.to_datetime"),
+        (
+            [
+                pd.Timestamp("2027", tz=zone)
+                for zone in [*["UTC", "Asia/Tokyo"] * 2, "UTC"]
+            ],
+            "mix time zones.*utc=True",
+        ),
+        (pd.period_range("2027", periods=5), r"got dtype period.*\.to_timestamp\(\)"),
+        ([{}] * 5, "kind 'mixed'. Make them one of these"),
+    ],
+)
+def test_other_values_are_called_what_they_are(values, message):
+    """The refusal says which kind of value it got and what converts that kind."""
+    series = pd.Series(values, index=DAYS)
+    with pytest.raises(
+        LabelTimesError, match=rf"\(t1\) must hold datetimes.*{message}"
+    ):
+        as_label_intervals(series)
 
 
 def test_nullable_and_unsigned_integers_are_integers():
