@@ -79,7 +79,24 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
 
 
 def holds_times(index: pd.Index) -> bool:
-    """Tell whether an index that is no MultiIndex has a dtype of datetimes."""
+    """Tell whether an index holds datetimes, by its dtype.
+
+    Parameters
+    ----------
+    index : pandas.Index
+        No MultiIndex; of numpy's datetimes or Arrow's timestamps, or of anything else.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.utils import holds_times
+    >>> holds_times(pd.date_range("2024-01-01", periods=2)), holds_times(pd.RangeIndex(2))
+    (True, False)
+    """
     return isinstance(index, pd.DatetimeIndex) or (
         isinstance(index.dtype, pd.ArrowDtype)
         and str(index.dtype).startswith("timestamp[")
