@@ -44,12 +44,14 @@ class FeatureImportance:
         Returns
         -------
         DataFrame of shape (n_features, 2)
-            Columns mean and standard_error (NaN with one fold).
+            Columns mean and standard_error (NaN with one fold). Both are NaN, and the
+            row is last, where a fold gives no number: ruin with and without shuffling.
         """
         frame = pd.DataFrame(
             {
-                "mean": self.per_fold.mean(),
-                "standard_error": self.per_fold.std() / np.sqrt(len(self.per_fold)),
+                "mean": self.per_fold.mean(skipna=False),
+                "standard_error": self.per_fold.std(skipna=False)
+                / np.sqrt(len(self.per_fold)),
             }
         )
         return frame.sort_values("mean", ascending=False, kind="stable")
@@ -353,6 +355,12 @@ def _places(
     known = {name: place for place, name in enumerate(names)}
     places = {}
     for cluster, columns in clusters.items():
+        if isinstance(columns, str):
+            msg = (
+                f"clusters must hold lists of columns; cluster {cluster!r} is the "
+                f"text {columns!r}. Pass [{columns!r}]."
+            )
+            raise ValueError(msg)  # noqa: TRY004 - as of all bad clusters
         strangers = [column for column in columns if column not in known]
         if strangers or not len(columns):
             msg = f"clusters must hold columns of X; cluster {cluster!r} " + (

@@ -17,6 +17,12 @@ def locate_events(events: Any, bars_index: pd.Index) -> IntArray:
     ValueError
         If an event is no bar, or occurs twice.
     """
+    if getattr(events, "ndim", 1) != 1:
+        msg = (
+            f"events must be one-dimensional, got {type(events).__name__} of shape "
+            f"{events.shape}. Give a subset of bars.index."
+        )
+        raise ValueError(msg)
     index = events if isinstance(events, pd.Index) else pd.Index(events)
     repeated = np.flatnonzero(index.duplicated())
     if len(repeated):
@@ -68,11 +74,27 @@ def values_at(values: Any, events: pd.Index, name: str) -> FloatArray:
     return values.to_numpy(dtype=np.float64, na_value=np.nan)[rows]
 
 
-def default_events(bars_index: pd.Index, target: Any) -> pd.Index:
-    """Return the bars with a target."""
+def default_events(bars_index: pd.Index, target: Any, name: str) -> pd.Index:
+    """Return the bars with a target.
+
+    Raises
+    ------
+    ValueError
+        If a target is of no bar.
+    """
     if not isinstance(target, pd.Series):
         return bars_index
-    return target.index[np.asarray(target.notna())]
+    chosen = target.index[np.asarray(target.notna())]
+    strangers = np.flatnonzero(bars_index.get_indexer(chosen) < 0)
+    if len(strangers):
+        msg = (
+            f"the index of {name} must be bars where no events are given (same "
+            f"symbol, time and time zone); {len(strangers)} of {len(chosen)} are not, "
+            f"the first: {first_labels(chosen, strangers)}. Pass "
+            f"{name}.reindex(bars.index)."
+        )
+        raise ValueError(msg)
+    return chosen
 
 
 def sides_at(side: Any, events: pd.Index) -> FloatArray:

@@ -14,7 +14,7 @@ from skatra.labeling._events import (
     values_at,
 )
 from skatra.labeling._frame import check_choice, in_blocks, label_frame
-from skatra.utils import as_count, check_bars, column_values, symbol_blocks
+from skatra.utils import as_count, as_number, check_bars, column_values, symbol_blocks
 
 
 def fixed_horizon_labels(
@@ -94,7 +94,7 @@ def fixed_horizon_labels(
     check_choice("open_events", open_events, ("drop", "mark"))
     check_bars(bars, columns=("close",))
     if events is None:
-        events = default_events(bars.index, threshold)
+        events = default_events(bars.index, threshold, "threshold")
     rows = locate_events(events, bars.index)
     labelled = bars.index[rows]
     floor = values_at(threshold, labelled, "threshold")
@@ -173,7 +173,7 @@ def meta_labels(labels: pd.DataFrame | Any, *, cost: float = 0.0) -> pd.DataFram
             "one with triple_barrier_labels(bars, side=...)."
         )
         raise ValueError(msg)
-    if not 0 <= cost < np.inf:
+    if not 0 <= as_number(cost, "cost") < np.inf:
         msg = f"cost must be a number in [0, inf), got {cost!r}."
         raise ValueError(msg)
     ret = labels["ret"].to_numpy(dtype=np.float64, na_value=np.nan)

@@ -129,7 +129,7 @@ def triple_barrier_labels(
     _check_parameters(profit_taking, stop_loss, path, open_events)
     check_bars(bars, columns=PRICE_COLUMNS if path == "ohlc" else ("close",))
     if events is None:
-        events = default_events(bars.index, target)
+        events = default_events(bars.index, target, "target")
     rows = locate_events(events, bars.index)
     labelled = bars.index[rows]
     widths = _check_targets(values_at(target, labelled, "target"), labelled)

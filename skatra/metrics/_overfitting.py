@@ -7,6 +7,7 @@ from math import comb
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import pandas as pd
 
 from skatra.exceptions import MissingDependencyError
 from skatra.metrics._trials import trial_table
@@ -22,6 +23,7 @@ __all__ = [
 # Of a chunk: its arrays stay in the cache, and its products are below the size at
 # which OpenBLAS starts threads, which on a busy machine wait for each other.
 _PRODUCTS = 2**18 - 1
+_MOST_BLOCKS = 22
 _Choices: TypeAlias = tuple[IntArray, FloatArray, FloatArray, FloatArray]
 
 
@@ -149,8 +151,8 @@ def probability_of_backtest_overfitting(
     ----------
     trial_returns : array-like of shape (n_observations, n_trials)
         Returns of every trial, one column each, over the same periods, in time
-        order. At least 2 trials; more columns than rows are refused, since they are
-        nearly always a transposed table.
+        order. At least 2 trials. More columns than rows are nearly always a
+        transposed table and refused, unless it is a frame with a DatetimeIndex.
     n_blocks : int, default=16
         Even, at least 2. The last n_observations % n_blocks rows are left out.
     metric : {"sharpe", "mean"}, default="sharpe"
@@ -166,7 +168,7 @@ def probability_of_backtest_overfitting(
     ------
     ValueError
         If values are not finite, there are fewer than 2 trials or 2 rows per block,
-        more trials than observations, or n_blocks is odd.
+        more trials than observations without a DatetimeIndex, or n_blocks is odd.
 
     See Also
     --------
@@ -201,7 +203,10 @@ def probability_of_backtest_overfitting(
     """
     table = trial_table(trial_returns)
     n_observations, n_trials = table.shape
-    _check_blocks(n_observations, n_trials, n_blocks)
+    index = getattr(trial_returns, "index", None)
+    _check_blocks(
+        n_observations, n_trials, n_blocks, timed=isinstance(index, pd.DatetimeIndex)
+    )
     if metric not in ("sharpe", "mean"):
         msg = f"metric must be 'sharpe' or 'mean', got {metric!r}."
         raise ValueError(msg)
@@ -266,25 +271,29 @@ def _halves(n_blocks: int, size: int) -> Iterator[FloatArray]:
         yield half
 
 
-def _check_blocks(n_observations: int, n_trials: int, n_blocks: int) -> None:
+def _check_blocks(
+    n_observations: int, n_trials: int, n_blocks: int, *, timed: bool
+) -> None:
     """Refuse tables and blocks that make no sense."""
     if n_trials < 2:
         msg = "trial_returns must hold at least 2 trials: one leaves nothing to choose."
         raise ValueError(msg)
-    if n_trials > n_observations:
+    if n_trials > n_observations and not timed:
         msg = (
             "trial_returns must be of shape (n_observations, n_trials), got "
             f"{(n_observations, n_trials)}: more trials than observations. If it is "
-            "the other way round, pass trial_returns.T."
+            "the other way round, pass trial_returns.T; if rows are periods, say so "
+            "with a frame whose index is a DatetimeIndex."
         )
         raise ValueError(msg)
     if as_count(n_blocks, "n_blocks", 2) % 2:
         msg = f"n_blocks must be an even number of at least 2, got {n_blocks!r}."
         raise ValueError(msg)
-    if comb(n_blocks, n_blocks // 2) > 10**6:
+    if n_blocks > _MOST_BLOCKS:
         msg = (
-            f"n_blocks={n_blocks} gives {comb(n_blocks, n_blocks // 2)} splits, more "
-            "than 1000000. Use fewer blocks; 16 give 12870."
+            f"n_blocks must be at most {_MOST_BLOCKS}, which give "
+            f"{comb(_MOST_BLOCKS, _MOST_BLOCKS // 2)} splits, got {n_blocks}. "
+            "16 give 12870."
         )
         raise ValueError(msg)
     if n_observations < 2 * n_blocks:

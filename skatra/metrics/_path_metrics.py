@@ -187,7 +187,7 @@ def path_metrics(
             "cross_val_paths(..., method='decision_function')."
         )
         raise ValueError(msg)
-    table = trial_table(positions, "positions")
+    table = trial_table(positions, "positions", "(n_rows, n_paths)")
     if table.shape[1] > table.shape[0]:
         msg = (
             f"positions must be of shape (n_rows, n_paths), got {table.shape}: more "

@@ -51,7 +51,10 @@ class TrackRecord:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no returns have."""
-        numbers = (self.sharpe_ratio, self.skewness, self.kurtosis)
+        numbers = [
+            as_number(getattr(self, name), name)
+            for name in ("sharpe_ratio", "n_observations", "skewness", "kurtosis")
+        ]
         if not all(np.isfinite(numbers)):
             msg = f"a track record must hold finite numbers, got {self!r}."
             raise ValueError(msg)
@@ -122,6 +125,11 @@ class TrackRecord:
         float
             sqrt((1 - skewness s + (kurtosis - 1) / 4 s^2) / (n - ddof)) per period.
 
+        Raises
+        ------
+        ValueError
+            If ``at`` is no number, or ddof leaves no observations.
+
         Notes
         -----
         E. Mertens, "Comments on variance of the IID estimator in Lo (2002)" (2002);
@@ -136,7 +144,13 @@ class TrackRecord:
         >>> round(record.standard_error(), 4)
         0.3286
         """
-        point = self.sharpe_ratio if at is None else at
+        point = self.sharpe_ratio if at is None else as_number(at, "at")
+        if not 0 <= as_number(ddof, "ddof") < self.n_observations:
+            msg = (
+                f"ddof must be at least 0 and below n_observations = "
+                f"{self.n_observations}, got {ddof!r}."
+            )
+            raise ValueError(msg)
         spread = 1 - self.skewness * point + (self.kurtosis - 1) / 4 * point**2
         return float(np.sqrt(max(spread, 0.0) / (self.n_observations - ddof)))
 

@@ -1,16 +1,22 @@
 """One honest sentence about a search."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
+from sklearn.base import is_regressor
 from sklearn.utils.validation import check_is_fitted
 
+from skatra.metrics._growth import GrowthScorer
 from skatra.metrics._overfitting import choose_by_halves
 from skatra.typing import FloatArray
+from skatra.utils import as_number
 
 __all__ = ["OverfittingReport", "overfitting_report"]
+
+_NO_SKILL_IS_0 = ("r2", "explained_variance", "matthews_corrcoef")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class OverfittingReport:
 def overfitting_report(
     search: Any,
     *,
-    reference: float = 0.0,
+    reference: float | None = None,
     n_trials: float | None = None,
     metric: str | None = None,
 ) -> OverfittingReport:
@@ -94,9 +100,11 @@ def overfitting_report(
     search : fitted GridSearchCV, RandomizedSearchCV or the like
         Scores per fold are read from ``cv_results_``. Scores that are not finite
         (ruin, failed fits) count as trials.
-    reference : float, default=0.0
-        Score of a model without skill: 0 for log growth, the base rate for
-        accuracy, 0.5 for the area under the ROC curve.
+    reference : float, default=None
+        Score of a model without skill, such as the base rate for accuracy. None: 0
+        for ``growth_scorer``, R^2, explained variance and Matthews' correlation, 0.5
+        for the area under the ROC curve; refused for any other score, since against
+        0 a useless model would look skilled.
     n_trials : float, default=None
         Independent configurations. None: all that the search tried, as if they were
         independent, which overstates luck where they are alike. Give a larger
@@ -116,7 +124,8 @@ def overfitting_report(
         If the search is not fitted.
     ValueError
         If there is one fold only, the scores of the best do not vary or are not
-        finite, n_trials < 1, or no score has the metric's name.
+        finite, reference is not finite or unknown, n_trials < 1, or no score has the
+        metric's name.
 
     See Also
     --------
@@ -152,7 +161,10 @@ def overfitting_report(
     """
     check_is_fitted(search, "cv_results_")
     results = search.cv_results_
-    scores = _fold_scores(results, _metric(search, metric))
+    name = _metric(search, metric)
+    scores = _fold_scores(results, name)
+    if reference is None:
+        reference = _no_skill(search, name)
     n_splits = scores.shape[1]
     if n_splits < 2:
         msg = "the search must have at least 2 folds: one score has no spread, got 1."
@@ -162,7 +174,10 @@ def overfitting_report(
         last = np.asarray(results["iter"]) == np.max(results["iter"])
     best = _best(search, scores, last, metric)
     tried = _n_tried(search, scores) if n_trials is None else n_trials
-    if not 1 <= tried < np.inf:
+    if not np.isfinite(as_number(reference, "reference")):
+        msg = f"reference must be a finite score, got {reference!r}."
+        raise ValueError(msg)
+    if not 1 <= as_number(tried, "n_trials") < np.inf:
         msg = f"n_trials must be a finite number of at least 1, got {n_trials!r}."
         raise ValueError(msg)
     mean = float(scores[best].mean())
@@ -197,6 +212,28 @@ def _metric(search: Any, metric: str | None) -> str:
     if metric is not None:
         return metric
     return search.refit if isinstance(search.refit, str) else "score"
+
+
+def _no_skill(search: Any, metric: str) -> float:
+    """Return the score of no skill where it is known, else ask for it."""
+    scoring = getattr(search, "scoring", None)
+    if isinstance(scoring, Mapping):
+        scoring = scoring[metric]
+    elif isinstance(scoring, list | tuple | set):
+        scoring = metric
+    inner = getattr(search, "estimator", None)
+    if scoring is None and inner is not None and is_regressor(inner):
+        scoring = "r2"
+    if isinstance(scoring, GrowthScorer) or scoring in _NO_SKILL_IS_0:
+        return 0.0
+    if isinstance(scoring, str) and scoring.startswith("roc_auc"):
+        return 0.5
+    shown = "the estimator's own score" if scoring is None else repr(scoring)
+    msg = (
+        f"reference must be given for {shown}: what does a model without skill score? "
+        "0 for log growth, the share of the largest class for accuracy."
+    )
+    raise ValueError(msg)
 
 
 def _fold_scores(results: dict[str, Any], metric: str) -> FloatArray:

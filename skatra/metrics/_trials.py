@@ -87,8 +87,8 @@ def expected_maximum_sharpe(
         raise ValueError(msg)
     if expected_maximum == "approximate":
         share = np.euler_gamma
-        high = ndtri(1 - 1 / n_trials)
-        higher = ndtri(1 - 1 / (n_trials * np.e))
+        high = -ndtri(1 / n_trials)
+        higher = -ndtri(np.exp(-1.0) / n_trials)
         return float(sharpe_std * ((1 - share) * high + share * higher))
     return float(sharpe_std * _exact(float(n_trials)))
 
@@ -226,15 +226,19 @@ def _mean_maximum(scores: FloatArray, n_draws: int, rng: np.random.Generator) ->
     return total / n_draws
 
 
-def trial_table(trial_returns: Any, name: str = "trial_returns") -> FloatArray:
-    """Return a finite float64 table of shape (n_observations, n_trials)."""
+def trial_table(
+    trial_returns: Any,
+    name: str = "trial_returns",
+    shape: str = "(n_observations, n_trials)",
+) -> FloatArray:
+    """Return a finite float64 table of two dimensions, neither of them empty."""
     try:
         table: FloatArray = np.asarray(trial_returns, dtype=np.float64)
     except (TypeError, ValueError) as error:
         msg = f"{name} must hold numbers, got {type(trial_returns).__name__}: {error}."
         raise ValueError(msg) from error
     if table.ndim != 2 or 0 in table.shape:
-        msg = f"{name} must be of shape (n_observations, n_trials), got {table.shape}."
+        msg = f"{name} must be of shape {shape}, got {table.shape}."
         raise ValueError(msg)
     bad = np.argwhere(~np.isfinite(table))
     if len(bad):

@@ -12,6 +12,7 @@ from skatra.typing import FloatArray, IntArray, LabelTimesLike, TimeArray
 from skatra.utils import (
     as_finite_column,
     as_label_intervals,
+    as_number,
     check_bars,
     check_same_rows,
     column_values,
@@ -58,7 +59,8 @@ def return_attribution(
     Raises
     ------
     LabelTimesError
-        If label times are missing, end before they start, or are no bars.
+        If label times are missing, end before they start, are no bars, or do not say
+        to which of several symbols they belong.
     BarsError
         If close cannot be trusted, see :func:`skatra.utils.check_bars`.
     ValueError
@@ -94,6 +96,8 @@ def return_attribution(
     places = place_labels(label_times, groups, close.index)
     if places.index is not close.index:
         steps = pd.Series(steps, index=close.index).reindex(places.index).to_numpy()
+    elif isinstance(close.index, pd.MultiIndex):
+        _check_one_symbol(close.index)
     order = np.argsort(places.points, kind="stable")
     points = places.points[order]
     start = _bars_of(points, places.start, "t0")
@@ -170,7 +174,7 @@ def time_decay(
     >>> time_decay(labels, oldest=-0.5).tolist()
     [0.0, 0.0, 0.5, 1.0]
     """
-    if not -1 < oldest <= 1:
+    if not -1 < as_number(oldest, "oldest") <= 1:
         msg = f"oldest must be a number in (-1, 1], got {oldest!r}."
         raise ValueError(msg)
     labels = as_label_intervals(label_times)
@@ -202,6 +206,20 @@ def _log_returns(close: "pd.Series[Any]") -> FloatArray:
     steps = np.diff(prices, prepend=prices[:1])
     steps[blocks.offsets[:-1]] = 0.0
     return np.asarray(blocks.scatter(steps))
+
+
+def _check_one_symbol(index: pd.MultiIndex) -> None:
+    """Refuse bars of several symbols for labels without any."""
+    symbols = index.get_level_values(
+        int(isinstance(index.levels[0], pd.DatetimeIndex))
+    ).unique()
+    if len(symbols) > 1:
+        msg = (
+            f"label_times must say of which symbol each label is: close holds "
+            f"{len(symbols)}, such as {symbols[0]!r} and {symbols[1]!r}. Pass groups, "
+            "or label_times with the index (symbol, t0)."
+        )
+        raise LabelTimesError(msg)
 
 
 def _bars_of(points: TimeArray, times: TimeArray, name: str) -> IntArray:

@@ -287,7 +287,9 @@ class SequentialBootstrapBagging(MetaEstimatorMixin, BaseEstimator):
     def _n_draws(self, n_rows: int) -> int:
         """Return how many rows to draw, refusing parameters out of range."""
         count: Any = self.n_estimators
-        if not isinstance(count, numbers.Integral) or count < 1:
+        if isinstance(count, bool) or not isinstance(count, numbers.Integral):
+            self._refuse("n_estimators", "an integer of at least 1")
+        if count < 1:
             self._refuse("n_estimators", "an integer of at least 1")
         share: Any = self.max_samples
         if isinstance(share, numbers.Integral):

@@ -77,7 +77,7 @@ def place_labels(
         shown = None
     else:
         numbers, unit, zone = times_to_numbers(event_times(times, "times"), "times")
-        _check_zone(index, zone)
+        _check_zone(label_times, zone)
         both, grid, _ = common_unit(
             (np.concatenate([labels.t0, labels.t1]), labels.unit),
             (numbers, unit),
@@ -110,11 +110,21 @@ def distinct(values: Any) -> Any:
     return ordered[fresh]
 
 
-def _check_zone(index: pd.Index | None, zone: str | None) -> None:
+def starts_of(label_times: LabelTimesLike) -> Any:
+    """Return t0 as the user gave it, None where an array has lost its zone."""
+    if isinstance(label_times, pd.Series):
+        return event_times(label_times.index)
+    if isinstance(label_times, pd.DataFrame):
+        return pd.Index(label_times.iloc[:, 0])
+    return None
+
+
+def _check_zone(label_times: LabelTimesLike, zone: str | None) -> None:
     """Refuse to compare naive times with times in a time zone."""
-    if index is None:
+    starts = starts_of(label_times)
+    if starts is None:
         return
-    _, _, own = times_to_numbers(event_times(index), "label_times")
+    _, _, own = times_to_numbers(starts, "label_times")
     if (own is None) != (zone is None):
         msg = (
             "label_times and times must both have a time zone or both none, got "
@@ -142,6 +152,9 @@ def _group_codes(
         groups = index.get_level_values(others[0])
     if groups is None:
         return np.zeros(n, dtype=np.int64), pd.Index([])
+    if getattr(groups, "ndim", 1) != 1:
+        msg = f"groups must be one-dimensional, got shape {groups.shape}."
+        raise LabelTimesError(msg)
     codes, names = pd.factorize(pd.Index(groups))
     if len(codes) != n:
         msg = f"groups must have one entry per label: {n}, got {len(codes)}."

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skatra.sample_weight._places import as_weights, distinct, place_labels
+from skatra.sample_weight._places import as_weights, distinct, place_labels, starts_of
 from skatra.typing import FloatArray, LabelTimesLike
-from skatra.utils import as_label_intervals, event_times
+from skatra.utils import as_label_intervals
 
 
 def concurrency(
@@ -79,9 +79,7 @@ def _all_moments(label_times: LabelTimesLike) -> pd.Index:
         numbers: pd.Index = pd.Index(moments, name="time")
         return numbers
     stamps: pd.Index = pd.DatetimeIndex(moments.view(f"M8[{labels.unit}]"), name="time")
-    if not isinstance(label_times, pd.Series):
-        return stamps
-    zone: Any = getattr(event_times(label_times.index), "tz", None)
+    zone: Any = getattr(starts_of(label_times), "tz", None)
     if zone is None:
         return stamps
     aware: pd.Index = pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(zone)

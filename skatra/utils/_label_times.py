@@ -270,7 +270,10 @@ def as_label_intervals(
         ends: Any = label_times
     elif isinstance(label_times, pd.DataFrame):
         if label_times.shape[1] != 2:
-            msg = f"{name} must have 2 columns, got {label_times.shape[1]}. {_WAY_OUT}"
+            way_out = _WAY_OUT
+            if "t1" in label_times.columns:
+                way_out = 'Of a frame of labels pass labels["t1"].'
+            msg = f"{name} must have 2 columns, got {label_times.shape[1]}. {way_out}"
             raise LabelTimesError(msg)
         starts, ends = label_times.iloc[:, 0], label_times.iloc[:, 1]
     else:

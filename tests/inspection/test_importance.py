@@ -217,3 +217,37 @@ def test_misuse_is_named(market):
     ]:
         with pytest.raises(ValueError, match=message):
             feature_clusters(table, **options)
+
+
+def test_a_fold_without_a_number_is_not_left_out():
+    """A mean over the other folds would hide the ruin."""
+    table = FeatureImportance(
+        pd.DataFrame({"a": [np.nan, 0.4], "b": [0.0, 0.1]})
+    ).to_frame()
+
+    assert table.index.tolist() == ["b", "a"]
+    assert table.loc["a"].isna().all()
+
+
+def test_text_is_no_list_of_columns(market):
+    """The letters of a name are not its columns."""
+    X, y, _, _ = market
+    with pytest.raises(ValueError, match=r"text 'noise'. Pass \['noise'\]"):
+        mean_decrease_importance(
+            LogisticRegression(), X, y, cv=FOLDS, clusters={"c": "noise"}
+        )
+
+
+def test_unrelated_features_are_left_alone():
+    """No noise is shuffled together with a signal it says nothing about."""
+    joined = 0
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(size=(300, 6))
+        joined += len(feature_clusters(noise)) < 6
+    assert joined <= 6  # 5 % by construction
+
+    rng = np.random.default_rng(0)
+    table = np.random.default_rng(1).normal(size=(300, 6))
+    table[:, 1] = table[:, 0] + 0.1 * rng.normal(size=300)
+    table[:, 5] = -table[:, 4] + 0.1 * rng.normal(size=300)
+    assert list(feature_clusters(table).values()) == [[0, 1], [2], [3], [4, 5]]

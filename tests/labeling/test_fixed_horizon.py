@@ -130,3 +130,37 @@ def test_misuse_is_named():
     ]:
         with pytest.raises(ValueError, match=message):
             meta_labels(frame, **options)
+
+
+def test_targets_of_other_bars_are_named_as_such():
+    """Without events the target chooses them: the message is about the target."""
+    days = pd.date_range("2026-01-01", periods=4)
+    bars = pd.DataFrame({"close": [1.0, 2.0, 1.0, 2.0]}, days)
+    longer = pd.Series(0.1, pd.date_range("2025-12-31", periods=4))
+
+    with pytest.raises(ValueError, match=r"index of threshold .*; 1 of 4.*reindex"):
+        fixed_horizon_labels(bars, horizon=1, threshold=longer)
+    assert len(fixed_horizon_labels(
+        bars, horizon=1, threshold=longer.reindex(bars.index)
+    )) == 3  # fmt: skip
+    with pytest.raises(ValueError, match=r"events must be one-dim.*\(4, 1\)"):
+        fixed_horizon_labels(bars, horizon=1, events=bars)
+    with pytest.raises(ValueError, match="cost must be a number, got '0'"):
+        meta_labels(fixed_horizon_labels(bars, horizon=1), cost="0")
+
+
+def test_events_may_be_a_list_of_pairs():
+    """Symbol and time, as they come out of a loop."""
+    bars = make_edge_bars(30, symbols=("A", "B"))[["close"]]
+    pairs = [bars.index[3], bars.index[40]]
+
+    found = fixed_horizon_labels(bars, horizon=2, events=pairs)
+    assert found.index.tolist() == pairs
+
+
+def test_a_whole_frame_of_labels_as_label_times_is_told_the_way_out():
+    """The column t1 is what the splitters take."""
+    labels = fixed_horizon_labels(make_edge_bars(30), horizon=2)
+
+    with pytest.raises(ValueError, match=r'got 5\..* pass labels\["t1"\]'):
+        list(PurgedKFold(2).split(labels, label_times=labels))

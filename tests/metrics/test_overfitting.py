@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
@@ -21,7 +21,11 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
 )
 
-from skatra.metrics import overfitting_report, probability_of_backtest_overfitting
+from skatra.metrics import (
+    growth_scorer,
+    overfitting_report,
+    probability_of_backtest_overfitting,
+)
 
 NOISE = np.random.default_rng(7).standard_normal((1000, 100))
 
@@ -156,7 +160,7 @@ def test_plot_draws_both_panels_and_is_lazy():
         (NOISE[:, :1], {}, "at least 2 trials"),
         (NOISE.T, {}, r"more trials than observations.*trial_returns\.T"),
         (NOISE, {"n_blocks": 7}, "n_blocks must be an even number"),
-        (NOISE, {"n_blocks": 40}, "n_blocks=40 gives 137846528820 splits"),
+        (NOISE, {"n_blocks": 40}, "n_blocks must be at most 22.*got 40"),
         (NOISE[:20, :3], {}, "at least 2 rows per block: 32"),
         (NOISE, {"metric": "sortino"}, "metric must be"),
         (np.where(NOISE > 3, np.nan, NOISE), {}, "must be finite"),
@@ -241,7 +245,9 @@ def test_luck_is_uniform_without_skill():
     rng = np.random.default_rng(0)
     for n_trials in (1, 10):
         values = [
-            overfitting_report(KeptScores(rng.normal(size=(n_trials, 30))))
+            overfitting_report(
+                KeptScores(rng.normal(size=(n_trials, 30))), reference=0.0
+            )
             for _ in range(400)
         ]
         luck = [value.probability_of_luck for value in values]
@@ -271,7 +277,7 @@ def test_other_searches_and_metrics():
     assert overfitting_report(random).n_trials == 3
     assert np.isnan(overfitting_report(random).probability_of_overfitting)
     assert overfitting_report(halving).n_trials == 4
-    assert overfitting_report(several).best_score < -0.5
+    assert overfitting_report(several, reference=-1).best_score < -0.5
     assert overfitting_report(several, metric="r2").best_score > -0.5
     assert overfitting_report(unfitted, metric="r2").best_score == (
         overfitting_report(several, metric="r2").best_score
@@ -313,3 +319,65 @@ def test_scores_without_spread_are_refused():
 
     with pytest.raises(ValueError, match="must be finite and vary over the folds"):
         overfitting_report(search, reference=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reference": np.nan}, "reference must be a finite score, got nan"),
+        ({"reference": "0.5"}, "reference must be a number"),
+        ({"n_trials": "3"}, "n_trials must be a number"),
+        ({"n_trials": np.nan}, "n_trials must be a finite number"),
+    ],
+)
+def test_numbers_that_are_none_make_no_sentence(options, message):
+    """No report says "nan below what luck reaches"."""
+    with pytest.raises(ValueError, match=message):
+        overfitting_report(_search(), **options)
+
+
+def test_more_trials_than_dated_periods():
+    """A DatetimeIndex says that rows are periods, so nothing can be transposed."""
+    trials = np.random.default_rng(0).normal(size=(60, 100))
+    dated = pd.DataFrame(trials, pd.date_range("2020-01-31", periods=60, freq="ME"))
+
+    with pytest.raises(ValueError, match=r"trial_returns\.T; .*DatetimeIndex"):
+        probability_of_backtest_overfitting(trials, n_blocks=6)
+    found = probability_of_backtest_overfitting(dated, n_blocks=6)
+    few = probability_of_backtest_overfitting(dated.iloc[:, :60], n_blocks=6)
+    assert len(found.logits) == len(few.logits) == 20
+
+
+def test_absurd_numbers_of_blocks_are_refused_by_name():
+    """However large, the message is about n_blocks."""
+    for n_blocks in (24, 10**6):
+        with pytest.raises(ValueError, match=f"at most 22, .* got {n_blocks}"):
+            probability_of_backtest_overfitting(np.eye(100), n_blocks=n_blocks)
+
+
+def test_the_score_of_no_skill_is_known_or_asked_for():
+    """Against 0 any accuracy would look like skill."""
+    X, y = NOISE[:200, :3], NOISE[:200, 3] > 0
+    for scoring in ("accuracy", None, "neg_log_loss"):
+        search = GridSearchCV(
+            LogisticRegression(), {"C": [0.1, 1]}, cv=4, scoring=scoring
+        ).fit(X, y)
+        with pytest.raises(ValueError, match="reference must be given for"):
+            overfitting_report(search)
+        assert overfitting_report(search, reference=0.4).reference == 0.4
+
+    for scoring, metric in (("roc_auc", None), ({"area": "roc_auc"}, "area")):
+        search = GridSearchCV(
+            LogisticRegression(), {"C": [0.1, 1]}, cv=4, scoring=scoring,
+            refit=metric or True,
+        ).fit(X, y)  # fmt: skip
+        assert overfitting_report(search).reference == 0.5
+        assert overfitting_report(search, metric=metric).reference == 0.5
+    assert overfitting_report(_search()).reference == 0
+    with pytest.raises(ValueError, match="reference must be given for"):
+        overfitting_report(KeptScores(NOISE[:3, :5]))
+
+    class Staked(KeptScores):
+        scoring = growth_scorer()
+
+    assert overfitting_report(Staked(NOISE[:3, :5])).reference == 0

@@ -288,6 +288,11 @@ class TestEffectiveNumber:
         (lambda: sharpe_ratio([0.1, 0.2], periods_per_year=0), "periods_per_year"),
         (lambda: TrackRecord(0.1, 1), "n_observations must be at least 2"),
         (lambda: TrackRecord(np.nan, 9), "finite numbers"),
+        (lambda: TrackRecord(0.1, np.nan), "finite numbers"),
+        (lambda: TrackRecord(0.1, np.inf), "finite numbers"),
+        (lambda: TrackRecord("0.1", 9), "sharpe_ratio must be a number, got '0.1'"),
+        (lambda: FUND.standard_error("0"), "at must be a number"),
+        (lambda: FUND.standard_error(ddof=24), "ddof must be .* below.*24, got 24"),
         (lambda: TrackRecord(0.1, 9, 0.0, 0.0), "not in excess of 3"),
         (lambda: probabilistic_sharpe_ratio(FUND, np.inf), "benchmark must be"),
         (lambda: probabilistic_sharpe_ratio(FUND, convention=2012), "convention must"),
@@ -311,6 +316,16 @@ def test_misuse_is_named(call, message):
     """Each message says what was required and what came."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_both_maxima_stay_finite_for_any_number_of_trials():
+    """The approximation stays near the exact value where 1 - 1/n rounds to 1."""
+    exact, approximate = (
+        expected_maximum_sharpe(1e18, expected_maximum=how)
+        for how in ("exact", "approximate")
+    )
+
+    assert approximate == pytest.approx(exact, rel=2e-3)
 
 
 def test_a_record_below_the_benchmark_is_never_long_enough():

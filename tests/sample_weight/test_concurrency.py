@@ -183,3 +183,39 @@ def test_unusable_decays_are_named():
         with pytest.raises(ValueError, match=message):
             time_decay(labels, **options)
     assert len(time_decay(np.empty((0, 2)))) == 0
+
+
+def test_labels_without_symbols_do_not_mix_the_returns_of_a_panel():
+    """Of which symbol? Asked, not guessed; with one symbol there is no question."""
+    days = pd.date_range("2026-01-01", periods=6)
+    close = pd.Series([1.0, 1.1, 1.3, 1.2, 1.4, 1.5], days)
+    labels = pd.Series(days[[2, 3, 5]], days[[0, 1, 3]])
+    panel = pd.concat({"A": close, "B": close[::-1].set_axis(days)})
+
+    with pytest.raises(LabelTimesError, match="close holds 2, such as 'A' and 'B'"):
+        return_attribution(labels, panel)
+    expected = return_attribution(labels, close)
+    for found in (
+        return_attribution(labels, panel, ["A"] * 3),
+        return_attribution(labels, panel.loc[["A"]]),
+    ):
+        pd.testing.assert_series_equal(found, expected)
+
+
+def test_time_zones_of_frames_are_kept_and_compared():
+    """Two columns of times in a zone count like a Series of them."""
+    days = pd.date_range("2026-01-01", periods=4, tz="America/New_York")
+    series = pd.Series(days[1:], days[:-1])
+    frame = pd.DataFrame({"t0": days[:-1], "t1": days[1:]})
+
+    pd.testing.assert_series_equal(concurrency(frame), concurrency(series))
+    with pytest.raises(LabelTimesError, match="both have a time zone or both none"):
+        concurrency(frame, times=days.tz_localize(None))
+
+
+def test_groups_and_numbers_of_another_kind_are_named():
+    """Tables as groups, text as a number."""
+    with pytest.raises(LabelTimesError, match=r"one-dimensional, got shape \(2, 1\)"):
+        concurrency([(0, 1), (1, 2)], np.zeros((2, 1)))
+    with pytest.raises(ValueError, match="oldest must be a number, got '1'"):
+        time_decay([(0, 1)], oldest="1")

@@ -253,6 +253,7 @@ def test_bagging_misuse_is_named(market):
     X, y, label_times = market
     for options, message in [
         ({"n_estimators": 0}, "'n_estimators' parameter .* at least 1. Got 0"),
+        ({"n_estimators": True}, "'n_estimators' parameter .* an integer"),
         ({"max_samples": 0}, "'max_samples' parameter"),
         ({"max_samples": 1.5}, r"share in \(0, 1\]"),
     ]:
