@@ -79,23 +79,26 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
 
 
 def holds_times(index: pd.Index) -> bool:
-    """Tell whether an index holds datetimes, by its dtype.
+    """Tell whether an index holds datetimes, of numpy or Arrow.
 
     Parameters
     ----------
-    index : pandas.Index
-        No MultiIndex; of numpy's datetimes or Arrow's timestamps, or of anything else.
+    index : Index
+        Not a MultiIndex, of which no level is looked at.
 
     Returns
     -------
     bool
+        False for objects, whatever they are.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from skatra.utils import holds_times
-    >>> holds_times(pd.date_range("2024-01-01", periods=2)), holds_times(pd.RangeIndex(2))
-    (True, False)
+    >>> holds_times(pd.date_range("2026-01-05", periods=3))
+    True
+    >>> holds_times(pd.RangeIndex(3))
+    False
     """
     return isinstance(index, pd.DatetimeIndex) or (
         isinstance(index.dtype, pd.ArrowDtype)
