@@ -287,6 +287,8 @@ def paths_figure(equity: pd.DataFrame, name: str) -> str:
             label="median",
         )
         ax.axhline(1.0, color=_colour("muted"), linewidth=0.8, linestyle="--")
+        if np.ptp(equity.to_numpy()) < 1e-6:
+            ax.set_ylim(0.95, 1.05)
         ax.ticklabel_format(axis="y", useOffset=False)
         _sparse_dates(ax)
         ax.set_ylabel("capital")

@@ -98,7 +98,7 @@ def test_page_holds_the_figures_of_the_json(page, small_run):
 
     assert [json.loads(each) for each in embedded] == [found, found]
     for path in found["paths"]:
-        assert f"<td>{path['sharpe_per_year']:.3f}</td>" in shown
+        assert f"<td>{path['log_growth_per_year']:+.2%}</td>" in shown
     for row in found["importance"]["features"]:
         assert f"<td>{row['mean']:+.5f}</td>" in shown
     low, high = found["comparison"]["interval"]
