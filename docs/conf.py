@@ -57,6 +57,7 @@ html_sidebars = {
         "glossary",
         "install",
         "kelly",
+        "monitoring",
         "routing",
         "splits",
         "tour",

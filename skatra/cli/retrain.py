@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +75,7 @@ _SWITCHES = (
     "dry_run",
     "force",
     "log",
+    "metrics_file",
     "report",
     "browser",
     "as_json",
@@ -175,6 +176,10 @@ def retrain_command(
     log: Annotated[
         Path | None, typer.Option(help="Append events to this file as JSON lines.")
     ] = None,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(help="Write metrics here for node_exporter, *.prom."),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write an HTML report.")
     ] = True,
@@ -216,13 +221,34 @@ def retrain_command(
         with results():
             print_json(plan.to_dict()) if as_json else print_plan(plan)
         return
-    result, paths = _train(config, log=log, report=report, force=force)
+    with _metrics(metrics_file):
+        result, paths = _train(config, log=log, report=report, force=force)
     with results():
         _print_result(result, paths, as_json=as_json)
     if "report" in paths:
         open_in_browser(paths["report"], False if as_json else browser)
     if not (isinstance(result, UpToDate) or result.verdict.promoted):
         raise typer.Exit(EXIT_NOT_PROMOTED)
+
+
+@contextlib.contextmanager
+def _metrics(path: Path | None) -> Iterator[None]:
+    """Count what happens inside, and write it whatever happened."""
+    if path is None:
+        yield
+        return
+    if path.suffix != ".prom" or not path.parent.is_dir():
+        raise ValueError(
+            f"metrics-file must end in .prom, in a folder that exists, got {path}."
+        )
+    from skatra import monitoring
+    from skatra.retraining import STAGES
+
+    monitoring.enable(models=["champion"], stages=tuple(STAGES))
+    try:
+        yield
+    finally:
+        monitoring.write_textfile(path)
 
 
 def _train(

@@ -1,7 +1,9 @@
 """``skatra signals``."""
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,12 @@ def signals(
     ] = None,
     every: Annotated[
         float | None, typer.Option(help="Seconds between rounds; once by default.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Serve metrics on this port of loopback; 0 takes a free one."
+        ),
     ] = None,
     max_position: Annotated[
         float, typer.Option(help="Largest position in a symbol, open bets included.")
@@ -60,6 +68,8 @@ def signals(
         watch_signals,
     )
 
+    if metrics_port is not None and every is None:
+        raise ValueError("metrics-port needs --every: one round ends before a scrape.")
     options: dict[str, Any] = {
         "symbols": None if symbols is None else symbols.split(","),
         "limits": SignalLimits(
@@ -72,7 +82,10 @@ def signals(
     if every is None:
         _print(make_signals(database, models, **options), as_json)
         return
-    with stop_on_signals() as should_stop:
+    with (
+        _metrics(database, options["symbols"], metrics_port),
+        stop_on_signals() as should_stop,
+    ):
         rounds = watch_signals(
             database,
             models,
@@ -84,6 +97,26 @@ def signals(
         for report in rounds:
             _print(report, as_json)
             sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _metrics(
+    database: Path, symbols: list[str] | None, port: int | None
+) -> Iterator[None]:
+    """Serve metrics beside what happens inside."""
+    if port is None:
+        yield
+        return
+    from skatra import monitoring
+    from skatra.datasets import Database
+
+    if symbols is None:
+        with Database(database, readonly=True) as db:
+            symbols = db.symbols()
+    monitoring.enable(models=["champion"], strategies=["kelly"], symbols=symbols)
+    with monitoring.serve_metrics(port=port, databases=[database]) as server:
+        typer.echo(server.url, err=True)
+        yield
 
 
 def _print(report: "SignalsReport", as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """Growth of capital under positions, and its drawdown."""
 
+import numbers
 from typing import Any, ClassVar
 
 import numpy as np
@@ -421,8 +422,8 @@ def _no_returns() -> str:
     )
 
 
-def _check_cost(cost: float) -> None:
-    """Refuse a cost that is negative or not finite."""
-    if not 0.0 <= cost < np.inf:
+def _check_cost(cost: Any) -> None:
+    """Refuse a cost that is no number, negative or not finite."""
+    if not (isinstance(cost, numbers.Real) and 0.0 <= float(cost) < np.inf):
         msg = f"cost must be a number in [0, inf), got {cost!r}."
         raise ValueError(msg)

@@ -32,6 +32,7 @@ _NEWEST = {
     "trades": "SELECT max(closed_at) FROM trades",
     "predictions": "SELECT max(t0) FROM predictions",
     "settlements": "SELECT max(t1) FROM settlements",
+    "signals": "SELECT max(t0) FROM signals",
 }
 _OUTCOMES = """
     SELECT p.model, count(*), count(s.ret), coalesce(sum(s.ret * p.position > 0), 0)

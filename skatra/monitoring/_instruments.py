@@ -170,8 +170,10 @@ def set_reference(model: str, probabilities: Any, features: Any = None) -> None:
     model : str
     probabilities : array-like of float of shape (n,)
         Out-of-fold probabilities of the positive class.
-    features : DataFrame of shape (n_rows, n_features), default=None
-        Training features; their deciles become bins. The first 20 have a name of
+    features : DataFrame of shape (n_rows, n_features) or mapping, default=None
+        Training features; their deciles become bins. A mapping holds a histogram per
+        name, such as a model card keeps: at most 9 inner "edges", each the largest
+        value of its bin, and "counts", one more than edges. The first 20 have a name of
         their own, later ones share "other".
 
     Examples

@@ -1,7 +1,7 @@
 """What listens to skatra's parts and turns their reports into numbers."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any, TypeVar
@@ -51,6 +51,21 @@ def scope(*, model: str | None = None, strategy: str | None = None) -> Iterator[
 def bins_of(probabilities: Any) -> Any:
     """Return the bin number of each probability: tenths, upper edge included."""
     return np.searchsorted(_EDGES, np.asarray(probabilities, dtype=np.float64))
+
+
+def _reference_of(column: Any) -> tuple[Any, Any]:
+    """Return bin edges and counts of training values, or of a histogram of them."""
+    counts = np.zeros(N_BINS)
+    if isinstance(column, Mapping):
+        # A histogram's bins hold their upper edges, ours their lower ones.
+        cuts = np.nextafter(np.asarray(column["edges"], dtype=np.float64), np.inf)
+        counts[: len(column["counts"])] = column["counts"]
+        return cuts, counts
+    values = np.asarray(column, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    cuts = np.quantile(values, np.arange(1, N_BINS) / N_BINS)
+    places = np.searchsorted(cuts, values, side="right")
+    return cuts, np.bincount(places, minlength=N_BINS)
 
 
 class ModelNumbers:
@@ -178,14 +193,10 @@ class Recorder(Observer):
         if features is None:
             return
         edges = {}
-        for name in features.columns:
-            column = np.asarray(features[name], dtype=np.float64)
-            column = column[np.isfinite(column)]
-            cuts = np.quantile(column, np.arange(1, N_BINS) / N_BINS)
+        for name in features:
+            cuts, counts_of = _reference_of(features[name])
             edges[str(name)] = cuts
-            shares = np.bincount(
-                np.searchsorted(cuts, column, side="right"), minlength=N_BINS
-            ) / len(column)
+            shares = counts_of / counts_of.sum()
             with self.store.lock:
                 ratios = self.store.families["feature_reference_bin_ratio"]
                 counts = self.store.families["feature_bin_total"]

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 import skatra
+from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import DatabaseError, PublishError, SkatraError, TrainingError
 from skatra.model_selection import audit_splits
@@ -33,6 +34,7 @@ from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
 from skatra.retraining._models import promote_model
+from skatra.retraining._monitored import MODEL, record_audit, record_served
 from skatra.retraining._plan import count_tasks
 from skatra.retraining._references import fold_spans, reference_histograms
 from skatra.retraining._registry import (
@@ -199,8 +201,15 @@ def retrain(
         observe=tell,
         total=count_tasks(config),
     )
-    with Database(config.database) as db, RunLock(db.path):
-        return run(db, config, session, title=title, force=force)
+    with (
+        monitoring.observe_retraining(MODEL) as outcome,
+        Database(config.database) as db,
+        RunLock(db.path),
+    ):
+        done = run(db, config, session, title=title, force=force)
+        if not (done.promoted if isinstance(done, UpToDate) else done.verdict.promoted):
+            outcome["outcome"] = "rejected"
+        return done
 
 
 def run(
@@ -296,6 +305,8 @@ def run(
         }
         card["nonfinite_features"] = nonfinite_features(rows.data)
         run_id, path = _publish(model, card, rows, config, promote=verdict.promoted)
+        if verdict.promoted:
+            record_served(Path(config.models), run_id, card)
         db.write_run(run_id, json_ready({**card, "seconds": session.stages}))
         ledger.forget_arrays()
         session.tell("publish", 0.0)
@@ -427,7 +438,9 @@ def _leaking_pairs(development: Rows, held_out: Rows, config: RetrainConfig) -> 
     judged = audit_splits(
         [border], pd.concat([development.data, held_out.data]), label_times=both
     )
-    return int(folds.n_leaking_pairs + judged.n_leaking_pairs)
+    pairs = int(folds.n_leaking_pairs + judged.n_leaking_pairs)
+    record_audit(folds, pairs)
+    return pairs
 
 
 def _describe(

@@ -9,6 +9,7 @@ from typing import Any
 
 from joblib import effective_n_jobs
 
+from skatra import monitoring
 from skatra.exceptions import RunStoppedError
 from skatra.retraining._ledger import (
     SEARCH,
@@ -18,6 +19,7 @@ from skatra.retraining._ledger import (
     pack,
     unpack,
 )
+from skatra.retraining._monitored import MODEL
 from skatra.typing import Split
 
 Event = Mapping[str, Any]
@@ -96,7 +98,8 @@ class Session:
         self.stop_if_asked()
         self.observe({"event": "stage", "stage": name})
         start = time.perf_counter()
-        yield
+        with monitoring.observe_stage(MODEL, name):
+            yield
         self.stages[name] = round(time.perf_counter() - start, 3)
 
     def stop_if_asked(self) -> None:

@@ -17,17 +17,18 @@ _MEMORY = 1000
 
 def settle_open(
     db: Database, models: Path, champion: Champion, now: pd.Timestamp
-) -> tuple[int, int]:
-    """Settle signals whose labels have closed; return how many, and how many remain.
+) -> tuple[pd.DataFrame, int]:
+    """Settle signals whose labels have closed; return them, and how many remain.
 
     Signals of a model whose folder is gone stay open: nobody knows its labels.
     """
     waiting = db.read_sql(
-        "SELECT s.model, symbol, s.t0 FROM signals s JOIN symbols USING (sid) "
+        "SELECT s.model, symbol, s.t0, s.probability "
+        "FROM signals s JOIN symbols USING (sid) "
         "LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
         "AND e.t0 = s.t0 WHERE e.t0 IS NULL ORDER BY s.model, symbol, s.t0"
     )
-    settled = 0
+    settled = []
     for model, part in waiting.groupby("model", sort=True):
         if model == champion.run_id:
             card = champion.card
@@ -42,8 +43,18 @@ def settle_open(
         )
         closed = _closed_labels(db, card["config"], index, now)
         if len(closed):
-            settled += len(db.settle_predictions(closed[["t1", "ret"]], str(model)))
-    return settled, len(waiting) - settled
+            db.settle_predictions(closed[["t1", "ret"]], str(model))
+            said = pd.Series(part["probability"].to_numpy(), index=index)
+            settled.append(
+                pd.DataFrame(
+                    {
+                        "probability": said.reindex(closed.index).to_numpy(),
+                        "ret": closed["ret"].to_numpy(),
+                    }
+                )
+            )
+    done = pd.concat(settled) if settled else pd.DataFrame()
+    return done, len(waiting) - len(done)
 
 
 def _closed_labels(

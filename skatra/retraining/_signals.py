@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import (
     EmptyDataError,
@@ -18,6 +19,13 @@ from skatra.exceptions import (
 )
 from skatra.features import LOOK_BACK, price_features
 from skatra.retraining._limits import SignalLimits, limited
+from skatra.retraining._monitored import (
+    MODEL,
+    STRATEGY,
+    is_stored,
+    record_round,
+    record_served,
+)
 from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._settle import settle_open
 from skatra.typing import Span
@@ -134,17 +142,22 @@ def make_signals(
         ...
     skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
     """
-    champion = read_champion(models)
-    rules = _Rules(
-        _utc(pd.Timestamp.now(tz="UTC") if now is None else now),
-        pd.Timedelta(max_data_age),
-        pd.Timedelta(max_model_age),
-        allow_stale,
-    )
-    rules.refuse_old(champion)
-    limits = SignalLimits() if limits is None else limits
-    with Database(database) as db:
-        return _signal(db, champion, Path(models), symbols, limits, rules)
+    with (
+        monitoring.scope(model=MODEL, strategy=STRATEGY),
+        monitoring.time_signals(STRATEGY),
+    ):
+        champion = read_champion(models)
+        record_served(Path(models), champion.run_id, champion.card)
+        rules = _Rules(
+            _utc(pd.Timestamp.now(tz="UTC") if now is None else now),
+            pd.Timedelta(max_data_age),
+            pd.Timedelta(max_model_age),
+            allow_stale,
+        )
+        rules.refuse_old(champion)
+        limits = SignalLimits() if limits is None else limits
+        with Database(database) as db:
+            return _signal(db, champion, Path(models), symbols, limits, rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +195,7 @@ class _Rules:
             for symbol, t0 in newest.index
             if t0 < limit
         }
+        monitoring.record_signals(STRATEGY, {}, suppressed={"stale_data": len(found)})
         if len(found) < len(newest):
             return found
         last = newest.index.get_level_values(1).max()
@@ -260,11 +274,12 @@ def _signal(
         symbols = champion.card["config"].get("symbols")
     wanted_symbols = db.symbols() if symbols is None else sorted(set(symbols))
     X, price, left_out = _newest(db, champion, wanted_symbols, rules)
+    monitoring.record_features(MODEL, X)
     probability = champion.model.predict_proba(X)[:, 1]
     wanted = pd.Series(champion.model.decision_function(X), index=X.index)
     uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
     with db.transaction(durable=True):
-        settled, unsettled = settle_open(db, models, champion, rules.now)
+        closed, unsettled = settle_open(db, models, champion, rules.now)
         open_positions = _open_positions(db, X.index)
         position = limited(
             wanted.droplevel(1), open_positions, limits, concurrency=1.0 / uniqueness
@@ -278,9 +293,11 @@ def _signal(
             },
             index=X.index.set_names(["symbol", "t0"]),
         )
+        stored = is_stored(db, champion.run_id, frame)
         db.write_signals(frame, champion.run_id)
     held = float(open_positions.abs().sum() + position.abs().sum())
-    return SignalsReport(champion.run_id, frame, settled, unsettled, left_out, held)
+    record_round(frame, stored, closed, held)
+    return SignalsReport(champion.run_id, frame, len(closed), unsettled, left_out, held)
 
 
 def _newest(

@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from skatra.typing import FloatArray
+from skatra.utils import check_same_rows
 
 __all__ = ["kelly_fraction", "kelly_growth", "kelly_notional"]
 
@@ -43,7 +45,8 @@ def kelly_fraction(
     Raises
     ------
     ValueError
-        If p is outside [0, 1], b not positive, or cost negative.
+        If p is outside [0, 1], b not positive, cost negative, or two Series do not
+        have the same index.
 
     See Also
     --------
@@ -66,6 +69,7 @@ def kelly_fraction(
     >>> kelly_fraction(0.4, 1.0)
     0.0
     """
+    _check_aligned(p=p, b=b, cost=cost)
     odds = _checked(b, "b", positive=True, finite=False)
     return _stake(p, odds, np.float64(1.0), cost, allow_short=allow_short)
 
@@ -107,7 +111,8 @@ def kelly_notional(
     Raises
     ------
     ValueError
-        If p is outside [0, 1], win or loss not positive, or cost negative.
+        If p is outside [0, 1], win or loss not positive, cost negative, or two Series
+        do not have the same index.
 
     References
     ----------
@@ -125,6 +130,7 @@ def kelly_notional(
     >>> round(kelly_fraction(0.6, 0.02 / 0.01), 6)
     0.4
     """
+    _check_aligned(p=p, win=win, loss=loss, cost=cost)
     win = _checked(win, "win", positive=True, finite=False)
     loss = _checked(loss, "loss", positive=True)
     return _stake(p, win, loss, cost, allow_short=allow_short)
@@ -203,7 +209,7 @@ def kelly_growth(
     Raises
     ------
     ValueError
-        If an input is outside its range.
+        If an input is outside its range, or two Series do not have the same index.
 
     References
     ----------
@@ -218,6 +224,7 @@ def kelly_growth(
     >>> kelly_growth(1.0, 0.53, 1.0)
     -inf
     """
+    _check_aligned(fraction=fraction, p=p, win=win, loss=loss, cost=cost)
     fraction = _checked(fraction, "fraction", lower=-np.inf)
     p = _checked(p, "p", upper=1.0)
     win = _checked(win, "win", positive=True)
@@ -238,6 +245,13 @@ def _weighted_log(weight: FloatArray, change: FloatArray) -> FloatArray:
         )
     result: FloatArray = np.where(weight > 0, value, 0.0)
     return result
+
+
+def _check_aligned(**values: Any) -> None:
+    """Refuse Series of different indexes: values are matched by position."""
+    series = {name: x for name, x in values.items() if isinstance(x, pd.Series)}
+    if len(series) > 1:
+        check_same_rows(**series)
 
 
 def _checked(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skatra.sizing._calibration import IsotonicCalibrator, SigmoidCalibrator
 from skatra.sizing._kelly_classifier import KellyClassifier
@@ -20,6 +21,15 @@ _PARAMS = (
     "shrink_uncertain",
     "overlap_budget",
 )
+_KEYS = (
+    "params",
+    "classes",
+    "features",
+    "n_features",
+    "benchmark_return",
+    "calibrator",
+    "payoff_table",
+)
 
 
 def kelly_to_dict(model: KellyClassifier) -> dict[str, Any]:
@@ -35,10 +45,16 @@ def kelly_to_dict(model: KellyClassifier) -> dict[str, Any]:
     dict
         Plain numbers, strings and lists: JSON keeps every bit of them.
 
+    Raises
+    ------
+    NotFittedError
+        If the model is not fitted.
+
     See Also
     --------
     kelly_from_dict : The way back.
     """
+    check_is_fitted(model)
     calibrator = model.calibrator_
     if isinstance(calibrator, SigmoidCalibrator):
         curve: dict[str, Any] | None = {
@@ -89,6 +105,11 @@ def kelly_from_dict(state: dict[str, Any], estimator: Any) -> KellyClassifier:
     KellyClassifier
         Predicts bit for bit what the original predicts.
 
+    Raises
+    ------
+    ValueError
+        If the state is not one of :func:`kelly_to_dict`.
+
     Examples
     --------
     >>> import numpy as np
@@ -102,6 +123,10 @@ def kelly_from_dict(state: dict[str, Any], estimator: Any) -> KellyClassifier:
     >>> bool(np.all(again.decision_function(X) == model.decision_function(X)))
     True
     """
+    missing = [name for name in _KEYS if name not in (state or {})]
+    if missing:
+        msg = f"state must come from kelly_to_dict; it lacks {', '.join(missing)}."
+        raise ValueError(msg)
     params = dict(state["params"])
     if isinstance(params["kelly_multiplier"], list):
         params["kelly_multiplier"] = tuple(params["kelly_multiplier"])

@@ -10,9 +10,6 @@ from skatra.sizing._trades import TradeStatistics, calculate_trade_statistics
 
 __all__ = ["PositionSize", "PositionSizer"]
 
-# Closest that a stake comes to losing everything on the worst trade of the history.
-_RUIN_MARGIN = 1e-6
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionSize:
@@ -32,7 +29,7 @@ class PositionSize:
     full_kelly : float or None
         Full Kelly as a risk fraction, before ``kelly_multiplier`` and caps; None
         for fixed-fractional sizing or where the history does not define it.
-    capped_by : {"max_risk", "max_position", "max_exposure", "ruin"} or None
+    capped_by : {"max_risk", "max_position", "max_exposure"} or None
         The cap that bound; the last one where several did.
     reason : str or None
         Why the size is 0; None otherwise.
@@ -198,7 +195,10 @@ class PositionSizer:
         """Return the fractional-Kelly size of a trade.
 
         The risk fraction is kelly_multiplier x (p b - q) / b with p the win rate and
-        b the ratio of average win to average loss.
+        b the ratio of average win to average loss. From ``trades`` it is
+        kelly_multiplier x the fraction that grows fastest over the trades themselves:
+        the same where all wins are equal and all losses are, and less otherwise, since
+        averages do not contain the worst trade.
 
         Parameters
         ----------
@@ -209,8 +209,8 @@ class PositionSizer:
         avg_win_loss_ratio : float > 0, default=None
             Average win / average loss.
         trades : TradeStatistics, array-like or DataFrame, default=None
-            History to take both from instead. It also caps the stake below the one
-            that its worst loss would have ruined.
+            History to size from instead; a loss at the stop stands for its average
+            loss. No stake would have been ruined by its worst trade.
         kelly_multiplier : float in [0, 1], default=None
             Overrides the sizer's.
 
@@ -249,7 +249,6 @@ class PositionSizer:
             )
             raise ValueError(msg)
         side = _side(entry_price, stop_loss_price)
-        limit = math.inf
         if trades is not None:
             stats = (
                 trades
@@ -261,8 +260,11 @@ class PositionSizer:
                 warnings.warn(f"Position size is 0: {doubt}.", stacklevel=2)
                 return _nothing(side, doubt, None)
             win_rate, avg_win_loss_ratio = stats.win_rate, stats.avg_win_loss_ratio
-            limit = (1 - _RUIN_MARGIN) * _ruinous_risk(stats)
-        full = float(kelly_fraction(win_rate, avg_win_loss_ratio))
+            full = float(stats.full_kelly or 0.0)
+        else:
+            _check(win_rate, "win_rate", "[0, 1]")
+            _check(avg_win_loss_ratio, "avg_win_loss_ratio", "(0, inf)")
+            full = float(kelly_fraction(win_rate, avg_win_loss_ratio))
         if full == 0.0:
             doubt = (
                 f"no edge at win rate {win_rate:.4g} and average win/loss "
@@ -271,15 +273,13 @@ class PositionSizer:
             return _nothing(side, doubt, full)
         if multiplier == 0.0:
             return _nothing(side, "kelly_multiplier is 0", full)
-        risk = multiplier * full
         return self._sized(
-            min(risk, limit),
+            multiplier * full,
             capital,
             entry_price,
             stop_loss_price,
             open_notional,
             full_kelly=full,
-            capped_by="ruin" if risk > limit else None,
         )
 
     def _prices(
@@ -337,10 +337,10 @@ class PositionSizer:
         open_notional: float,
         *,
         full_kelly: float | None = None,
-        capped_by: str | None = None,
     ) -> PositionSize:
         """Turn a risk fraction into units, under the caps and the lot size."""
         loss_per_unit = _loss_per_unit(entry_price, stop_loss_price)
+        capped_by = None
         if risk > self.max_risk:
             risk, capped_by = self.max_risk, "max_risk"
         size = capital * risk / loss_per_unit
@@ -363,7 +363,7 @@ class PositionSizer:
             if lots == 0:
                 reason = f"{size:.6g} units are less than one lot of {self.lot_size:g}"
                 return _nothing(side, reason, full_kelly, capped_by)
-            size = lots * self.lot_size
+            size = float(lots * self.lot_size)
         return PositionSize(
             size=size,
             side=side,
@@ -387,13 +387,6 @@ def _nothing(
         capped_by=capped_by,
         reason=reason,
     )
-
-
-def _ruinous_risk(stats: TradeStatistics) -> float:
-    """Return the risk fraction at which the worst loss takes all capital."""
-    assert stats.avg_loss is not None  # noqa: S101 - there are losers here
-    assert stats.largest_loss is not None  # noqa: S101
-    return stats.avg_loss / stats.largest_loss
 
 
 def _loss_per_unit(entry_price: float, stop_loss_price: float | None) -> float:

@@ -8,6 +8,8 @@ import pandas as pd
 from scipy.special import ndtri, stdtrit
 from scipy.stats import binom
 
+from skatra.sizing._empirical import kelly_from_returns
+from skatra.sizing._kelly import _checked
 from skatra.typing import FloatArray
 from skatra.utils import as_finite_column
 
@@ -38,6 +40,12 @@ class TradeStatistics:
         Mean of the winners, and of the losers as a positive number.
     avg_win_loss_ratio : float or None
         avg_win / avg_loss, the odds b of :func:`kelly_fraction`.
+    full_kelly : float or None
+        Share of the capital to put at risk, counted in average losses, for the best
+        mean log growth over the trades themselves: avg_loss x
+        :func:`kelly_from_returns`. Never more than :func:`kelly_fraction` of win_rate
+        and avg_win_loss_ratio, and far less with fat tails. None without winners or
+        losers.
     largest_loss : float or None
         The worst trade as a positive number; None without losers.
     expectancy : float or None
@@ -67,6 +75,7 @@ class TradeStatistics:
     avg_win: float | None
     avg_loss: float | None
     avg_win_loss_ratio: float | None
+    full_kelly: float | None
     largest_loss: float | None
     expectancy: float | None
     profit_factor: float | None
@@ -126,14 +135,16 @@ def calculate_trade_statistics(
     >>> round(stats.avg_win_loss_ratio, 6), round(stats.profit_factor, 6)
     (2.0, 2.0)
     """
-    if not 0.0 < confidence < 1.0:
-        msg = f"confidence must be in (0, 1), got {confidence!r}."
-        raise ValueError(msg)
+    below_one = float(np.nextafter(1.0, 0.0))
+    _checked(confidence, "confidence", upper=below_one, positive=True)
     results = _results(trades, column)
     wins, losses = results[results > 0], -results[results < 0]
     n_decided = len(wins) + len(losses)
     avg_win, avg_loss = _mean(wins), _mean(losses)
-    known = avg_win is not None and avg_loss is not None
+    ratio = full_kelly = None
+    if avg_win is not None and avg_loss is not None:
+        ratio = avg_win / avg_loss
+        full_kelly = kelly_from_returns(results / avg_loss)
     return TradeStatistics(
         n_trades=len(results),
         n_wins=len(wins),
@@ -144,7 +155,8 @@ def calculate_trade_statistics(
         confidence=confidence,
         avg_win=avg_win,
         avg_loss=avg_loss,
-        avg_win_loss_ratio=avg_win / avg_loss if known else None,  # type: ignore[operator]
+        avg_win_loss_ratio=ratio,
+        full_kelly=full_kelly,
         largest_loss=float(losses.max()) if len(losses) else None,
         expectancy=_mean(results),
         profit_factor=float(wins.sum() / losses.sum()) if len(losses) else None,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.special import betainc, betaincinv
 
-from skatra.sizing._kelly import _checked, kelly_fraction
+from skatra.sizing._kelly import _check_aligned, _checked, kelly_fraction
 
 __all__ = ["kelly_from_counts", "kelly_shrinkage"]
 
@@ -70,6 +70,7 @@ def kelly_from_counts(
         msg = f"prior must be a pair (wins, losses), got {prior!r}."
         raise ValueError(msg)
     prior_wins, prior_losses = (_checked(x, "prior", positive=True) for x in prior)
+    _check_aligned(n_wins=n_wins, n_losses=n_losses, b=b)
     wins = _checked(n_wins, "n_wins") + prior_wins
     losses = _checked(n_losses, "n_losses") + prior_losses
     if statistic not in _STATISTICS:
@@ -138,6 +139,7 @@ def kelly_shrinkage(p: Any, b: Any, sigma: Any) -> Any:
     >>> round(kelly_shrinkage(0.55, 1.0, 0.02), 6)
     0.862069
     """
+    _check_aligned(p=p, b=b, sigma=sigma)
     p = _checked(p, "p", upper=1.0)
     b = _checked(b, "b", positive=True)
     return _shrinkage(p - 1.0 / (b + 1.0), _checked(sigma, "sigma"))

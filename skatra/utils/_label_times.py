@@ -79,7 +79,27 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
 
 
 def holds_times(index: pd.Index) -> bool:
-    """Tell whether an index that is no MultiIndex has a dtype of datetimes."""
+    """Tell whether an index holds datetimes, of numpy or Arrow.
+
+    Parameters
+    ----------
+    index : Index
+        Not a MultiIndex, of which no level is looked at.
+
+    Returns
+    -------
+    bool
+        False for objects, whatever they are.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.utils import holds_times
+    >>> holds_times(pd.date_range("2026-01-05", periods=3))
+    True
+    >>> holds_times(pd.RangeIndex(3))
+    False
+    """
     return isinstance(index, pd.DatetimeIndex) or (
         isinstance(index.dtype, pd.ArrowDtype)
         and str(index.dtype).startswith("timestamp[")

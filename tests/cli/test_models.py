@@ -4,9 +4,11 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from skatra.datasets import Database, make_edge_bars
 from skatra.retraining import RetrainConfig, retrain
@@ -108,6 +110,40 @@ def test_signals_every_so_often_until_told_to_stop(trained):
         process.stdout.read()
         assert process.wait(60) == 0
     assert rounds[0]["run_id"] == rounds[1]["run_id"]
+
+
+def test_signals_serve_metrics_while_they_run(trained):
+    """The page of loopback shows the rounds; once, a port makes no sense."""
+    command = [sys.executable, "-m", "skatra", "signals", "market.db"]
+    with subprocess.Popen(
+        [*command, "--allow-stale", "--every", "0.2", "--metrics-port", "0"],
+        cwd=trained,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**__import__("os").environ, "PYTHONPATH": str(Path.cwd())},
+    ) as process:
+        url = process.stderr.readline().strip()
+        for _ in range(2):
+            process.stdout.readline()
+        page = urllib.request.urlopen(url, timeout=20).read().decode()
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+        assert process.returncode == 0
+    assert url.startswith("http://127.0.0.1:")
+    found = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.labels.get("model") == "champion"
+        and sample.labels.get("method", "predict_proba") == "predict_proba"
+    }
+    assert found["skatra_model_info"] == 1
+    assert found["skatra_prediction_rows_total"] >= 2
+    assert 'table="signals"' in page
+    assert "--every" in refused(
+        skatra("signals", "market.db", "--metrics-port", "0", cwd=trained)
+    )
 
 
 def test_rejected_rows_leave_with_3_unless_told(tmp_path):

@@ -9,8 +9,10 @@ import sys
 import tomllib
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from skatra.datasets import Database, make_edge_bars
+from skatra.retraining import STAGES
 
 WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
@@ -40,6 +42,56 @@ def market(tmp_path_factory):
         "n_estimators = 10\nn_paths = 2\n\n[param_grid]\nnum_leaves = [5]\n"
     )
     return folder
+
+
+def samples(text):
+    """Return (name without prefix, labels but the model's) -> value."""
+    return {
+        (
+            sample.name.removeprefix("skatra_"),
+            *(v for k, v in sorted(sample.labels.items()) if k != "model"),
+        ): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get("model", "champion") == "champion"
+    }
+
+
+def test_metrics_say_what_happened(market, tmp_path):
+    """The textfile counts a promoted, an up-to-date, a refused and a failed run."""
+    job = ["--config", market / "job.toml", "--no-report", "-j", "1"]
+    job += ["--models", tmp_path / "models", "--metrics-file", tmp_path / "run.prom"]
+
+    def night(*more, code):
+        done = run(*job, *more, cwd=market)
+        assert done.returncode == code, done.stderr
+        return samples((tmp_path / "run.prom").read_text())
+
+    promoted = night("--force", code=0)
+    again = night(code=0)
+    refused = night("--cost", "0.5", code=10)
+    failed = night("--symbols", "ABSENT", code=2)
+    bad = run(*job[:-1], "metrics.txt", cwd=market)
+
+    outcomes = ("success", "rejected", "failure")
+    for found, outcome in (
+        (promoted, "success"),
+        (again, "success"),
+        (refused, "rejected"),
+        (failed, "failure"),
+    ):
+        runs = {name: found["retrain_runs_total", name] for name in outcomes}
+        assert runs == {name: float(name == outcome) for name in outcomes}
+        assert found["retrain_duration_seconds_count",] == 1
+        assert found["retrain_in_progress",] == 0
+    for found in (promoted, refused):
+        for stage in STAGES:
+            assert found["retrain_stage_duration_seconds_count", stage] == 1
+        assert found["cv_fold_train_rows", "0"] > 0
+        assert found["leakage_violations_total", "overlap"] == 0
+    assert promoted["model_training_rows",] > 500
+    assert ("model_training_rows",) not in refused
+    assert (bad.returncode, "must end in .prom" in bad.stderr) == (2, True)
 
 
 def test_show_config_and_dry_run_write_nothing(market, tmp_path):

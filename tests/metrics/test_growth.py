@@ -84,6 +84,7 @@ def test_log_growth_refuses_what_it_cannot_measure(market):
         ((stakes, returns[:-1]), {}, "inconsistent numbers of samples"),
         (([0.1], [np.nan]), {}, "returns must be finite"),
         (([0.1], [0.1]), {"cost": -0.1}, r"cost must be a number in \[0, inf\)"),
+        (([0.1], [0.1]), {"cost": "a"}, r"cost must be a number .*, got 'a'"),
         (([], []), {}, "at least one row"),
         (([0.1], [0.1]), {"sample_weight": [0]}, "zero in every row"),
         (([0.1], [0.1]), {"sample_weight": [-1]}, "must not be negative"),

@@ -1,12 +1,19 @@
 """Kelly fractions against published numbers, an optimiser and their laws."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
 
-from skatra.sizing import kelly_fraction, kelly_growth, kelly_notional
+from skatra.sizing import (
+    kelly_fraction,
+    kelly_from_counts,
+    kelly_growth,
+    kelly_notional,
+    kelly_shrinkage,
+)
 from tests.strategies import payoffs, probabilities
 
 
@@ -194,3 +201,23 @@ def test_costs_never_raise_a_stake(p, b, cost):
     """A bet that costs is never worth a larger stake."""
     assume(cost > 0)
     assert kelly_fraction(p, b, cost=cost) <= kelly_fraction(p, b) + 1e-12
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        kelly_fraction,
+        kelly_notional,
+        lambda p, b: kelly_growth(0.1, p, b),
+        lambda p, b: kelly_shrinkage(p, b, 0.1),
+        lambda p, b: kelly_from_counts(p, 1.0, b),
+    ],
+)
+def test_series_of_different_indexes_are_refused(call):
+    """A reversed index is an error, not a number; equal ones and numbers serve."""
+    p, b = pd.Series([0.6, 0.9], index=["x", "y"]), pd.Series([1.0, 2.0], ["x", "y"])
+
+    np.testing.assert_array_equal(call(p, b), call(p.to_numpy(), b.to_numpy()))
+    assert np.shape(call(p, 2.0)) == (2,)
+    with pytest.raises(ValueError, match="must have the same index"):
+        call(p, b[::-1])

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skatra.datasets import Database
-from skatra.sizing import PositionSizer, calculate_trade_statistics, kelly_fraction
+from skatra.sizing import (
+    PositionSizer,
+    calculate_trade_statistics,
+    kelly_fraction,
+    kelly_from_returns,
+)
 from tests.strategies import trade_returns
 
 HISTORY = [0.02, 0.03, -0.01, 0.02, -0.02, 0.01, 0.02, -0.01]
@@ -61,15 +66,21 @@ def test_use_kelly_calls_the_kelly_method():
 
 
 def test_trades_give_win_rate_and_odds():
-    """A history sizes like its own statistics."""
+    """A history sizes like its own statistics: with one size of win and one of loss
+    by the formula of two outcomes, else a little below it.
+    """
     sizer = PositionSizer(max_position=100.0)
     stats = calculate_trade_statistics(HISTORY)
 
     size = sizer.calculate_kelly_position_size(1000, 10.0, 9.0, trades=HISTORY)
 
-    full = kelly_fraction(stats.win_rate, stats.avg_win_loss_ratio)
+    two_point = kelly_fraction(stats.win_rate, stats.avg_win_loss_ratio)
+    full = stats.avg_loss * kelly_from_returns(HISTORY)
     assert size.full_kelly == pytest.approx(full)
+    assert 0.8 * two_point < full < two_point
     assert size.risk_fraction == pytest.approx(0.25 * full)
+    plain = calculate_trade_statistics([0.02, 0.02, 0.02, -0.01, -0.01])
+    assert plain.full_kelly == pytest.approx(kelly_fraction(0.6, 2.0))
     assert size == sizer.calculate_kelly_position_size(1000, 10.0, 9.0, trades=stats)
 
 
@@ -105,16 +116,35 @@ def test_no_edge_is_zero_with_a_reason_and_no_warning():
     assert "no edge" in size.reason
 
 
-def test_the_worst_loss_of_the_history_caps_the_stake():
-    """A fat tail in the history keeps full Kelly below its ruin."""
+@given(trades=trade_returns())
+def test_a_history_never_stakes_more_than_its_averages_or_its_optimum(trades):
+    """Below the formula of two outcomes, below ruin, the same in any currency."""
+    stats = calculate_trade_statistics(trades)
+    if stats.full_kelly is None:
+        return
+    two_point = kelly_fraction(stats.win_rate, stats.avg_win_loss_ratio)
+
+    assert stats.full_kelly <= two_point * (1 + 1e-9) + 1e-12
+    assert stats.full_kelly * stats.largest_loss < stats.avg_loss * (1 + 1e-12)
+    again = calculate_trade_statistics(1e4 * np.asarray(trades, dtype=float))
+    assert again.full_kelly == pytest.approx(stats.full_kelly, rel=1e-6, abs=1e-9)
+
+
+def test_the_worst_loss_of_the_history_bounds_the_stake():
+    """One crash among small losses: the growth of the history is best at the stake,
+    which averages put beyond ruin.
+    """
     trades = [0.02] * 90 + [-0.001] * 9 + [-0.9]
     sizer = PositionSizer(kelly_multiplier=1.0, max_position=1e6)
     stats = calculate_trade_statistics(trades)
 
     size = sizer.calculate_kelly_position_size(1000, 10.0, 9.99, trades=trades)
 
-    assert size.capped_by == "ruin"
-    assert size.risk_fraction * stats.largest_loss / stats.avg_loss < 1.0
+    notional = size.risk_fraction / stats.avg_loss
+    assert notional == pytest.approx(kelly_from_returns(trades), rel=1e-9)
+    two_point = kelly_fraction(stats.win_rate, stats.avg_win_loss_ratio)
+    assert two_point / stats.avg_loss * stats.largest_loss > 1.0
+    assert size.capped_by is None
 
 
 @given(
@@ -187,6 +217,24 @@ def test_lots_round_down():
                 1, 10, trades=HISTORY, kelly_multiplier=2
             ),
             r"kelly_multiplier must be a number in \[0, 1\], got 2",
+        ),
+        (
+            lambda s: s.calculate_kelly_position_size(
+                1, 10, win_rate=1.6, avg_win_loss_ratio=1
+            ),
+            r"win_rate must be a number in \[0, 1\], got 1.6",
+        ),
+        (
+            lambda s: s.calculate_kelly_position_size(
+                1, 10, win_rate=[0.6], avg_win_loss_ratio=1
+            ),
+            r"win_rate must be a number in \[0, 1\], got \[0.6\]",
+        ),
+        (
+            lambda s: s.calculate_kelly_position_size(
+                1, 10, win_rate=0.6, avg_win_loss_ratio=0
+            ),
+            r"avg_win_loss_ratio must be a number in \(0, inf\), got 0",
         ),
         (lambda _: PositionSizer(risk_per_trade=1.0), r"risk_per_trade .* \(0, 1\)"),
         (lambda _: PositionSizer(max_risk=0), r"max_risk .* \(0, 1\], got 0"),

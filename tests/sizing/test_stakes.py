@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from scipy.special import expit
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
@@ -164,6 +165,14 @@ def test_everything_survives_plain_numbers():
     )
     assert again.kelly_multiplier == (0.6, 0.2)
     assert model.concurrency_ == pytest.approx(3.0, abs=0.02)
+
+
+def test_a_state_of_something_else_is_refused():
+    """Unfitted models have no state; a state lacks no part."""
+    with pytest.raises(NotFittedError):
+        kelly_to_dict(KellyClassifier(LogisticRegression()))
+    with pytest.raises(ValueError, match="lacks classes, features"):
+        kelly_from_dict({"params": {}}, LogisticRegression())
 
 
 @pytest.mark.parametrize(

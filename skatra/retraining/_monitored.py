@@ -1,0 +1,88 @@
+"""What retraining and signals tell monitoring; nothing is worked out when off."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skatra import monitoring
+from skatra.datasets import Database
+from skatra.model_selection import SplitAudit
+
+MODEL = "champion"
+STRATEGY = "kelly"
+
+
+def record_served(models: Path, run_id: str, card: Mapping[str, Any]) -> None:
+    """Say which model is served, and what it saw in training."""
+    if not monitoring.is_enabled():
+        return
+    data = card["data"]
+    monitoring.record_model(
+        MODEL,
+        version=run_id,
+        algorithm="LGBMClassifier",
+        trained=(models / run_id).stat().st_mtime,
+        data_end=pd.Timestamp(data["last_t0"]).timestamp(),
+        n_rows=data["rows"],
+    )
+    if references := card.get("references"):
+        counts = np.asarray(references["probability"]["counts"])
+        centres = (np.arange(len(counts)) + 0.5) / len(counts)
+        monitoring.set_reference(
+            MODEL, np.repeat(centres, counts), references["features"]
+        )
+
+
+def record_audit(audit: SplitAudit, leaking_pairs: int) -> None:
+    """Keep rows of the folds, and the leaks over all splits of the decision."""
+    for fold, row in enumerate(audit.to_frame().to_dict("records")):
+        monitoring.record_fold(
+            MODEL,
+            fold,
+            {},
+            n_train=row["train"],
+            n_purged=row["purged"],
+            n_embargoed=row["embargoed"],
+        )
+    monitoring.record_leakage(MODEL, "overlap", leaking_pairs)
+
+
+def is_stored(db: Database, run_id: str, frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Tell which signals are in the database already as they are."""
+    if not monitoring.is_enabled():
+        return pd.Series(data=False, index=frame.index)
+    times = frame.index.get_level_values(1)
+    before = db.signals(run_id, start=times.min(), end=times.max())
+    same = before[list(frame.columns)].reindex(frame.index) == frame
+    return same.all(axis=1)
+
+
+def record_round(
+    frame: pd.DataFrame,
+    stored: "pd.Series[bool]",
+    closed: pd.DataFrame,
+    exposure: float,
+) -> None:
+    """Count the signals written, those held back, and the bets settled."""
+    if not monitoring.is_enabled():
+        return
+    counts: Counter[tuple[str, str]] = Counter()
+    position = frame.loc[~stored, "position"]
+    for symbol, stake in zip(position.index.get_level_values(0), position, strict=True):
+        if stake:
+            counts[str(symbol), "long" if stake > 0 else "short"] += 1
+    monitoring.record_signals(
+        STRATEGY,
+        counts,
+        exposure=exposure,
+        suppressed={
+            "no_edge": int((position == 0).sum()),
+            "duplicate": int(stored.sum()),
+        },
+    )
+    if len(closed):
+        monitoring.record_outcomes(MODEL, closed["probability"], closed["ret"] > 0)
