@@ -41,10 +41,13 @@ class Paths:
     table : DataFrame
         One row per path: log growth a year, annual Sharpe ratio and maximum
         drawdown of its book, after cost.
+    equity : DataFrame of shape (n_bars, n_paths)
+        Capital along each path, starting from 1.
     """
 
     positions: FloatArray
     table: pd.DataFrame
+    equity: pd.DataFrame
 
 
 def path_splitter(config: RetrainConfig) -> CombinatorialPurgedKFold:
@@ -64,7 +67,7 @@ def backtest_paths(
     Positions equal those of ``cross_val_paths``; each split is a task of its own.
     """
     if config.n_paths == 0:
-        return Paths(np.empty((0, len(rows))), pd.DataFrame())
+        return Paths(np.empty((0, len(rows))), pd.DataFrame(), pd.DataFrame())
     cv = path_splitter(config)
     splits = list(cv.split(rows.data, label_times=rows.label_times))
     with routing():
@@ -103,7 +106,8 @@ def backtest_paths(
             for book in books
         ]
     )
-    return Paths(paths, table.rename_axis("path"))
+    equity = pd.DataFrame({path: book.equity for path, book in enumerate(books)})
+    return Paths(paths, table.rename_axis("path"), equity)
 
 
 def _position_fold(model: Any, rows: Rows, split: Split) -> Outcome:

@@ -21,6 +21,7 @@ from skatra.retraining._contest import (
     trial_growth,
 )
 from skatra.retraining._dataset import Rows
+from skatra.retraining._evaluation import BARS_PER_YEAR
 from skatra.retraining._gate import GateBounds, Verdict, gate
 from skatra.retraining._references import intervals
 from skatra.retraining._registry import Champion, read_champion
@@ -54,6 +55,30 @@ class Decision:
             "judged_against": self.verdict.champion_id,
             "judged_since": self.contest.since.isoformat(),
             "intervals": self.intervals,
+        }
+
+    def comparison(self) -> dict[str, Any]:
+        """Return the paired comparison; against cash when nothing is served."""
+        mine, theirs = (
+            None if book is None else float(book.log_growth.mean() * BARS_PER_YEAR)
+            for book in (self.contest.challenger, self.contest.champion)
+        )
+        cash = self.verdict.champion_id is None
+        served = 0.0 if cash else theirs
+        paired = "log_growth_per_year" if cash else "log_growth_above_champion_per_year"
+        return {
+            "outcome": self.verdict.outcome,
+            "reason": self.verdict.reason,
+            "champion": self.verdict.champion_id,
+            "since": self.contest.since.isoformat(),
+            "blocks": int(self.contest.blocks),
+            "problem": self.contest.problem,
+            "challenger_log_growth_per_year": mine,
+            "champion_log_growth_per_year": served,
+            "difference_per_year": None
+            if mine is None or served is None
+            else mine - served,
+            "interval": self.intervals.get(paired),
         }
 
 

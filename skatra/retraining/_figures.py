@@ -2,12 +2,13 @@
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skatra.exceptions import MissingDependencyError
 from skatra.retraining._evaluation import Backtest
@@ -18,7 +19,18 @@ from skatra.retraining._steps import FORWARD, NAIVE, PURGED, OutOfFold
 _SENTINELS = {
     name: f"#0102{number:02x}"
     for number, name in enumerate(
-        ("ink", "muted", "grid", "naive", "forward", "purged", "train", "gap", "accent")
+        (
+            "ink",
+            "muted",
+            "grid",
+            "naive",
+            "forward",
+            "purged",
+            "train",
+            "gap",
+            "accent",
+            "embargo",
+        )
     )
 }
 _SPLITTER_COLOUR = {NAIVE: "naive", FORWARD: "forward", PURGED: "purged"}
@@ -175,32 +187,37 @@ def equity_figure(book: Backtest, name: str) -> str:
 
 
 def splits_figure(
-    splits: list[tuple[Any, Any]], t0: pd.DatetimeIndex, name: str
+    states: Sequence[NDArray[np.int8]], t0: pd.DatetimeIndex, name: str
 ) -> str:
     """Draw which rows each purged fold trains on, tests and drops, along time."""
     from matplotlib.patches import Patch
 
     with _axes(height=2.4) as ax:
         times = np.asarray(t0.tz_localize(None).as_unit("ns").asi8, dtype=np.int64)
-        for fold, (train, test) in enumerate(splits):
-            state = np.full(len(times), 2)
-            state[train], state[test] = 0, 1
-            for value, colour in enumerate(("train", "accent", "gap")):
+        for fold, state in enumerate(states):
+            for value, colour in enumerate(("train", "accent", "gap", "embargo")):
                 rows = np.unique(times[state == value])
                 _bars(ax, fold, rows, np.unique(times), _colour(colour))
-        ax.set_yticks(range(len(splits)), [f"fold {i + 1}" for i in range(len(splits))])
+        ax.set_yticks(range(len(states)), [f"fold {i + 1}" for i in range(len(states))])
         ax.invert_yaxis()
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False)
         ax.xaxis_date()
         ax.autoscale()
         _sparse_dates(ax)
-        names = {"train": "train", "test": "accent", "purged or embargoed": "gap"}
+        names = {
+            "train": "train",
+            "test": "accent",
+            "purged": "gap",
+            "embargoed": "embargo",
+        }
         ax.legend(
             handles=[Patch(color=_colour(c), label=n) for n, c in names.items()],
             loc="upper center",
             bbox_to_anchor=(0.5, 1.2),
-            ncols=3,
+            ncols=4,
+            columnspacing=1.0,
+            handlelength=1.2,
             fontsize=9,
         )
         return _svg(ax, f"{name}-splits", "Purged folds along time")
@@ -249,3 +266,50 @@ def position_figure(positions: "pd.Series[float]", name: str) -> str:
         ax.set_xlabel("position, fraction of capital (short < 0 < long)")
         ax.set_ylabel("bets")
         return _svg(ax, f"{name}-positions", "Kelly positions on held-out rows")
+
+
+def paths_figure(equity: pd.DataFrame, name: str) -> str:
+    """Draw the equity along every combinatorial path, and their median."""
+    with _axes() as ax:
+        for path in equity:
+            ax.plot(
+                equity.index,
+                equity[path].to_numpy(),
+                color=_colour("purged"),
+                alpha=0.55,
+                linewidth=1.1,
+                label="one path" if path == equity.columns[0] else None,
+            )
+        ax.plot(
+            equity.index,
+            equity.median(axis=1).to_numpy(),
+            color=_colour("ink"),
+            label="median",
+        )
+        ax.axhline(1.0, color=_colour("muted"), linewidth=0.8, linestyle="--")
+        if np.ptp(equity.to_numpy()) < 1e-6:
+            ax.set_ylim(0.95, 1.05)
+        ax.ticklabel_format(axis="y", useOffset=False)
+        _sparse_dates(ax)
+        ax.set_ylabel("capital")
+        ax.legend(loc="upper left", fontsize=9)
+        return _svg(ax, f"{name}-paths", "Equity along combinatorial purged paths")
+
+
+def importance_figure(table: pd.DataFrame, name: str, most: int = 20) -> str:
+    """Draw the most important features with their intervals."""
+    shown = table.head(most)
+    with _axes(height=max(1.6, 0.7 + 0.24 * len(shown))) as ax:
+        places = np.arange(len(shown))
+        mean = shown["mean"].to_numpy()
+        reach = (1.96 * shown["standard_error"]).fillna(0.0).to_numpy()
+        ax.errorbar(
+            mean, places, xerr=reach, fmt="o", color=_colour("purged"), markersize=4
+        )
+        ax.axvline(0.0, color=_colour("ink"), linewidth=0.8, linestyle="--")
+        ax.set_yticks(places, [str(feature) for feature in shown["feature"]])
+        ax.invert_yaxis()
+        ax.tick_params(axis="y", length=0)
+        ax.locator_params(axis="x", nbins=5)
+        ax.set_xlabel("log loss added by shuffling")
+        return _svg(ax, f"{name}-importance", "Importance with 95 % intervals")

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from skatra.model_selection import PurgedKFold
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._contest import Contest
 from skatra.retraining._dataset import Rows
@@ -79,6 +81,40 @@ def fold_spans(rows: Rows, config: RetrainConfig) -> list[dict[str, Any]]:
                 "to": tested.label_times.max().isoformat(),
                 "test_rows": len(test),
                 "train_rows": len(train),
+            }
+        )
+    return found
+
+
+def fold_states(rows: Rows, config: RetrainConfig) -> list[NDArray[np.int8]]:
+    """Return per fold 0 train, 1 test, 2 purged, 3 embargoed, for each row."""
+    with_embargo = purged_kfold(config)
+    without = PurgedKFold(config.n_splits)
+    found = []
+    for (train, test), (wider, _) in zip(
+        with_embargo.split(rows.data, label_times=rows.label_times),
+        without.split(rows.data, label_times=rows.label_times),
+        strict=True,
+    ):
+        state = np.full(len(rows), 2, dtype=np.int8)
+        state[wider] = 3
+        state[train], state[test] = 0, 1
+        found.append(state)
+    return found
+
+
+def fold_rows(rows: Rows, config: RetrainConfig) -> list[dict[str, Any]]:
+    """Return per fold the span tested and how many rows have which state."""
+    names = ("train_rows", "test_rows", "purged_rows", "embargoed_rows")
+    found = []
+    for state in fold_states(rows, config):
+        tested = rows.take(np.flatnonzero(state == 1))
+        counts = np.bincount(state, minlength=4).tolist()
+        found.append(
+            {
+                "from": tested.data.index.get_level_values(1).min().isoformat(),
+                "to": tested.label_times.max().isoformat(),
+                **dict(zip(names, counts, strict=True)),
             }
         )
     return found

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 
 from skatra.exceptions import EmptyDataError
+from skatra.retraining._checks import CHECKS
 from skatra.retraining._evaluation import BARS_PER_YEAR, backtest_positions
 from skatra.retraining._figures import (
     equity_figure,
+    importance_figure,
     leak_figure,
+    paths_figure,
     position_figure,
     promise_figure,
     reliability_figure,
@@ -19,8 +22,9 @@ from skatra.retraining._figures import (
     splits_figure,
 )
 from skatra.retraining._files import write_file
+from skatra.retraining._references import fold_states
 from skatra.retraining._result import RetrainResult
-from skatra.retraining._steps import NAIVE, PURGED, TUNED_MODEL, purged_kfold
+from skatra.retraining._steps import NAIVE, PURGED, TUNED_MODEL
 
 FOOTER = (
     "Positions are fractions of capital at quarter Kelly unless configured otherwise; "
@@ -89,6 +93,7 @@ def write_report(
 def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
     key = f"run{number}"
     naive, purged = result.out_of_fold(NAIVE), result.out_of_fold(PURGED)
+    found = result.to_dict()
     return {
         "key": key,
         "result": result,
@@ -96,6 +101,11 @@ def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
         "purged": purged,
         "tuned": result.out_of_fold(PURGED, TUNED_MODEL),
         "figures": _figures(result, key),
+        "found": found,
+        "trials": _trials(found["trials"]),
+        "comparison": _comparison(found["comparison"]),
+        "checks": _checks(found["waived"]),
+        "seconds": [(name, f"{value:.2f}") for name, value in result.seconds.items()],
         "book": _book(result),
         "lineage": _flat(
             {
@@ -106,6 +116,7 @@ def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
                 f"{result.data['held_out_from'][:10]}; "
                 f"{result.data['purged_at_holdout']} rows purged or embargoed before",
                 "rows left out": _left_out(result),
+                "trained until": found["trained_until"],
                 "mean uniqueness": f"{result.data['mean_uniqueness']:.3f}",
                 **result.lineage,
                 "settings": ", ".join(
@@ -160,8 +171,6 @@ def _book(result: RetrainResult) -> list[tuple[str, str]]:
 
 def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
     rows, scores = result.rows, result.holdout.scores
-    cv = purged_kfold(result.config)
-    splits = list(cv.split(rows.data, label_times=rows.label_times))
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
     equities = {}
     for name in (NAIVE, PURGED):
@@ -173,7 +182,7 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
         ).equity
     best = equities.get(NAIVE, equities[PURGED])
     promised = np.log(best.iloc[-1]) / len(best) * BARS_PER_YEAR
-    return [
+    figures = [
         {
             "title": "How much the splitter lies",
             "svg": leak_figure(result.splitters[:3], key),
@@ -188,7 +197,7 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
         },
         {
             "title": "Where the folds lie",
-            "svg": splits_figure(splits, t0, key),
+            "svg": splits_figure(fold_states(rows, result.config), t0, key),
             "caption": "Rows along time. Training rows whose label overlaps a test "
             "label are purged; the embargo drops those that start just after.",
         },
@@ -212,3 +221,92 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
             "caption": "Signed positions of the held-out bets.",
         },
     ]
+    figures.append(
+        {
+            "title": "What the model leans on",
+            "svg": importance_figure(result.importance.table, key),
+            "caption": f"Shuffling one feature in purged folds of "
+            f"{result.importance.rows:,} {result.importance.measured_on}; means over "
+            "folds with 95 % intervals, too narrow where folds share training rows. "
+            "An interval across 0 is no evidence.",
+        }
+    )
+    if not result.paths.equity.empty:
+        figures.insert(
+            4,
+            {
+                "title": "Combinatorial purged paths",
+                "svg": paths_figure(result.paths.equity, key),
+                "caption": "Each path sizes every development row once out of "
+                "sample, after cost. One good path is not an edge.",
+            },
+        )
+    return figures
+
+
+def _number(value: float | None, spec: str) -> str:
+    """Format a figure, or say that there is none."""
+    return "not available" if value is None else format(value, spec)
+
+
+def _trials(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the number of trials makes of the record."""
+    return [
+        ("trials ever made on these symbols", f"{found['on_these_symbols']:,}"),
+        ("trials ever made on these data", f"{found['on_these_data']:,}"),
+        ("held-out Sharpe ratio a year", _number(found["sharpe_per_year"], ".3f")),
+        ("probabilistic Sharpe ratio", _number(found["probabilistic_sharpe"], ".4f")),
+        (
+            "deflated, trials independent (strict)",
+            _number(found["deflated_sharpe_strict"], ".4f"),
+        ),
+        (
+            "deflated by the gate",
+            _number(found["deflated_sharpe_of_the_gate"], ".4f"),
+        ),
+        (
+            "probability of backtest overfitting (PBO)",
+            _number(found["probability_of_backtest_overfitting"], ".3f"),
+        ),
+        (
+            "least backtest for so many trials",
+            f"{found['minimum_backtest_years']:.1f} years",
+        ),
+        ("years learned from", f"{found['development_years']:.1f}"),
+    ]
+
+
+def _comparison(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the gate's paired comparison."""
+    interval = found["interval"]
+    return [
+        ("outcome", found["outcome"]),
+        ("served model", found["champion"] or "none: cash is what must be beaten"),
+        ("judged since", f"{found['since'][:10]}, {found['blocks']} blocks"),
+        (
+            "challenger, log growth a year",
+            _number(found["challenger_log_growth_per_year"], "+.2%"),
+        ),
+        (
+            "served, log growth a year",
+            _number(found["champion_log_growth_per_year"], "+.2%"),
+        ),
+        ("paired difference a year", _number(found["difference_per_year"], "+.2%")),
+        (
+            "its two-sided bootstrap interval",
+            "not available"
+            if interval is None
+            else f"{interval[0]:+.2%} to {interval[1]:+.2%}",
+        ),
+        ("reason", found["reason"]),
+    ]
+
+
+def _checks(waived: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return every data check and what it found; a run goes on only when waived."""
+    said: dict[str, list[str]] = {name: [] for name in CHECKS}
+    for problem in waived:
+        text = f"waived: {problem['table']}, {problem['count']:,} rows"
+        detail = f"; {problem['detail']}" if problem["detail"] else ""
+        said[problem["check"]].append(text + detail)
+    return [(name, "; ".join(texts) or "passed") for name, texts in said.items()]

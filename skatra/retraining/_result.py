@@ -11,7 +11,10 @@ from skatra.retraining._backtests import Paths
 from skatra.retraining._checks import DataReport
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
+from skatra.retraining._decision import Decision
 from skatra.retraining._gate import Verdict
+from skatra.retraining._importance import Importance
+from skatra.retraining._references import fold_rows
 from skatra.retraining._steps import (
     DEFAULT_MODEL,
     NAIVE,
@@ -57,6 +60,10 @@ class RetrainResult:
         held-out Sharpe ratio.
     checks : DataReport
         Problems of the data that were waived.
+    decision : Decision
+        What the verdict rests on: both books and their intervals.
+    importance : Importance
+        Loss added by shuffling each feature in purged folds.
     seconds : dict
         Wall time per stage; the only figures that change between runs.
     """
@@ -76,6 +83,8 @@ class RetrainResult:
     paths: Paths
     trials: Mapping[str, Any]
     checks: DataReport
+    decision: Decision
+    importance: Importance
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def out_of_fold(self, splitter: str, model: str = DEFAULT_MODEL) -> OutOfFold:
@@ -124,6 +133,11 @@ class RetrainResult:
             f"{verdict}"
         )
 
+    def _judged(self, name: str) -> float | None:
+        """Return the value of a gate's check; None where it was not reached."""
+        values = [check.value for check in self.verdict.checks if check.name == name]
+        return values[0] if values else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return every figure, ready for JSON; only ``seconds`` vary between runs."""
         return {
@@ -151,7 +165,16 @@ class RetrainResult:
                 for check in self.verdict.checks
             ],
             "paths": json_ready(self.paths.table.to_dict(orient="records")),
-            "trials": dict(self.trials),
+            "trials": {
+                **self.trials,
+                "probability_of_backtest_overfitting": self._judged("overfitting"),
+                "deflated_sharpe_of_the_gate": self._judged("deflated Sharpe ratio"),
+            },
+            "comparison": self.decision.comparison(),
+            "importance": self.importance.to_dict(),
+            "reliability": self.holdout.reliability.to_dict(orient="records"),
+            "folds": fold_rows(self.rows, self.config),
+            "trained_until": self.rows.label_times.max().isoformat(),
             "waived": self.checks.to_frame().to_dict(orient="records"),
             "config": self.config.to_dict(),
             "lineage": dict(self.lineage),

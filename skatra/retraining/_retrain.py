@@ -30,6 +30,7 @@ from skatra.retraining._dataset import (
     store_built_in_sets,
 )
 from skatra.retraining._decision import decide, inputs_digest, opponent
+from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
 from skatra.retraining._models import promote_model
@@ -67,6 +68,7 @@ STAGES: Mapping[str, str] = {
     "paths": "Following the tuned model along purged backtest paths",
     "holdout": "Sizing the held-out rows by Kelly",
     "gate": "Judging the model against the one that is served",
+    "importance": "Shuffling each feature in purged folds",
     "publish": "Refitting on every row and writing the model",
 }
 
@@ -272,6 +274,10 @@ def run(
                 n_trials=ledger.count()["on_these_symbols"],
             )
             verdict = decision.verdict
+        with session.stage("importance"):
+            importance = measure_importance(
+                development, held_out, found.best_params, config, session
+            )
     session.observe(
         {
             "event": "verdict",
@@ -325,6 +331,8 @@ def run(
             ledger.count(),
         ),
         checks=sources.report,
+        decision=decision,
+        importance=importance,
         seconds=session.stages,
     )
 

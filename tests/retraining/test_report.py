@@ -1,5 +1,6 @@
 """The report is one whole page that needs nothing else."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -72,12 +73,39 @@ def test_page_shows_the_figures(page, small_run):
     """The conclusion, the gate and the lineage stand on the page."""
     _, text = page
 
-    assert text.count("<svg") == 12
+    assert text.count("<svg") == 16
     assert "A &lt;b&gt;title&lt;/b&gt;" in text
     assert small_run.run_id in text
     assert small_run.lineage["data_sha256"] in text
     for check in small_run.verdict.checks:
         assert check.name in text
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["comparison", "paths", "trials", "importance", "folds", "checks", "seconds"],
+)
+def test_every_section_is_there(page, section):
+    """Each chapter shows what its run knows."""
+    assert {f"run{i}-{section}-card" for i in range(2)} <= set(page[0].ids)
+
+
+def test_page_holds_the_figures_of_the_json(page, small_run):
+    """The embedded figures are those of the result, and the tables show them."""
+    text, found = page[1], small_run.to_dict()
+    embedded = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text)
+    shown = re.sub(r"<script.*?</script>", "", text)
+
+    assert [json.loads(each) for each in embedded] == [found, found]
+    for path in found["paths"]:
+        assert f"<td>{path['log_growth_per_year']:+.2%}</td>" in shown
+    for row in found["importance"]["features"]:
+        assert f"<td>{row['mean']:+.5f}</td>" in shown
+    low, high = found["comparison"]["interval"]
+    assert f"<dd>{low:+.2%} to {high:+.2%}</dd>" in shown
+    pbo = found["trials"]["probability_of_backtest_overfitting"]
+    assert f"<dd>{pbo:.3f}</dd>" in shown
+    assert found["trained_until"] in shown
 
 
 def test_same_run_same_page(small_run, tmp_path):
