@@ -1,5 +1,6 @@
 """Early stopping on the last rows in time, purged from the rows before."""
 
+from abc import ABCMeta, abstractmethod
 from inspect import signature
 from typing import Any, ClassVar, Self
 
@@ -28,7 +29,7 @@ from skatra.typing import IntArray, LabelTimesLike, Span
 from skatra.utils import as_finite_column, check_same_rows, safe_indexing
 
 
-class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator):
+class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
     """What classifier and regressor share."""
 
     __metadata_request__fit: ClassVar[dict[str, Any]] = {
@@ -53,9 +54,9 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator):
         self.purge_gap = purge_gap
         self.closed = closed
 
+    @abstractmethod
     def _default(self) -> Any:
         """Return the estimator that None stands for."""
-        raise NotImplementedError
 
     def fit(
         self,
@@ -142,11 +143,11 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator):
         )
         return np.asarray(train), np.asarray(stop)
 
+    @abstractmethod
     def _encoded(
         self, y: Any, train: IntArray, stop: IntArray, model: Any
     ) -> tuple[IntArray, Any]:
         """Return the validation rows that can be scored, and the target as numbers."""
-        raise NotImplementedError
 
     def _inner(self) -> Any:
         """Return an unfitted LightGBM."""

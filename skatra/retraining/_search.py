@@ -1,6 +1,7 @@
 """A LightGBM search that bins once per fold, behind scikit-learn's face."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Self
@@ -59,11 +60,11 @@ class LGBMSearch(GridSearchCV):
             twin._metadata_request = deepcopy(self._metadata_request)  # noqa: SLF001
         return twin
 
+    @abstractmethod
     def _candidates_scored(
         self, scorer: Scorer, n_splits: int
     ) -> tuple[list[dict[str, Any]], list[list[Score]]]:
         """Return candidates and the scores of each on every fold."""
-        raise NotImplementedError
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Score every candidate on every fold, then fit the best one on all rows.
