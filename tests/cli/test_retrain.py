@@ -31,7 +31,7 @@ def run(*arguments, cwd, words=WORDS):
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def market(tmp_path_factory):
     """Return a folder with a database and its settings."""
     folder = tmp_path_factory.mktemp("job")
