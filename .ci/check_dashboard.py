@@ -2,7 +2,8 @@
 
 ``check_dashboard.py`` runs the live demo and Prometheus on loopback for a minute,
 resolves every variable, executes every query of every panel and lints the rules.
-``--static`` does only what needs no Prometheus. Nothing is left running.
+``--static`` does only what needs no Prometheus; ``--results`` keeps the answers, which
+grafana/render draws. Nothing is left running.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from panels import NOT_SHOWN  # noqa: E402
 from skatra.monitoring import CATALOGUE  # noqa: E402
 
 UNITS = {value for name, value in vars(units).items() if not name.startswith("_")}
+COUNTED = {"short", "cps", "cpm", "rowsps"}
 OUTSIDE = {
     "up": "gauge",
     "ALERTS": "gauge",
@@ -208,6 +210,9 @@ def _panel(panel):
         yield f"{title}: thresholds are not in order"
     if limits == [80] or "value" not in (steps or [{"value": 0}])[0]:
         yield f"{title}: thresholds are a default, which means nothing here"
+    scaled = defaults.get("max") or (defaults.get("custom") or {}).get("axisSoftMax")
+    if panel["type"] == "timeseries" and defaults.get("unit") in COUNTED and not scaled:
+        yield f"{title}: zeros would be drawn on a scale of 0 to 100"
     if (panel.get("datasource") or {}).get("uid") != "${datasource}":
         yield f"{title}: fixed data source"
     if not panel.get("targets"):
@@ -376,11 +381,12 @@ def resolve(document, server):
     return found
 
 
-def replaced(query, chosen):
+def replaced(query, chosen, window=60):
     """Return a query with Grafana's macros and variables filled in."""
     for name in VARIABLES:
         query = query.replace(f"${name}", chosen.get(name, ".+"))
-    return query.replace("$__rate_interval", "8s")
+    query = query.replace("$__rate_interval", "8s")
+    return query.replace("$__range", f"{math.ceil(window)}s")
 
 
 def live_problems(document, server):
@@ -426,6 +432,24 @@ def _run(server, query, legend, *, instant):
                 yield f"no label {label}"
 
 
+def capture(document, server, seconds):
+    """Return what Grafana would receive for the last seconds, panel by panel."""
+    end = math.floor(time.time())
+    span = {"start": end - math.floor(seconds), "end": end, "step": 1}
+    panels = {}
+    for panel, query, legend in queries_of(document):
+        text = replaced(query, {}, seconds)
+        if panel["type"] == "stat":
+            found = server.ask("query", query=text, time=end)["result"]
+        else:
+            found = server.ask("query_range", query=text, **span)["result"]
+        panels.setdefault(panel["id"], []).append({"legend": legend, "result": found})
+    (note,) = document["annotations"]["list"]
+    text = replaced(note["expr"], {})
+    marks = server.ask("query_range", query=text, **span)["result"]
+    return span | {"panels": panels, "annotations": marks}
+
+
 def rule_problems(server):
     """Return rules that failed or fire while all is well."""
     groups = server.ask("rules")["groups"]
@@ -457,12 +481,12 @@ def lint_page(url):
 
 
 @contextlib.contextmanager
-def live_demo(port):
+def live_demo(port, ticks=10.0):
     """Run ``skatra demo --live`` for a block."""
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "-m", "skatra", "demo", "--live", "--port", str(port),
-             "--output", folder, "--ticks", "10", "--seconds", "600"],
+             "--output", folder, "--ticks", str(ticks), "--seconds", "600"],
             cwd=ROOT, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -486,6 +510,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--static", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--ticks", type=float, default=10.0, help="of the demo, a second"
+    )
+    parser.add_argument("--results", type=Path, help="receives what every query gave")
     options = parser.parse_args()
     document = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     problems = static_problems(document)
@@ -493,11 +521,15 @@ def main():
     if not options.static:
         promtool()
         port = free_port()
-        with live_demo(port), Prometheus(f"127.0.0.1:{port}") as server:
+        with live_demo(port, options.ticks), Prometheus(f"127.0.0.1:{port}") as server:
             time.sleep(options.seconds)
             samples = lint_page(f"http://127.0.0.1:{port}/metrics")
             found, count = live_problems(document, server)
             problems += [*found, *rule_problems(server)]
+            if options.results:
+                given = capture(document, server, options.seconds)
+                options.results.parent.mkdir(parents=True, exist_ok=True)
+                options.results.write_text(json.dumps(given), encoding="utf-8")
         if samples > 2000:
             problems.append(f"{samples} samples on the page, 2,000 are the budget")
     for problem in problems:

@@ -135,6 +135,7 @@ FAULTS = {
     "fixed source of a variable": variable("job", "datasource", {"type": "prometheus", "uid": "x"}),
     "unit of nothing": put("Sizes", "fieldConfig", "defaults", "unit", value="bytez"),
     "wrong unit": put("Sizes", "fieldConfig", "defaults", "unit", value="s"),
+    "zeros without a scale": put("Failed calls", "fieldConfig", "defaults", "custom", value={}),
     "seconds shown as counts": put("Firing alerts", "fieldConfig", "defaults", "unit", value="s"),
     "no description": put("Sizes", "description", value=""),
     "default thresholds": put(
@@ -149,7 +150,7 @@ FAULTS = {
     "no runbook": put("Sizes", "links", value=[]),
     "runbook of nothing": put("Sizes", "links", 0, "url", value="README.md#nothing"),
     "overlap": put("Growth a day", "gridPos", "x", value=4),
-    "off the grid": put("Free disk", "gridPos", "w", value=12),
+    "off the grid": put("Wait for a connection", "gridPos", "w", value=12),
     "repeated id": put("Sizes", "id", value=1),
     "unknown key": put("Sizes", "colour", value="red"),
     "unknown option": put("Sizes", "options", "legend", "displayMode", value="tabel"),
@@ -179,6 +180,15 @@ def test_every_seeded_fault_is_caught(document, name):
     problems = check.static_problems(broken)
 
     assert len(problems) > 0
+
+
+def test_every_row_has_a_picture(document):
+    """Docs show a picture of each row, small enough for a page."""
+    page = (ROOT / "docs" / "monitoring.rst").read_text(encoding="utf-8")
+    for row in (p for p in document["panels"] if p["type"] == "row"):
+        name = f"dashboard-{row['title'].lower().replace(' ', '-')}.png"
+        assert f"image:: images/{name}" in page
+        assert 0 < (ROOT / "docs" / "images" / name).stat().st_size < 300_000
 
 
 def test_rules_use_what_is_exported():
