@@ -58,7 +58,7 @@ check-grafana-types: $(READY)
 # Needs npm and Debian's chromium: what check-grafana was answered, drawn with the
 # components that Grafana publishes. A blank panel or a hidden legend is an error.
 check-grafana-panels: $(RENDER)/node_modules/.ready
-	test -f $(ANSWERS) || $(MAKE) check-grafana
+	test $(ANSWERS) -nt $(DASHBOARD) || $(MAKE) check-grafana
 	node $(RENDER)/draw.mjs $(DASHBOARD) $(ANSWERS)
 
 # Five minutes of the live demo as the pictures of docs/images; see grafana/README.md.
