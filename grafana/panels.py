@@ -71,7 +71,9 @@ class Panel:
 
 def stat(title, unit, text, query, runbook, steps, legend=""):
     """Return a small panel with one number."""
-    return Panel(title, unit, text, ((query, legend),), runbook, steps, "stat", 4, 4)
+    return Panel(
+        title, unit, text, ((query, legend),), runbook, steps, "stat", NARROW, 4
+    )
 
 
 def quantiles(metric, matcher, by=""):
@@ -94,6 +96,14 @@ ROWS = {
     "Overview": (
         stat("Targets up", "percentunit", "Share of scrape targets that answer.",
              "avg(up{<S>})", "skatratargetdown", levels(0.5, 1.0, low_is_bad=True)),
+        stat("Firing alerts now", "short",
+             "Alerts of skatra that fire now; the row of errors names them.",
+             'sum(ALERTS{alertname=~"Skatra.+", alertstate="firing"}) or vector(0)',
+             "alerts", levels(None, 1)),
+        stat("Highest exposure", "percentunit",
+             "Sum of absolute open positions over capital, of the strategy with most.",
+             "max(skatra_kelly_exposure_ratio{<T>})", "skatraexposurehigh",
+             levels(0.8, 1.0)),
         stat("Signals, last hour", "short", "Signals made in the last hour.",
              "sum(increase(skatra_signals_total{<T>}[1h]))", "skatranosignals",
              levels(1, 2, low_is_bad=True)),
