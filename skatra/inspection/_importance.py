@@ -67,6 +67,7 @@ class FeatureImportance:
         Returns
         -------
         matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -117,7 +118,9 @@ def mean_decrease_importance(
     estimator : estimator
         Cloned for each fold.
     X : DataFrame or ndarray of shape (n_samples, n_features)
+        Rows and features.
     y : array-like of shape (n_samples,)
+        Labels.
     cv : splitter or iterable of (train, test)
         Such as ``PurgedKFold``. An integer is refused: its folds would leak on
         overlapping labels, and leaks look important.
@@ -213,7 +216,9 @@ def single_feature_importance(
     estimator : estimator
         Cloned for each feature and fold; fitted on one column.
     X : DataFrame or ndarray of shape (n_samples, n_features)
+        Rows and features.
     y : array-like of shape (n_samples,)
+        Labels.
     cv : splitter or iterable of (train, test)
         Such as ``PurgedKFold``; an integer is refused.
     scoring : str, callable or None, default=None

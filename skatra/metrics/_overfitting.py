@@ -100,6 +100,7 @@ class BacktestOverfitting:
         Returns
         -------
         pair of matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------

@@ -45,8 +45,8 @@ class RetrainConfig:
         Span after each test block in which no training row may start.
     holdout : float, default=0.25
         Last share of the rows, in time, that only the gate sees.
-    param_grid : mapping of str to sequence
-        LightGBM parameters to search.
+    param_grid : mapping of str to sequence, optional
+        LightGBM parameters to search; by default eight candidates.
     n_estimators : int, default=100
         Trees of every model.
     learning_rate : float, default=0.05
@@ -178,6 +178,11 @@ class RetrainConfig:
 
         Paths, ``n_jobs`` and where the search runs are left out: they do not change
         any figure.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
         """
         skipped = {"database", "models", "n_jobs", "backend", "scheduler_address"}
         values = {

@@ -104,7 +104,13 @@ class Plan:
     rows: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Return everything, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "rows": self.rows,
             "folds": self.folds.to_dict(orient="records"),
@@ -121,6 +127,7 @@ def plan_retrain(config: RetrainConfig) -> Plan:
     Parameters
     ----------
     config : RetrainConfig
+        The settings of the run.
 
     Returns
     -------
@@ -134,6 +141,24 @@ def plan_retrain(config: RetrainConfig) -> Plan:
         If the data failed checks that were not waived.
     TrainingError
         If the one fit fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import Database, make_edge_bars
+    >>> from skatra.retraining import RetrainConfig, plan_retrain
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name)
+    >>> with Database(path / "market.db", create=True) as db:
+    ...     _ = db.write_bars(make_edge_bars(1500, edge=0.4))
+    >>> config = RetrainConfig(
+    ...     database=path / "market.db", models=path / "models", max_holding=5,
+    ...     n_splits=2, n_estimators=10, param_grid={"num_leaves": [4]}, n_paths=0)
+    >>> plan = plan_retrain(config)
+    >>> len(plan.folds), plan.seconds > 0
+    (3, True)
+    >>> folder.cleanup()
     """
     check_grid_names(config)
     with Database(config.database, readonly=True) as db:

@@ -88,7 +88,20 @@ class RetrainResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def out_of_fold(self, splitter: str, model: str = DEFAULT_MODEL) -> OutOfFold:
-        """Return the figures of one model under one splitter."""
+        """Return the figures of one model under one splitter.
+
+        Parameters
+        ----------
+        splitter : str
+            Its name in the report, such as "PurgedKFold".
+        model : str, default="LightGBM defaults"
+            Its name in the report.
+
+        Returns
+        -------
+        OutOfFold
+            The figures, with what every row was predicted.
+        """
         return next(
             result
             for result in self.splitters
@@ -139,7 +152,13 @@ class RetrainResult:
         return values[0] if values else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every figure, ready for JSON; only ``seconds`` vary between runs."""
+        """Return every figure, ready for JSON; only ``seconds`` vary between runs.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "title": self.title,
             "run_id": self.run_id,

@@ -28,7 +28,13 @@ class Settings:
     origins: Mapping[str, str]
 
     def to_toml(self) -> str:
-        """Return the settings as TOML that gives the same config, with origins."""
+        """Return the settings as TOML that gives the same config, with origins.
+
+        Returns
+        -------
+        str
+            Lines of TOML; each ends with a comment that names the origin.
+        """
         lines, tables = [], []
         for name, origin in self.origins.items():
             value = getattr(self.config, name)
@@ -66,6 +72,7 @@ def load_settings(
     Returns
     -------
     Settings
+        The config, and where each value came from.
 
     Raises
     ------

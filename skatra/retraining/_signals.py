@@ -59,7 +59,13 @@ class SignalsReport:
     exposure: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Return everything, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         rows = [
             {
                 "symbol": symbol,
@@ -122,6 +128,7 @@ def make_signals(
     Returns
     -------
     SignalsReport
+        What was written, settled and left out.
 
     Raises
     ------
