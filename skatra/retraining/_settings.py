@@ -11,6 +11,11 @@ from skatra.retraining._config import RetrainConfig
 
 _PATHS = ("database", "models")
 _DEFAULT = "default"
+_NEEDED_BY: Mapping[str, Mapping[str, Any]] = {
+    "early_stopping_fraction": {"early_stopping_rounds": 1},
+    "scheduler_address": {"backend": "dask"},
+}
+"""What must be set for a setting to be valid, wherever that is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,8 @@ def _read(path: Path, known: list[str]) -> dict[str, tuple[Any, int]]:
             value = path.parent / value  # noqa: PLW2901 - the same value, resolved
         found[name] = value, line
         try:
-            RetrainConfig(**{"database": "", "models": "", name: value})
+            needed = _NEEDED_BY.get(name, {})
+            RetrainConfig(**{"database": "", "models": "", **needed, name: value})
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}:{line}: {error}") from error
     return found
