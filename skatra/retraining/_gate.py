@@ -16,6 +16,7 @@ from skatra.retraining._bounds import GateBounds
 from skatra.retraining._contest import Contest
 from skatra.retraining._evaluation import BARS_PER_YEAR, block_bootstrap_bound
 from skatra.typing import FloatArray
+from skatra.utils import format_number
 
 Outcome = Literal["promoted", "refused", "not enough evidence"]
 
@@ -215,7 +216,8 @@ def _growth(
         bound,
         bounds.min_growth,
         fine,
-        f"The lower {bounds.confidence:.0%} bound of {what} is {bound:+.2%} a year"
+        f"The lower {bounds.confidence:.0%} bound of {what} is "
+        f"{format_number(bound, '+.2%')} a year"
         f"{above}.",
     )
 
@@ -259,7 +261,7 @@ def _calibration(
         bounds.max_excess_loss,
         fine,
         f"The lower {bounds.confidence:.0%} bound of the log loss above that of the "
-        f"base rate is {bound:+.4f}"
+        f"base rate is {format_number(bound, '+.4f')}"
         + ("." if fine else ": the probabilities are surely worse than none."),
     )
 
