@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from skatra.retraining._bounds import GateBounds
 from skatra.retraining._checks import check_waivers
 from skatra.typing import Span
 
@@ -66,8 +67,9 @@ class RetrainConfig:
         Largest absolute position, as a fraction of capital.
     cost : float, default=0.0002
         Cost of turning over one unit of capital once (0.0002 is 2 basis points).
-    confidence : float, default=0.95
-        One-sided confidence of the gate's lower bound.
+    gate : GateBounds or mapping
+        What the gate asks of the model; a mapping such as ``{"max_drawdown": 0.3}``
+        leaves the other bounds at their defaults.
     n_paths : int, default=4
         Backtest paths of the tuned model on the development rows, at least; 0 for
         none.
@@ -121,7 +123,7 @@ class RetrainConfig:
     side: Literal["both", "long", "short"] = "both"
     max_position: float = 1.0
     cost: float = 0.0002
-    confidence: float = 0.95
+    gate: GateBounds = field(default_factory=GateBounds)
     n_paths: int = 4
     waive: Sequence[str] = ()
     max_gap: Any = None
@@ -150,7 +152,7 @@ class RetrainConfig:
         _within("kelly_multiplier", multiplier, lambda v: 0.0 < v <= 1.0, "in (0, 1]")
         _check_embargo(self.embargo)
         _between("max_position", self.max_position, 0.0, float("inf"))
-        _between("confidence", self.confidence, 0.5, 1.0)
+        object.__setattr__(self, "gate", GateBounds.of(self.gate))
         _within("cost", self.cost, lambda v: 0.0 <= v < 1.0, "in [0, 1)")
         if self.side not in ("both", "long", "short"):
             msg = f"side must be 'both', 'long' or 'short', got {self.side!r}."
@@ -208,6 +210,7 @@ class RetrainConfig:
         }
         values["param_grid"] = {k: list(v) for k, v in self.param_grid.items()}
         values["symbols"] = None if self.symbols is None else list(self.symbols)
+        values["gate"] = self.gate.to_dict()
         values["embargo"] = str(self.embargo)
         values["waive"] = sorted(self.waive)
         values["max_gap"] = None if self.max_gap is None else str(self.max_gap)

@@ -24,7 +24,7 @@ from skatra.retraining._steps import (
     OutOfFold,
     SearchResult,
 )
-from skatra.utils import json_ready
+from skatra.utils import format_number, json_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,8 @@ class RetrainResult:
             f"{purged.auc:.3f}. Tuned under purged folds it scores {tuned.auc:.3f}: "
             f"{edge}. On held-out rows Kelly stakes "
             f"{scores['mean_absolute_position']:.1%} of capital on average and earns "
-            f"{scores['log_growth_per_year']:+.1%} log growth a year after cost. "
+            f"{format_number(scores['log_growth_per_year'], '+.1%')} log growth a year "
+            "after cost. "
             f"{verdict}"
         )
 
