@@ -1,7 +1,12 @@
 """Sphinx configuration."""
 
+import sys
+from pathlib import Path
+
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 import skatra
 
@@ -17,6 +22,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "benchmark_tables",
 ]
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -51,6 +57,7 @@ html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 html_sidebars = {
     page: []
     for page in (
+        "benchmarks",
         "coming_from",
         "faq",
         "features",
@@ -64,7 +71,7 @@ html_sidebars = {
     )
 }
 html_static_path = ["_static"]
-html_css_files = ["math.css"]
+html_css_files = ["math.css", "benchmarks.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_math_renderer = "mathml"
