@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -93,7 +94,18 @@ def _block_math(writer, node):
     raise nodes.SkipNode
 
 
+def _same_archives(app, _):
+    """Give the examples' archives the same bytes on every build: no times of files."""
+    for path in sorted(Path(app.outdir).glob("_downloads/*/*.zip")):
+        with ZipFile(path) as archive:
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
+        with ZipFile(path, "w") as archive:
+            for name, content in sorted(members.items()):
+                archive.writestr(ZipInfo(name), content)
+
+
 def setup(app):
     """Write formulas as MathML, which browsers draw without any script."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
+    app.connect("build-finished", _same_archives)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

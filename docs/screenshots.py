@@ -18,16 +18,24 @@ from urllib.parse import urlencode
 HTML = Path(__file__).parent / "_build" / "html"
 WIDTHS = {"desktop": 1280, "phone": 390}
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--hide-scrollbars --virtual-time-budget=8000"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--virtual-time-budget=8000",
+)
 # Shows a page at a width; says in its title how far the page sticks out to the right.
 FRAME = """<!doctype html><title>wait</title>
 <style>body{margin:0;background:#888}iframe{border:0;background:#fff}</style>
 <script>
 const q = new URLSearchParams(location.search), f = document.createElement("iframe");
-localStorage.setItem("mode", q.get("mode")); localStorage.setItem("theme", q.get("mode"));
+localStorage.setItem("mode", q.get("mode"));
+localStorage.setItem("theme", q.get("mode"));
 f.width = q.get("width"); f.height = q.get("height"); f.src = q.get("page");
 f.onload = () => setTimeout(() => {
   const r = f.contentDocument.documentElement, out = [];
@@ -37,7 +45,8 @@ f.onload = () => setTimeout(() => {
     for (let p = e.parentElement; p; p = p.parentElement)
       if (/auto|scroll|hidden/.test(getComputedStyle(p).overflowX)) scrolls = true;
     if (!scrolls && b.width && b.right > f.clientWidth + 1)
-      out.push(e.tagName + "." + e.className + " +" + Math.round(b.right - f.clientWidth));
+      out.push(e.tagName + "." + e.className + " +" +
+        Math.round(b.right - f.clientWidth));
   }
   const p = document.createElement("pre"); p.id = "found";
   p.textContent = "height " + r.scrollHeight + " overflow " +
@@ -77,7 +86,9 @@ def chromium(*arguments: str) -> str:
 def main() -> None:
     """Write one picture per page and width, and print what sticks out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pages", nargs="*", help="default: every page of the top folder")
+    parser.add_argument(
+        "pages", nargs="*", help="default: every page of the top folder"
+    )
     parser.add_argument("--html", type=Path, default=HTML)
     parser.add_argument("--out", type=Path, default=HTML.parent / "screenshots")
     parser.add_argument("--dark", action="store_true")

@@ -76,7 +76,7 @@ class RetrainConfig:
     backend : {"threads", "processes", "dask"}, default="threads"
         Where the search runs; the figures do not depend on it.
     scheduler_address : str, optional
-        Dask scheduler, such as "tcp://host:8786"; without one "dask" takes the
+        Dask scheduler, such as ``"tcp://host:8786"``; without one "dask" takes the
         ``distributed.Client`` that is current.
 
     Raises

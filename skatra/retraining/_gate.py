@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from skatra.metrics import (
 from skatra.retraining._contest import Contest
 from skatra.retraining._evaluation import BARS_PER_YEAR, block_bootstrap_bound
 from skatra.typing import FloatArray
+from skatra.utils import HTMLRepr
 
 Outcome = Literal["promoted", "refused", "not enough evidence"]
 
@@ -101,7 +102,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(HTMLRepr):
     """The gate's decision.
 
     Attributes
@@ -118,6 +119,11 @@ class Verdict:
     checks: tuple[Check, ...]
     outcome: Outcome = "refused"
     champion_id: str | None = None
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {"outcome": self.outcome, "champion_id": self.champion_id} | {
+            check.name: check.sentence for check in self.checks
+        }
 
     @property
     def reason(self) -> str:

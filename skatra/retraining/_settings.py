@@ -21,7 +21,7 @@ class Settings:
     ----------
     config : RetrainConfig
     origins : dict of str
-        Setting -> "default", "FILE:LINE" or what the caller calls its overrides.
+        Setting -> "default", ``"FILE:LINE"`` or what the caller calls its overrides.
     """
 
     config: RetrainConfig
