@@ -14,13 +14,13 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import cross_validate
 
 from skatra.exceptions import MissingDependencyError
-from skatra.utils import as_number
+from skatra.utils import HTMLRepr, as_number
 
 _BASE = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureImportance:
+class FeatureImportance(HTMLRepr):
     """Importance of features, or of clusters of features, fold by fold.
 
     Attributes

@@ -86,7 +86,7 @@ class RetrainConfig:
     backend : {"threads", "processes", "dask"}, default="threads"
         Where every stage that fits models runs; the figures do not depend on it.
     scheduler_address : str, optional
-        Dask scheduler, such as "tcp://host:8786"; without one "dask" takes the
+        Dask scheduler, such as ``"tcp://host:8786"``; without one "dask" takes the
         ``distributed.Client`` that is current.
 
     Raises

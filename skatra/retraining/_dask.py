@@ -29,7 +29,8 @@ class DaskBackend:
     Parameters
     ----------
     scheduler : str or distributed.Client, default=None
-        The scheduler's address ("tcp://host:8786"), or a client, which is left open.
+        The scheduler's address (``"tcp://host:8786"``), or a client, which is left
+        open.
         None takes the client that is current.
     folder : str, default=None
         A folder that the client and all workers see at the same path; the rows are

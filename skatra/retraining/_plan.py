@@ -30,6 +30,7 @@ from skatra.retraining._steps import (
     purged_kfold,
     split_holdout,
 )
+from skatra.utils import HTMLRepr
 
 _SPLITTERS, _MODELS = 3, 2
 _UNSIZED = ("search", "gate", "importance")
@@ -85,7 +86,7 @@ def count_fits(config: RetrainConfig) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(HTMLRepr):
     """What a run would do; made by :func:`plan_retrain`.
 
     Attributes

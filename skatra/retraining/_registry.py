@@ -18,7 +18,7 @@ from skatra.exceptions import ModelCorruptError, ModelError, ModelNotFoundError
 from skatra.retraining._files import write_folder
 from skatra.sizing import KellyClassifier, kelly_from_dict, kelly_to_dict
 from skatra.typing import FloatArray
-from skatra.utils import json_ready
+from skatra.utils import HTMLRepr, json_ready
 
 MODEL_FILE = "model.txt"
 CARD_FILE = "card.json"
@@ -213,7 +213,7 @@ def _load(folder: Path, card: dict[str, Any]) -> KellyClassifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
+class Champion(HTMLRepr):
     """The served model.
 
     Attributes

@@ -24,11 +24,11 @@ from skatra.retraining._steps import (
     OutOfFold,
     SearchResult,
 )
-from skatra.utils import format_number, json_ready
+from skatra.utils import HTMLRepr, format_number, json_ready
 
 
 @dataclass(frozen=True, slots=True)
-class RetrainResult:
+class RetrainResult(HTMLRepr):
     """Everything a run of :func:`retrain` found.
 
     Attributes
@@ -86,6 +86,15 @@ class RetrainResult:
     decision: Decision
     importance: Importance
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "outcome": self.verdict.outcome,
+            "reason": self.verdict.reason,
+            "run_id": self.run_id,
+            "model_path": str(self.model_path),
+        }
 
     def out_of_fold(self, splitter: str, model: str = DEFAULT_MODEL) -> OutOfFold:
         """Return the figures of one model under one splitter.

@@ -35,7 +35,7 @@ class Settings:
     ----------
     config : RetrainConfig
     origins : dict of str
-        Setting -> "default", "FILE:LINE", the variable's name or what the caller
+        Setting -> "default", ``"FILE:LINE"``, the variable's name or what the caller
         calls its overrides; bounds of the gate are "gate.NAME".
     """
 
