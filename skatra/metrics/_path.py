@@ -9,7 +9,7 @@ import pandas as pd
 from skatra.exceptions import LabelTimesError
 from skatra.metrics._growth import drawdown
 from skatra.typing import FloatArray, LabelTimesLike
-from skatra.utils import as_finite_column, as_label_intervals, check_same_rows
+from skatra.utils import HTMLRepr, as_finite_column, as_label_intervals, check_same_rows
 
 __all__ = ["PositionPath", "position_path"]
 
@@ -17,7 +17,7 @@ _AGGREGATES = ("mean", "sum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PositionPath:
+class PositionPath(HTMLRepr):
     """Capital over time, and what it cost.
 
     Attributes

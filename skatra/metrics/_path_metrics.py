@@ -14,6 +14,7 @@ from skatra.metrics._sharpe import probabilistic_sharpe_ratio
 from skatra.metrics._trials import trial_table
 from skatra.typing import FloatArray, IntArray, LabelTimesLike
 from skatra.utils import (
+    HTMLRepr,
     LabelIntervals,
     as_finite_column,
     as_label_intervals,
@@ -27,7 +28,7 @@ _LIVES = 4  # in a period
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PathMetrics:
+class PathMetrics(HTMLRepr):
     """Growth, Sharpe ratio and drawdown along each backtest path.
 
     Made by :func:`path_metrics`.

@@ -165,7 +165,7 @@ class SplitAudit:
         return f"{self.summary}\n{self._table().to_string()}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape(self.summary)}</p>{self._table().to_html()}"
+        return f"<p>{escape(self.summary)}</p>{self._table().to_html(border=0)}"
 
 
 def _percent(share: float) -> str:

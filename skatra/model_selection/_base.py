@@ -17,7 +17,7 @@ from skatra.model_selection._pieces import Piece, RowTaker, count_kept
 from skatra.model_selection._purge import Purger, Timeline
 from skatra.model_selection._spans import check_span, resolve_span
 from skatra.typing import IntArray, LabelTimesLike, Span, Split
-from skatra.utils import LabelIntervals, observation
+from skatra.utils import HTMLRepr, LabelIntervals, observation
 
 _CLOSED = ("both", "left")
 _SCOPES = ("all", "groups")
@@ -27,7 +27,7 @@ Plan: TypeAlias = Iterator[tuple[Sequence[Piece], Sequence[Piece]]]
 """Training and test rows of each split, as pieces of the timeline."""
 
 
-class PurgedSplitter(BaseCrossValidator):
+class PurgedSplitter(HTMLRepr, BaseCrossValidator):
     """Base of the splitters that purge and embargo by label times.
 
     A subclass says in `_plan` which rows of the timeline are tested and trained on
@@ -206,9 +206,15 @@ class PurgedSplitter(BaseCrossValidator):
                 setattr(twin, name, deepcopy(value))
         return twin
 
+    def _html_rows(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
+    def _html_summary(self) -> str:
+        return ""
+
     def __repr__(self) -> str:
         """Return one line, however long the label times are."""
-        shown = {name: getattr(self, name) for name in signature(type(self)).parameters}
+        shown = self._html_rows()
         parts = [
             f"{name}=<Series of {len(value)} rows>"
             if isinstance(value, pd.Series)

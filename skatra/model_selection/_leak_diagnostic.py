@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from html import escape
 from inspect import signature
 from typing import Any
 
@@ -107,7 +108,7 @@ class LeakDiagnostic:
         return f"{self.summary}\n{self.mean.round(4).to_string()}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.summary}</p>{self.mean.round(4).to_html()}"
+        return f"<p>{escape(self.summary)}</p>{self.mean.round(4).to_html(border=0)}"
 
 
 def leak_diagnostic(

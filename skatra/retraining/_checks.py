@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from skatra.exceptions import DataCheckError
 from skatra.typing import IntArray
-from skatra.utils import BAR_COLUMNS, PRICE_COLUMNS, column_values, symbol_blocks
+from skatra.utils import (
+    BAR_COLUMNS,
+    PRICE_COLUMNS,
+    HTMLRepr,
+    column_values,
+    symbol_blocks,
+)
 
 CHECKS: Mapping[str, str] = {
     "unsorted": "a bar is earlier than the one before it of its symbol",
@@ -62,7 +68,7 @@ class DataProblem:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DataReport:
+class DataReport(HTMLRepr):
     """What :func:`check_data` found; its text lists every problem.
 
     Attributes
@@ -138,6 +144,9 @@ class DataReport:
             bars = bars[kept]
         unsorted = any(problem.check == "unsorted" for problem in self.problems)
         return bars.sort_index() if unsorted else bars
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {"problems": self.to_frame() if self.problems else "none"}
 
     def __repr__(self) -> str:
         if not self.problems:

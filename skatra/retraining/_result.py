@@ -24,11 +24,11 @@ from skatra.retraining._steps import (
     OutOfFold,
     SearchResult,
 )
-from skatra.utils import json_ready
+from skatra.utils import HTMLRepr, format_number, json_ready
 
 
 @dataclass(frozen=True, slots=True)
-class RetrainResult:
+class RetrainResult(HTMLRepr):
     """Everything a run of :func:`retrain` found.
 
     Attributes
@@ -94,6 +94,15 @@ class RetrainResult:
             f"outcome={self.verdict.outcome!r}, model_path={str(self.model_path)!r})"
         )
 
+    def _html_rows(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "outcome": self.verdict.outcome,
+            "reason": self.verdict.reason,
+            "run_id": self.run_id,
+            "model_path": str(self.model_path),
+        }
+
     def out_of_fold(self, splitter: str, model: str = DEFAULT_MODEL) -> OutOfFold:
         """Return the figures of one model under one splitter.
 
@@ -149,7 +158,8 @@ class RetrainResult:
             f"{purged.auc:.3f}. Tuned under purged folds it scores {tuned.auc:.3f}: "
             f"{edge}. On held-out rows Kelly stakes "
             f"{scores['mean_absolute_position']:.1%} of capital on average and earns "
-            f"{scores['log_growth_per_year']:+.1%} log growth a year after cost. "
+            f"{format_number(scores['log_growth_per_year'], '+.1%')} log growth a year "
+            "after cost. "
             f"{verdict}"
         )
 

@@ -29,10 +29,11 @@ from skatra.retraining._monitored import (
 from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._settle import settle_open
 from skatra.typing import Span
+from skatra.utils import HTMLRepr
 
 
 @dataclass(frozen=True, slots=True)
-class SignalsReport:
+class SignalsReport(HTMLRepr):
     """What :func:`make_signals` did.
 
     Attributes

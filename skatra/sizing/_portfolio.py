@@ -12,13 +12,13 @@ from scipy.optimize import brentq
 from skatra.sizing._interior_point import FAILED, maximise_growth, newton_growth
 from skatra.sizing._kelly import _checked
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column, check_same_rows
+from skatra.utils import HTMLRepr, as_finite_column, check_same_rows
 
 __all__ = ["KellyPortfolio", "kelly_portfolio"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class KellyPortfolio:
+class KellyPortfolio(HTMLRepr):
     """A portfolio that maximises the mean log growth, and its certificate.
 
     Attributes

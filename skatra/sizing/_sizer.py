@@ -7,12 +7,13 @@ from typing import Any
 
 from skatra.sizing._kelly import kelly_fraction
 from skatra.sizing._trades import TradeStatistics, calculate_trade_statistics
+from skatra.utils import HTMLRepr
 
 __all__ = ["PositionSize", "PositionSizer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositionSize:
+class PositionSize(HTMLRepr):
     """A position size and how it came about.
 
     Attributes
@@ -45,7 +46,7 @@ class PositionSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositionSizer:
+class PositionSizer(HTMLRepr):
     """Size single trades by the capital they put at risk.
 
     By default a fixed share of the capital is at risk in every trade. With
