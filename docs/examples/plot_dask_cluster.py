@@ -6,6 +6,8 @@ Every search and path computation runs through joblib, so a real cluster runs it
 unchanged: start workers anywhere, name the scheduler, and the result is the same.
 """
 
+import logging
+
 import matplotlib.pyplot as plt
 import numpy as np
 from distributed import Client, LocalCluster
@@ -39,7 +41,7 @@ if __name__ == "__main__":
             n_workers=2,
             threads_per_worker=1,
             dashboard_address=None,
-            silence_logs="critical",
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster),
         parallel_config("dask"),
