@@ -27,6 +27,7 @@ from skatra.exceptions import (
     SkatraError,
     StaleError,
     TrainingError,
+    WorkersNotReadyError,
 )
 
 EXIT_BAD_INPUT = 2
@@ -35,6 +36,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (DataCheckError, 3),
     (RunLockedError, 4),
     (TrainingError, 5),
+    (WorkersNotReadyError, 5),
     (RunStoppedError, 6),
     (PublishError, 7),
     (ModelCorruptError, 7),

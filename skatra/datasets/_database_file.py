@@ -184,6 +184,7 @@ class DatabaseFile(HTMLRepr):
         Returns
         -------
         DataFrame of shape (n_rows, n_columns)
+            The rows in the order of the query.
 
         Raises
         ------

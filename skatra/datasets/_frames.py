@@ -271,6 +271,11 @@ def _rising(codes: NDArray[Any], times: Int64Array) -> bool:
     return bool(((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)).all())
 
 
+def small_range(n: int) -> NDArray[np.signedinteger[Any]]:
+    """Return 0, ..., n - 1 in the smallest dtype, which is what pandas keeps."""
+    return np.arange(n, dtype=np.min_scalar_type(-n))
+
+
 def time_codes(parts: Sequence[Int64Array]) -> tuple[Int64Array, NDArray[np.intp]]:
     """Return the distinct times of sorted arrays, and where each time is in them."""
     if not parts:

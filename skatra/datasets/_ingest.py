@@ -96,6 +96,7 @@ def ingest_bars(
     Returns
     -------
     IngestReport
+        What was written, what was refused and why.
 
     Raises
     ------

@@ -235,6 +235,7 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
             Takes the connection. It commits when it returns and is rolled back when
             it raises, as a ``with`` block of ``get_connection``.
         readonly : bool, default=True
+            False gives the writer, in a transaction.
         **options : dict
             ``timeout``, ``limit`` and ``durable``, as of ``get_connection``.
 

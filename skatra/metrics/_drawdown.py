@@ -64,6 +64,7 @@ def drawdown_statistics(equity: Any) -> DrawdownStatistics:
     Returns
     -------
     DrawdownStatistics
+        The figures by name.
 
     Raises
     ------

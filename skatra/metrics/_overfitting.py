@@ -100,6 +100,7 @@ class BacktestOverfitting(HTMLRepr):
         Returns
         -------
         pair of matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------

@@ -87,6 +87,7 @@ def position_path(
     Returns
     -------
     PositionPath
+        The book over time, and its figures.
 
     Raises
     ------
@@ -98,14 +99,14 @@ def position_path(
     --------
     log_growth : The mean over rows.
 
+    Notes
+    -----
+    O(n log n): sorted starts and ends, running sums.
+
     References
     ----------
     López de Prado (2018), *Advances in Financial Machine Learning*, section 10.3, on
     averaging active bets; sections 14.3 and 14.5 on turnover and drawdown.
-
-    Notes
-    -----
-    O(n log n): sorted starts and ends, running sums.
 
     Examples
     --------

@@ -88,6 +88,7 @@ class PurgedSplitter(HTMLRepr, BaseCrossValidator):
         Returns
         -------
         n_splits : int
+            The same for any data.
         """
         return self._count_splits()
 
@@ -112,7 +113,7 @@ class PurgedSplitter(HTMLRepr, BaseCrossValidator):
             The group of each row, where the splitter splits or purges by groups.
             Others ignore it with a warning.
 
-        label_times : Series, DataFrame or array-like, default=None
+        label_times : Series or array-like of shape (n_samples, 2), default=None
             One label per row, in the row order of X: a Series (index t0, values
             t1) or two columns (t0, t1). Datetimes, integers or floats.
 
@@ -167,6 +168,7 @@ class PurgedSplitter(HTMLRepr, BaseCrossValidator):
         Returns
         -------
         routing : MetadataRequest
+            For scikit-learn's routers.
         """
         requests = super().get_metadata_routing()
         if self._uses_groups() and "groups" not in requests.split.requests:

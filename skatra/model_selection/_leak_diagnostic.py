@@ -63,6 +63,7 @@ class LeakDiagnostic:
         Returns
         -------
         ax : matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -140,7 +141,7 @@ def leak_diagnostic(
     y : array-like of shape (n,)
         Their targets.
 
-    label_times : Series, DataFrame or array-like
+    label_times : Series or array-like of shape (n_samples, 2)
         One label per row, in row order: a Series (index t0, values t1) or two
         columns (t0, t1).
 

@@ -85,7 +85,13 @@ class DataReport(HTMLRepr):
         return tuple(problem for problem in self.problems if not problem.waived)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per problem: check, table, count, detail, waived."""
+        """Return one row per problem: check, table, count, detail, waived.
+
+        Returns
+        -------
+        DataFrame of shape (n_problems, 5)
+            In the order in which the checks ran.
+        """
         columns = ["check", "table", "count", "detail", "waived"]
         found = [
             (p.check, p.table, len(p.positions), p.detail, p.waived)
@@ -115,7 +121,18 @@ class DataReport(HTMLRepr):
         raise DataCheckError(msg, self)
 
     def sound_bars(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return bars sorted, without those that no feature can be computed from."""
+        """Return bars sorted, without those that no feature can be computed from.
+
+        Parameters
+        ----------
+        bars : DataFrame of shape (n_bars, 5)
+            Bars as they were checked, index (symbol, time).
+
+        Returns
+        -------
+        DataFrame of shape (n_sound_bars, 5)
+            The rest, sorted by (symbol, time).
+        """
         bad = [
             problem.positions
             for problem in self.problems
@@ -175,6 +192,7 @@ def check_data(
     Returns
     -------
     DataReport
+        Every problem, with rows.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from skatra.retraining._steps import (
     OutOfFold,
     SearchResult,
 )
-from skatra.utils import HTMLRepr, json_ready
+from skatra.utils import HTMLRepr, format_number, json_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,20 @@ class RetrainResult(HTMLRepr):
         }
 
     def out_of_fold(self, splitter: str, model: str = DEFAULT_MODEL) -> OutOfFold:
-        """Return the figures of one model under one splitter."""
+        """Return the figures of one model under one splitter.
+
+        Parameters
+        ----------
+        splitter : str
+            Its name in the report, such as "PurgedKFold".
+        model : str, default="LightGBM defaults"
+            Its name in the report.
+
+        Returns
+        -------
+        OutOfFold
+            The figures, with what every row was predicted.
+        """
         return next(
             result
             for result in self.splitters
@@ -138,7 +151,8 @@ class RetrainResult(HTMLRepr):
             f"{purged.auc:.3f}. Tuned under purged folds it scores {tuned.auc:.3f}: "
             f"{edge}. On held-out rows Kelly stakes "
             f"{scores['mean_absolute_position']:.1%} of capital on average and earns "
-            f"{scores['log_growth_per_year']:+.1%} log growth a year after cost. "
+            f"{format_number(scores['log_growth_per_year'], '+.1%')} log growth a year "
+            "after cost. "
             f"{verdict}"
         )
 
@@ -148,7 +162,13 @@ class RetrainResult(HTMLRepr):
         return values[0] if values else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every figure, ready for JSON; only ``seconds`` vary between runs."""
+        """Return every figure, ready for JSON; only ``seconds`` vary between runs.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "title": self.title,
             "run_id": self.run_id,

@@ -60,7 +60,13 @@ class SignalsReport(HTMLRepr):
     exposure: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Return everything, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         rows = [
             {
                 "symbol": symbol,
@@ -123,6 +129,7 @@ def make_signals(
     Returns
     -------
     SignalsReport
+        What was written, settled and left out.
 
     Raises
     ------

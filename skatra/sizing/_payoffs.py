@@ -72,6 +72,7 @@ class PayoffTable(HTMLRepr):
         Parameters
         ----------
         p : array-like of float in [0, 1]
+            Probabilities.
 
         Returns
         -------

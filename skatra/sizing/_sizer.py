@@ -149,6 +149,7 @@ class PositionSizer(HTMLRepr):
         Returns
         -------
         PositionSize
+            The size, what it risks, and why it is what it is.
 
         Raises
         ------
@@ -203,17 +204,24 @@ class PositionSizer(HTMLRepr):
 
         Parameters
         ----------
-        capital, entry_price, stop_loss_price, open_notional
-            As in :meth:`calculate_position_size`.
+        capital : float > 0
+            Current capital.
+        entry_price : float > 0
+            Price per unit.
+        stop_loss_price : float >= 0, default=None
+            Price at which the trade is given up; above the entry for a short. Without
+            it the whole price is at risk.
         win_rate : float in [0, 1], default=None
             Probability of winning.
         avg_win_loss_ratio : float > 0, default=None
             Average win / average loss.
-        trades : TradeStatistics, array-like or DataFrame, default=None
+        trades : TradeStatistics or array-like of shape (n_trades,), default=None
             History to size from instead; a loss at the stop stands for its average
             loss. No stake would have been ruined by its worst trade.
         kelly_multiplier : float in [0, 1], default=None
             Overrides the sizer's.
+        open_notional : float >= 0, default=0.0
+            Absolute notional of the positions held already, for ``max_exposure``.
 
         Returns
         -------

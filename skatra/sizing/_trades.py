@@ -110,6 +110,7 @@ def calculate_trade_statistics(
     Returns
     -------
     TradeStatistics
+        The figures, with confidence intervals.
 
     Raises
     ------

@@ -21,7 +21,7 @@ from skatra.utils._label_times import (
     holds_times,
     times_to_numbers,
 )
-from skatra.utils._numbers import as_count, as_number
+from skatra.utils._numbers import as_count, as_number, format_number
 from skatra.utils._rows import (
     as_finite_column,
     check_same_rows,
@@ -48,6 +48,7 @@ __all__ = [
     "column_values",
     "common_unit",
     "event_times",
+    "format_number",
     "holds_times",
     "json_ready",
     "mean_log_growth",
