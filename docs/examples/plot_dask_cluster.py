@@ -36,7 +36,10 @@ here = cross_val_paths(model, X, y, cv=cv, method="decision_function")
 if __name__ == "__main__":
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs="ERROR",
         ) as cluster,
         Client(cluster),
         parallel_config("dask"),
