@@ -41,7 +41,7 @@ def test_types_reach_the_user(example):
     wrong = example.with_name("wrong.py")
     wrong.write_text(
         "from skatra.model_selection import PurgedKFold\n"
-        "PurgedKFold(5, embargos='5D')\n"
+        "PurgedKFold(5, embargoed='5D')\n"
     )
     done = subprocess.run(
         [
@@ -55,7 +55,7 @@ def test_types_reach_the_user(example):
         check=False,
     )
 
-    assert "embargos" in done.stdout
+    assert "embargoed" in done.stdout
     assert "example.py" not in done.stdout
     assert "Found 1 error in 1 file" in done.stdout
 
