@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import re
 import subprocess
 import sys
 import threading
