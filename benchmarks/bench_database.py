@@ -424,6 +424,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="of a crowd")
     options = parser.parse_args()
     setting = {
+        "format": 2,
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "versions": {name: version(name) for name in ("numpy", "pandas")},
