@@ -93,6 +93,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         list of str
+            Names, sorted.
         """
         with self._reading() as connection:
             return list(_tables.all_symbols(connection))
@@ -111,6 +112,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -196,6 +198,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -265,6 +268,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         dict of dict
+            The spec, columns and extent of each set, by name.
         """
         with self._reading() as connection:
             return _features.feature_sets(connection)
@@ -295,6 +299,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -352,6 +357,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         dict of dict
+            The spec and extent of each set, by name.
         """
         with self._reading() as connection:
             return _labels.label_sets(connection)
@@ -370,6 +376,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------

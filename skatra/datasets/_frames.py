@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skatra.utils import HTMLRepr
+
 _PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _INT64 = np.iinfo(np.int64)
 _SHOWN = 3
@@ -16,7 +18,7 @@ Int64Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class WriteReport:
+class WriteReport(HTMLRepr):
     """What a write changed.
 
     Attributes

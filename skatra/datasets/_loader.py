@@ -45,6 +45,7 @@ def load_dataset(
     Parameters
     ----------
     db : Database
+        The database to read.
     feature_set, label_set : str, default="base", "triple_barrier"
         Names of the sets.
     symbols : str or sequence of str, default=None
@@ -167,12 +168,21 @@ def iter_batches(
     Parameters
     ----------
     db : Database
+        The database to read.
     feature_set, label_set : str, default="base", "triple_barrier"
         Names of the sets.
     batch_rows : int, default=100000
         Most labels in a batch, unless a single t0 has more.
-    symbols, columns, start, end, as_of
-        As of ``load_dataset``.
+    symbols : str or sequence of str, default=None
+        None means all.
+    columns : sequence of str, default=None
+        Features in the wanted order; None means all.
+    start : datetime-like, default=None
+        First t0, included; None is open.
+    end : datetime-like, default=None
+        Last t0, included; None is open.
+    as_of : datetime-like, default=None
+        Leave out labels with a later t1, which were not known then.
 
     Yields
     ------
