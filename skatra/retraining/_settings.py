@@ -117,10 +117,10 @@ def load_settings(
 
 def _read(path: Path, known: list[str]) -> dict[str, tuple[Any, int]]:
     """Return the values in a file with their lines."""
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}.") from error
     if isinstance(document.get("retrain"), dict):
         document = document["retrain"]

@@ -221,14 +221,19 @@ def _cut(bars):
     return int(bars.index[-60][1].as_unit("ns").value)
 
 
-def test_a_model_that_cannot_be_published(quick):
-    """Where models cannot be written the served one stands, and the error says so."""
+def test_a_models_folder_that_cannot_be_written(quick):
+    """Nothing is fitted, the served model stands, and the error says so."""
     retrain(quick)
     served = (quick.models / "CURRENT").read_bytes()
-    blocked = quick.database / "models"
-    with pytest.raises(PublishError, match="stands"):
-        retrain(dataclasses.replace(quick, models=blocked, seed=8))
+    tasks = []
+    for blocked in (quick.database, quick.database / "models"):
+        with pytest.raises(PublishError, match="stands"):
+            retrain(
+                dataclasses.replace(quick, models=blocked, seed=8),
+                observe=tasks.append,
+            )
 
+    assert tasks == []
     assert (quick.models / "CURRENT").read_bytes() == served
     load_model(quick.models)
 
@@ -319,6 +324,8 @@ def test_settings_come_with_their_origins(tmp_path):
         ("\n\nn_splits = 1", "toml:3: n_splits"),
         ('waive = ["gap"]', "toml:1: waive.*gaps"),
         ("n_splits = ", "no TOML"),
+        ("scheduler_address = 5", "toml:1: scheduler_address"),
+        ("database = 5", "toml:1: database"),
     ],
 )
 def test_bad_files_name_the_line(tmp_path, text, message):
@@ -326,6 +333,22 @@ def test_bad_files_name_the_line(tmp_path, text, message):
     (tmp_path / "job.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         load_settings(tmp_path / "job.toml", {"database": "d", "models": "m"})
+
+
+def test_settings_that_need_each_other_may_stand_in_one_file(tmp_path):
+    """An address needs Dask, a fraction needs rounds, whichever line comes first."""
+    (tmp_path / "job.toml").write_text(
+        'scheduler_address = "tcp://h:1"\nbackend = "dask"\n'
+        "early_stopping_fraction = 0.3\nearly_stopping_rounds = 10\n"
+    )
+    config = load_settings(
+        tmp_path / "job.toml", {"database": "d", "models": "m"}
+    ).config
+
+    assert (config.scheduler_address, config.early_stopping_rounds) == ("tcp://h:1", 10)
+    (tmp_path / "job.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"job\.toml is no TOML"):
+        load_settings(tmp_path / "job.toml")
 
 
 def test_a_missing_database_setting_is_asked_for():
