@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from skatra.retraining._bounds import GateBounds
 from skatra.retraining._checks import check_waivers
 from skatra.typing import Span
 
@@ -46,8 +47,8 @@ class RetrainConfig:
         Span after each test block in which no training row may start.
     holdout : float, default=0.25
         Last share of the rows, in time, that only the gate sees.
-    param_grid : mapping of str to sequence
-        LightGBM parameters to search.
+    param_grid : mapping of str to sequence, optional
+        LightGBM parameters to search; by default eight candidates.
     n_estimators : int, default=100
         Trees of every model; the most of them with early stopping.
     learning_rate : float, default=0.05
@@ -67,8 +68,9 @@ class RetrainConfig:
         Largest absolute position, as a fraction of capital.
     cost : float, default=0.0002
         Cost of turning over one unit of capital once (0.0002 is 2 basis points).
-    confidence : float, default=0.95
-        One-sided confidence of the gate's lower bound.
+    gate : GateBounds or mapping
+        What the gate asks of the model; a mapping such as ``{"max_drawdown": 0.3}``
+        leaves the other bounds at their defaults.
     n_paths : int, default=4
         Backtest paths of the tuned model on the development rows, at least; 0 for
         none.
@@ -85,7 +87,7 @@ class RetrainConfig:
     backend : {"threads", "processes", "dask"}, default="threads"
         Where every stage that fits models runs; the figures do not depend on it.
     scheduler_address : str, optional
-        Dask scheduler, such as "tcp://host:8786"; without one "dask" takes the
+        Dask scheduler, such as ``"tcp://host:8786"``; without one "dask" takes the
         ``distributed.Client`` that is current.
 
     Raises
@@ -122,7 +124,7 @@ class RetrainConfig:
     side: Literal["both", "long", "short"] = "both"
     max_position: float = 1.0
     cost: float = 0.0002
-    confidence: float = 0.95
+    gate: GateBounds = field(default_factory=GateBounds)
     n_paths: int = 4
     waive: Sequence[str] = ()
     max_gap: Any = None
@@ -152,7 +154,7 @@ class RetrainConfig:
         _within("kelly_multiplier", multiplier, lambda v: 0.0 < v <= 1.0, "in (0, 1]")
         _check_embargo(self.embargo)
         _between("max_position", self.max_position, 0.0, float("inf"))
-        _between("confidence", self.confidence, 0.5, 1.0)
+        object.__setattr__(self, "gate", GateBounds.of(self.gate))
         _within("cost", self.cost, lambda v: 0.0 <= v < 1.0, "in [0, 1)")
         if self.side not in ("both", "long", "short"):
             msg = f"side must be 'both', 'long' or 'short', got {self.side!r}."
@@ -199,6 +201,11 @@ class RetrainConfig:
 
         Paths, ``n_jobs`` and where models are fitted are left out: they do not change
         any figure.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
         """
         skipped = {"database", "models", "n_jobs", "backend", "scheduler_address"}
         values = {
@@ -206,6 +213,7 @@ class RetrainConfig:
         }
         values["param_grid"] = {k: list(v) for k, v in self.param_grid.items()}
         values["symbols"] = None if self.symbols is None else list(self.symbols)
+        values["gate"] = self.gate.to_dict()
         values["embargo"] = str(self.embargo)
         values["waive"] = sorted(self.waive)
         values["max_gap"] = None if self.max_gap is None else str(self.max_gap)

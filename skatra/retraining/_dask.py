@@ -29,7 +29,8 @@ class DaskBackend:
     Parameters
     ----------
     scheduler : str or distributed.Client, default=None
-        The scheduler's address ("tcp://host:8786"), or a client, which is left open.
+        The scheduler's address (``"tcp://host:8786"``), or a client, which is left
+        open.
         None takes the client that is current.
     folder : str, default=None
         A folder that the client and all workers see at the same path; the rows are
@@ -73,7 +74,18 @@ class DaskBackend:
 
     @contextmanager
     def connected(self, rows: Any) -> Iterator[None]:
-        """Hold one client while tasks run, after its workers have proved themselves."""
+        """Hold one client while tasks run, after its workers have proved themselves.
+
+        Parameters
+        ----------
+        rows : object
+            Has ``check()``, which raises in a worker that cannot read the rows.
+
+        Yields
+        ------
+        None
+            ``slots`` and ``open`` use the client in the block.
+        """
         client, own = self._connect()
         try:
             self._prove(client, rows)
@@ -87,13 +99,35 @@ class DaskBackend:
                 client.close()
 
     def slots(self, n_tasks: int) -> int:
-        """Return the workers' threads, and one task each to start on without a wait."""
+        """Return the workers' threads, and one task each to start on without a wait.
+
+        Parameters
+        ----------
+        n_tasks : int
+            Tasks that wait.
+
+        Returns
+        -------
+        int
+            Tasks to have in hand at a time.
+        """
         threads = self._clients[-1].nthreads()
         return int(max(1, min(sum(threads.values()) + len(threads), n_tasks)))
 
     @contextmanager
     def open(self, slots: int) -> Iterator[Executor]:  # noqa: ARG002
-        """Return the cluster as an executor."""
+        """Return the cluster as an executor.
+
+        Parameters
+        ----------
+        slots : int
+            Ignored: the cluster has its own.
+
+        Yields
+        ------
+        concurrent.futures.Executor
+            Repeats tasks as ``retries`` says.
+        """
         executor = self._clients[-1].get_executor(pure=False, retries=self.retries)
         try:
             yield executor

@@ -25,7 +25,6 @@ from skatra.utils import json_ready
 N_REPEATS = 2
 MOST_CELLS = 2_000_000
 """Rows times features above which only held-out rows are looked at."""
-_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,8 @@ class Importance:
     Attributes
     ----------
     table : DataFrame
-        Columns feature, mean, standard_error, low, high (mean -/+ 1.96 standard
-        errors over folds), the most important first; in units of log loss.
+        Columns feature, mean, standard_error, low, high (95 % by Student's t over
+        folds), the most important first; in units of log loss.
     measured_on : {"development rows", "held-out rows"}
         Held-out rows, the last of them, when the development rows are too many.
     rows : int
@@ -85,9 +84,8 @@ def measure_importance(
         pd.DataFrame(
             [arrays["added_loss"] for _, arrays in outcomes], columns=rows.data.columns
         )
-    ).to_frame()
-    reach = _Z * found["standard_error"]
-    table = found.assign(low=found["mean"] - reach, high=found["mean"] + reach)
+    )
+    table = found.to_frame().join(found.interval())
     return Importance(
         table.rename_axis("feature").reset_index(), measured_on, len(rows)
     )

@@ -30,6 +30,7 @@ from skatra.retraining._steps import (
     purged_kfold,
     split_holdout,
 )
+from skatra.utils import HTMLRepr
 
 _SPLITTERS, _MODELS = 3, 2
 _UNSIZED = ("search", "gate", "importance")
@@ -85,7 +86,7 @@ def count_fits(config: RetrainConfig) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(HTMLRepr):
     """What a run would do; made by :func:`plan_retrain`.
 
     Attributes
@@ -112,7 +113,13 @@ class Plan:
     rows: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Return everything, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "rows": self.rows,
             "folds": self.folds.to_dict(orient="records"),
@@ -129,6 +136,7 @@ def plan_retrain(config: RetrainConfig) -> Plan:
     Parameters
     ----------
     config : RetrainConfig
+        The settings of the run.
 
     Returns
     -------
@@ -142,6 +150,24 @@ def plan_retrain(config: RetrainConfig) -> Plan:
         If the data failed checks that were not waived.
     TrainingError
         If the one fit fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import Database, make_edge_bars
+    >>> from skatra.retraining import RetrainConfig, plan_retrain
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name)
+    >>> with Database(path / "market.db", create=True) as db:
+    ...     _ = db.write_bars(make_edge_bars(1500, edge=0.4))
+    >>> config = RetrainConfig(
+    ...     database=path / "market.db", models=path / "models", max_holding=5,
+    ...     n_splits=2, n_estimators=10, param_grid={"num_leaves": [4]}, n_paths=0)
+    >>> plan = plan_retrain(config)
+    >>> len(plan.folds), plan.seconds > 0
+    (3, True)
+    >>> folder.cleanup()
     """
     check_grid_names(config)
     with Database(config.database, readonly=True) as db:

@@ -18,7 +18,7 @@ from skatra.exceptions import ModelCorruptError, ModelError, ModelNotFoundError
 from skatra.retraining._files import write_folder
 from skatra.sizing import KellyClassifier, kelly_from_dict, kelly_to_dict
 from skatra.typing import FloatArray
-from skatra.utils import json_ready
+from skatra.utils import HTMLRepr, json_ready
 
 MODEL_FILE = "model.txt"
 CARD_FILE = "card.json"
@@ -135,6 +135,24 @@ def read_card(path: Path | str) -> dict[str, Any]:
         If there is no model.
     ModelCorruptError
         If its files do not match their checksums.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import Database, make_edge_bars
+    >>> from skatra.retraining import RetrainConfig, read_card, retrain
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name)
+    >>> with Database(path / "market.db", create=True) as db:
+    ...     _ = db.write_bars(make_edge_bars(1500, edge=0.4))
+    >>> config = RetrainConfig(
+    ...     database=path / "market.db", models=path / "models", max_holding=5,
+    ...     n_splits=2, n_estimators=10, param_grid={"num_leaves": [4]}, n_paths=0)
+    >>> result = retrain(config)
+    >>> read_card(result.model_path)["promoted"] == result.verdict.promoted
+    True
+    >>> folder.cleanup()
     """
     return _read(Path(path))[1]
 
@@ -195,7 +213,7 @@ def _load(folder: Path, card: dict[str, Any]) -> KellyClassifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
+class Champion(HTMLRepr):
     """The served model.
 
     Attributes

@@ -163,6 +163,7 @@ def retrain(
     Returns
     -------
     RetrainResult or UpToDate
+        Every figure of the run; or that nothing changed since it was trained.
 
     Raises
     ------

@@ -31,11 +31,25 @@ class TrialLedger(Protocol):
     """Where finished scores are kept between runs; a database table or a dict."""
 
     def get(self, key: str, /) -> Mapping[str, Any] | None:
-        """Return the record of a key, or None."""
+        """Return the record of a key, or None.
+
+        Parameters
+        ----------
+        key : str
+            Hash of the task.
+        """
         ...
 
     def put(self, key: str, record: dict[str, Any], /) -> None:
-        """Keep a record; called in the parent as soon as its task ends."""
+        """Keep a record; called in the parent as soon as its task ends.
+
+        Parameters
+        ----------
+        key : str
+            Hash of the task.
+        record : dict
+            Its scores and seconds; anything JSON can say.
+        """
         ...
 
 

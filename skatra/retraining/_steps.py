@@ -175,7 +175,13 @@ class OutOfFold:
     problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures without the per-row arrays."""
+        """Return the figures without the per-row arrays.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "model": self.model,
             "splitter": self.splitter,

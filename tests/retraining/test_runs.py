@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import tomllib
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,6 @@ from skatra.retraining import (
     UpToDate,
     json_log,
     load_model,
-    load_settings,
     plan_retrain,
     retrain,
 )
@@ -289,69 +287,3 @@ def test_log_is_one_object_a_line(quick, tmp_path):
     assert kinds.count("task") == 27
     assert kinds[-2:] == ["published", "error"]
     assert all(event["time"] for event in events)
-
-
-def test_settings_come_with_their_origins(tmp_path):
-    """File beats default, override beats file; the TOML printed gives them again."""
-    file = tmp_path / "job.toml"
-    file.write_text(
-        '[retrain]\ndatabase = "market.db"\nmodels = "models"\n\n'
-        'n_splits = 3\nseed = 5\nwaive = ["gaps"]\n[retrain.param_grid]\n'
-        "num_leaves = [3, 5]\n"
-    )
-    settings = load_settings(file, {"seed": 6}, origin="flag {name}")
-    config, origins = settings.config, settings.origins
-
-    assert (config.n_splits, config.seed, config.embargo) == (3, 6, "5D")
-    assert config.database == tmp_path / "market.db"
-    assert origins["n_splits"] == f"{file}:5"
-    assert origins["param_grid"] == f"{file}:8"
-    assert (origins["seed"], origins["embargo"]) == ("flag seed", "default")
-    again = tmp_path / "again.toml"
-    again.write_text(settings.to_toml())
-    assert load_settings(again).config.to_dict() == config.to_dict()
-    assert set(tomllib.loads(settings.to_toml())) | {
-        "symbols",
-        "max_gap",
-        "scheduler_address",
-    } == {f.name for f in dataclasses.fields(RetrainConfig)}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("n_split = 3", r"n_split \(line 1\).*n_splits"),
-        ("\n\nn_splits = 1", "toml:3: n_splits"),
-        ('waive = ["gap"]', "toml:1: waive.*gaps"),
-        ("n_splits = ", "no TOML"),
-        ("scheduler_address = 5", "toml:1: scheduler_address"),
-        ("database = 5", "toml:1: database"),
-    ],
-)
-def test_bad_files_name_the_line(tmp_path, text, message):
-    """A misspelt key, a value out of range and bad syntax are found by line."""
-    (tmp_path / "job.toml").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        load_settings(tmp_path / "job.toml", {"database": "d", "models": "m"})
-
-
-def test_settings_that_need_each_other_may_stand_in_one_file(tmp_path):
-    """An address needs Dask, a fraction needs rounds, whichever line comes first."""
-    (tmp_path / "job.toml").write_text(
-        'scheduler_address = "tcp://h:1"\nbackend = "dask"\n'
-        "early_stopping_fraction = 0.3\nearly_stopping_rounds = 10\n"
-    )
-    config = load_settings(
-        tmp_path / "job.toml", {"database": "d", "models": "m"}
-    ).config
-
-    assert (config.scheduler_address, config.early_stopping_rounds) == ("tcp://h:1", 10)
-    (tmp_path / "job.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"job\.toml is no TOML"):
-        load_settings(tmp_path / "job.toml")
-
-
-def test_a_missing_database_setting_is_asked_for():
-    """Without a database nothing can be settled."""
-    with pytest.raises(ValueError, match="database must be given"):
-        load_settings(None, {}, defaults={"models": "m"})
