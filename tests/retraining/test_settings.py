@@ -51,7 +51,6 @@ def test_settings_come_with_their_origins(tmp_path):
         ("gate = 3", r"gate \(line 1\).*gate.max_drawdown"),
         ("n_splits = ", "no TOML"),
         ("scheduler_address = 5", "toml:1: scheduler_address"),
-        ("database = 5", "toml:1: database"),
         ("symbols = 5", "toml:1: symbols"),
     ],
 )
