@@ -1,6 +1,7 @@
 """One run from bars to a judged, published model."""
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -223,6 +224,7 @@ def run(
     force: bool = True,
 ) -> RetrainResult | UpToDate:
     """Run every stage."""
+    _check_writable(Path(config.models))
     with session.stage("check"):
         sources = read_sources(db, config, _previous_rows(db, config))
         sources.report.raise_for_problems()
@@ -364,6 +366,20 @@ def _training() -> Iterator[None]:
             "the parameter in param_grid, the feature or the setting that it names."
         )
         raise TrainingError(msg) from error
+
+
+def _check_writable(models: Path) -> None:
+    """Refuse a models folder that cannot be written, before anything is fitted."""
+    place = models.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return
+    why = "cannot be written" if place.is_dir() else "is no folder"
+    raise PublishError(
+        f"models cannot be published in {models}: {place} {why}. The model served "
+        "before stands. Pass another folder (models, --models), or mend this one."
+    )
 
 
 def _publish(
