@@ -103,10 +103,21 @@ def retrain_command(
             help='LightGBM parameters to search, as JSON: {"num_leaves": [7]}.'
         ),
     ] = None,
-    n_estimators: Annotated[int, typer.Option(help="Trees of every model.")] = 100,
+    n_estimators: Annotated[
+        int, typer.Option(help="Trees of every model; at most, with early stopping.")
+    ] = 100,
     learning_rate: Annotated[
         float, typer.Option(help="Shrinkage of every tree.")
     ] = 0.05,
+    early_stopping_rounds: Annotated[
+        int,
+        typer.Option(
+            help="Trees without improvement after which a model stops; 0 for never."
+        ),
+    ] = 0,
+    early_stopping_fraction: Annotated[
+        float, typer.Option(help="Last share of training rows, purged, that says so.")
+    ] = 0.15,
     kelly_multiplier: Annotated[
         float, typer.Option(help="Share of full Kelly staked.")
     ] = 0.25,
@@ -137,10 +148,11 @@ def retrain_command(
         typer.Option(help="Longest time without a bar, e.g. 10D (default: by data)."),
     ] = None,
     n_jobs: Annotated[
-        int, typer.Option("--n-jobs", "-j", help="Threads; -1 uses every core.")
+        int,
+        typer.Option("--n-jobs", "-j", help="Threads or processes; -1 for all cores."),
     ] = -1,
     backend: Annotated[
-        str, typer.Option(help="Where the search runs: threads, processes or dask.")
+        str, typer.Option(help="Where models are fitted: threads, processes, dask.")
     ] = "threads",
     scheduler_address: Annotated[
         str | None, typer.Option(help="Dask scheduler, e.g. tcp://host:8786.")

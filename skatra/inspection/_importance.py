@@ -14,13 +14,13 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import cross_validate
 
 from skatra.exceptions import MissingDependencyError
-from skatra.utils import as_number
+from skatra.utils import HTMLRepr, as_number
 
 _BASE = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureImportance:
+class FeatureImportance(HTMLRepr):
     """Importance of features, or of clusters of features, fold by fold.
 
     Attributes
@@ -114,6 +114,7 @@ class FeatureImportance:
         Returns
         -------
         matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -164,7 +165,9 @@ def mean_decrease_importance(
     estimator : estimator
         Cloned for each fold.
     X : DataFrame or ndarray of shape (n_samples, n_features)
+        Rows and features.
     y : array-like of shape (n_samples,)
+        Labels.
     cv : splitter or iterable of (train, test)
         Such as ``PurgedKFold``. An integer is refused: its folds would leak on
         overlapping labels, and leaks look important.
@@ -260,7 +263,9 @@ def single_feature_importance(
     estimator : estimator
         Cloned for each feature and fold; fitted on one column.
     X : DataFrame or ndarray of shape (n_samples, n_features)
+        Rows and features.
     y : array-like of shape (n_samples,)
+        Labels.
     cv : splitter or iterable of (train, test)
         Such as ``PurgedKFold``; an integer is refused.
     scoring : str, callable or None, default=None

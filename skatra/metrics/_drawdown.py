@@ -8,12 +8,13 @@ import pandas as pd
 
 from skatra.metrics._growth import drawdown
 from skatra.typing import FloatArray
+from skatra.utils import HTMLRepr
 
 __all__ = ["DrawdownStatistics", "drawdown_statistics", "drawdowns"]
 
 
 @dataclass(frozen=True, slots=True)
-class DrawdownStatistics:
+class DrawdownStatistics(HTMLRepr):
     """Depth and duration of an equity curve's drawdowns.
 
     Made by :func:`drawdown_statistics`.
@@ -63,6 +64,7 @@ def drawdown_statistics(equity: Any) -> DrawdownStatistics:
     Returns
     -------
     DrawdownStatistics
+        The figures by name.
 
     Raises
     ------

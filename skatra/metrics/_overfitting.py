@@ -12,7 +12,7 @@ import pandas as pd
 from skatra.exceptions import MissingDependencyError
 from skatra.metrics._trials import trial_table
 from skatra.typing import FloatArray, IntArray
-from skatra.utils import as_count
+from skatra.utils import HTMLRepr, as_count
 
 __all__ = [
     "BacktestOverfitting",
@@ -28,7 +28,7 @@ _Choices: TypeAlias = tuple[IntArray, FloatArray, FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestOverfitting:
+class BacktestOverfitting(HTMLRepr):
     """What became, out of sample, of the trials that were best in sample.
 
     Made by :func:`probability_of_backtest_overfitting`. Every array has one entry
@@ -100,6 +100,7 @@ class BacktestOverfitting:
         Returns
         -------
         pair of matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------

@@ -9,7 +9,7 @@ import pandas as pd
 from skatra.exceptions import LabelTimesError
 from skatra.metrics._growth import drawdown
 from skatra.typing import FloatArray, LabelTimesLike
-from skatra.utils import as_finite_column, as_label_intervals, check_same_rows
+from skatra.utils import HTMLRepr, as_finite_column, as_label_intervals, check_same_rows
 
 __all__ = ["PositionPath", "position_path"]
 
@@ -17,7 +17,7 @@ _AGGREGATES = ("mean", "sum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PositionPath:
+class PositionPath(HTMLRepr):
     """Capital over time, and what it cost.
 
     Attributes
@@ -87,6 +87,7 @@ def position_path(
     Returns
     -------
     PositionPath
+        The book over time, and its figures.
 
     Raises
     ------
@@ -98,14 +99,14 @@ def position_path(
     --------
     log_growth : The mean over rows.
 
+    Notes
+    -----
+    O(n log n): sorted starts and ends, running sums.
+
     References
     ----------
     López de Prado (2018), *Advances in Financial Machine Learning*, section 10.3, on
     averaging active bets; sections 14.3 and 14.5 on turnover and drawdown.
-
-    Notes
-    -----
-    O(n log n): sorted starts and ends, running sums.
 
     Examples
     --------

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Sequence
@@ -27,19 +28,25 @@ WRITE_SECONDS = 5.0
 class MetricsServer:
     """An HTTP server of ``/metrics`` and ``/healthz``; made by `serve_metrics`.
 
-    All connections live in one thread's event loop, TLS handshakes too, so that a
-    silent client costs a file descriptor for two seconds and no thread. Beyond 256
-    connections the oldest that has not sent its request is closed.
+    All connections live in one thread's event loop and each is a task from the moment
+    it is accepted, so that neither a TLS handshake nor a silent client holds up others:
+    it costs a file descriptor for two seconds and no thread. Beyond 256 connections,
+    handshakes included, the oldest that has not sent its request is closed.
 
     Parameters
     ----------
     page : Page
+        Renders the metrics.
     host : str
+        Address to listen on.
     port : int
+        Port to listen on; 0 lets the system choose.
     tls : ssl.SSLContext or None
+        None serves plain HTTP.
     secret : bytes or None
         SHA-256 of the expected Authorization header.
-    readers : sequence of DatabaseReader
+    readers : sequence of DatabaseReader, default=()
+        Databases that are read at each scrape.
 
     Attributes
     ----------
@@ -47,6 +54,16 @@ class MetricsServer:
         Of the metrics page.
     port : int
         The real one, if 0 was asked for.
+
+    Examples
+    --------
+    >>> from urllib.request import urlopen
+    >>> from skatra import monitoring
+    >>> server = monitoring.serve_metrics(port=0)
+    >>> urlopen(server.url).read().decode().count("skatra_build_info{")
+    1
+    >>> server.close()
+    >>> monitoring.disable()
     """
 
     def __init__(
@@ -61,27 +78,19 @@ class MetricsServer:
     ) -> None:
         self._page = page
         self._secret = secret
+        self._tls = tls
         self._readers = readers
-        self._waiting: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._clients: dict[asyncio.Task[Any], bool] = {}
         self._page_task: asyncio.Future[bytes] | None = None
         self._painter = ThreadPoolExecutor(1, thread_name_prefix="skatra-metrics-page")
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(_ignore)
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(
-                self._client,
-                host,
-                port,
-                limit=MAX_REQUEST,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else READ_SECONDS,
-                ssl_shutdown_timeout=None if tls is None else 1.0,
-                backlog=512,
-            )
-        )
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=512)
+        self._listener.setblocking(False)
+        self.port = int(self._listener.getsockname()[1])
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http{'s' if tls else ''}://{shown}:{self.port}/metrics"
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_ignore)
         self._thread = threading.Thread(
             target=self._run, name="skatra-metrics", daemon=True
         )
@@ -89,13 +98,28 @@ class MetricsServer:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        accepting = self._loop.create_task(self._accept())
         self._loop.run_forever()
-        self._server.close()
+        accepting.cancel()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(asyncio.sleep(0))
+        self._listener.close()
         self._loop.close()
+
+    async def _accept(self) -> None:
+        """Give each connection a task at once; its handshake is its own affair."""
+        while True:
+            try:
+                connection, _ = await self._loop.sock_accept(self._listener)
+            except OSError:  # no descriptor is free until some client is cut off
+                await asyncio.sleep(0.05)
+                continue
+            self._make_room()
+            task = self._loop.create_task(self._client(connection))
+            self._clients[task] = True
+            task.add_done_callback(lambda task: self._clients.pop(task, None))
 
     def close(self) -> None:
         """Stop serving; connections under way are cut."""
@@ -112,22 +136,29 @@ class MetricsServer:
     def __exit__(self, *details: object) -> None:
         self.close()
 
-    async def _client(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _client(self, connection: socket.socket) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
-        self._make_room()
-        self._waiting[task] = writer
+        reader = asyncio.StreamReader(MAX_REQUEST, self._loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        transport: asyncio.Transport | None = None
         try:
             async with asyncio.timeout(READ_SECONDS):
+                transport, _ = await self._loop.connect_accepted_socket(
+                    lambda: protocol,
+                    connection,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=READ_SECONDS if self._tls else None,
+                    ssl_shutdown_timeout=1.0 if self._tls else None,
+                )
                 status, path = await self._request(reader)
-            self._waiting.pop(task, None)
+            self._clients[task] = False
             body, kind = b"", "text/plain; charset=utf-8"
             if status is HTTPStatus.OK and path == "/metrics":
                 body, kind = await self._metrics(), CONTENT_TYPE
             elif status is HTTPStatus.OK:
                 body = b"ok\n"
+            writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
             writer.write(_head(status, kind, body or status.phrase.encode() + b"\n"))
             async with asyncio.timeout(WRITE_SECONDS):
                 await writer.drain()
@@ -135,17 +166,20 @@ class MetricsServer:
                     writer.write_eof()
                 writer.close()
                 await writer.wait_closed()
-        except (OSError, TimeoutError, EOFError, ValueError, asyncio.CancelledError):
+        except (OSError, TimeoutError, EOFError, ValueError):
             pass
         finally:
-            self._waiting.pop(task, None)
-            writer.transport.abort()
+            if transport is None:
+                connection.close()
+            else:
+                transport.abort()
 
     def _make_room(self) -> None:
-        """Close whoever has been silent for longest."""
-        while len(self._waiting) >= MAX_CONNECTIONS:
-            oldest = next(iter(self._waiting))
-            self._waiting.pop(oldest).transport.abort()
+        """Cut off the oldest client, first of those that have not asked yet."""
+        while len(self._clients) >= MAX_CONNECTIONS:
+            waiting = (task for task, is_silent in self._clients.items() if is_silent)
+            oldest = next(waiting, next(iter(self._clients)))
+            self._clients.pop(oldest)
             oldest.cancel()
 
     async def _request(self, reader: asyncio.StreamReader) -> tuple[HTTPStatus, str]:

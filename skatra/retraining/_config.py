@@ -46,12 +46,19 @@ class RetrainConfig:
         Span after each test block in which no training row may start.
     holdout : float, default=0.25
         Last share of the rows, in time, that only the gate sees.
-    param_grid : mapping of str to sequence
-        LightGBM parameters to search.
+    param_grid : mapping of str to sequence, optional
+        LightGBM parameters to search; by default eight candidates.
     n_estimators : int, default=100
-        Trees of every model.
+        Trees of every model; the most of them with early stopping.
     learning_rate : float, default=0.05
         Shrinkage of every model.
+    early_stopping_rounds : int, default=0
+        Trees without improvement of the log loss after which a model stops, on the
+        last rows of its own training rows, purged and with ``embargo`` as the gap:
+        :class:`PurgedEarlyStoppingClassifier` in every stage. 0 is no early stopping.
+        Every fit then takes two, and candidates no longer share binned rows.
+    early_stopping_fraction : float, default=0.15
+        Share of the training rows, in time, that says when to stop.
     kelly_multiplier : float, default=0.25
         Share of full Kelly staked.
     side : {"both", "long", "short"}, default="both"
@@ -74,11 +81,12 @@ class RetrainConfig:
     seed : int, default=7
         Seed of LightGBM, the shuffled folds and the bootstrap.
     n_jobs : int, default=1
-        Threads used, one fit each; -1 for every core. The figures do not depend on it.
+        Threads or processes used, one fit each; -1 for every core. The figures do
+        not depend on it.
     backend : {"threads", "processes", "dask"}, default="threads"
-        Where the search runs; the figures do not depend on it.
+        Where every stage that fits models runs; the figures do not depend on it.
     scheduler_address : str, optional
-        Dask scheduler, such as "tcp://host:8786"; without one "dask" takes the
+        Dask scheduler, such as ``"tcp://host:8786"``; without one "dask" takes the
         ``distributed.Client`` that is current.
 
     Raises
@@ -109,6 +117,8 @@ class RetrainConfig:
     )
     n_estimators: int = 100
     learning_rate: float = 0.05
+    early_stopping_rounds: int = 0
+    early_stopping_fraction: float = 0.15
     kelly_multiplier: float = 0.25
     side: Literal["both", "long", "short"] = "both"
     max_position: float = 1.0
@@ -129,6 +139,14 @@ class RetrainConfig:
         _at_least("n_estimators", self.n_estimators, 1)
         _between("barrier_width", self.barrier_width, 0.0, float("inf"))
         _between("holdout", self.holdout, 0.0, 1.0)
+        _at_least("early_stopping_rounds", self.early_stopping_rounds, 0)
+        _between("early_stopping_fraction", self.early_stopping_fraction, 0.0, 1.0)
+        if self.early_stopping_rounds == 0 and self.early_stopping_fraction != 0.15:
+            msg = (
+                "early_stopping_fraction says nothing while early_stopping_rounds is "
+                f"0, got {self.early_stopping_fraction!r}. Set both, or neither."
+            )
+            raise ValueError(msg)
         _between("learning_rate", self.learning_rate, 0.0, float("inf"))
         multiplier = self.kelly_multiplier
         _within("kelly_multiplier", multiplier, lambda v: 0.0 < v <= 1.0, "in (0, 1]")
@@ -178,8 +196,13 @@ class RetrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that decide the result, ready for JSON.
 
-        Paths, ``n_jobs`` and where the search runs are left out: they do not change
+        Paths, ``n_jobs`` and where models are fitted are left out: they do not change
         any figure.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
         """
         skipped = {"database", "models", "n_jobs", "backend", "scheduler_address"}
         values = {

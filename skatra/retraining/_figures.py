@@ -37,7 +37,18 @@ _SPLITTER_COLOUR = {NAIVE: "naive", FORWARD: "forward", PURGED: "purged"}
 
 
 def require_report_libraries() -> None:
-    """Raise now, before any work, if the report's libraries are missing."""
+    """Raise now, before any work, if the report's libraries are missing.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib or jinja2 is not installed (``skatra[plot]``).
+
+    Examples
+    --------
+    >>> from skatra.retraining import require_report_libraries
+    >>> require_report_libraries()
+    """
     try:
         import jinja2
         import matplotlib as mpl

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from skatra.retraining._bounds import GateBounds
 from skatra.retraining._contest import Contest
 from skatra.retraining._evaluation import BARS_PER_YEAR, block_bootstrap_bound
 from skatra.typing import FloatArray
-from skatra.utils import format_number
+from skatra.utils import HTMLRepr, format_number
 
 Outcome = Literal["promoted", "refused", "not enough evidence"]
 
@@ -44,7 +44,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(HTMLRepr):
     """The gate's decision.
 
     Attributes
@@ -61,6 +61,11 @@ class Verdict:
     checks: tuple[Check, ...]
     outcome: Outcome = "refused"
     champion_id: str | None = None
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {"outcome": self.outcome, "champion_id": self.champion_id} | {
+            check.name: check.sentence for check in self.checks
+        }
 
     @property
     def reason(self) -> str:

@@ -50,6 +50,7 @@ def write_report(
     path : path-like
         File to write; it appears whole or not at all.
     title : str, default="Retraining report"
+        Heading of the page.
     introduction : str, default=""
         A paragraph under the title.
 
@@ -64,6 +65,23 @@ def write_report(
         If matplotlib or jinja2 is not installed (``skatra[plot]``).
     EmptyDataError
         If ``results`` is empty.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import Database, make_edge_bars
+    >>> from skatra.retraining import RetrainConfig, retrain, write_report
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name)
+    >>> with Database(path / "market.db", create=True) as db:
+    ...     _ = db.write_bars(make_edge_bars(1500, edge=0.4))
+    >>> config = RetrainConfig(
+    ...     database=path / "market.db", models=path / "models", max_holding=5,
+    ...     n_splits=2, n_estimators=10, param_grid={"num_leaves": [4]}, n_paths=0)
+    >>> write_report(retrain(config), path / "report.html").name
+    'report.html'
+    >>> folder.cleanup()
     """
     require_report_libraries()
     from jinja2 import Environment, PackageLoader, StrictUndefined

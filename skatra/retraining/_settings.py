@@ -16,6 +16,11 @@ ENVIRONMENT_PREFIX = "SKATRA_RETRAIN_"
 
 _PATHS = ("database", "models")
 _DEFAULT = "default"
+_NEEDED_BY: Mapping[str, Mapping[str, Any]] = {
+    "early_stopping_fraction": {"early_stopping_rounds": 1},
+    "scheduler_address": {"backend": "dask"},
+}
+"""What must be set for a setting to be valid, wherever that is set."""
 _TABLE = "gate"
 _KINDS: dict[str, Any] = {field.name: field.type for field in fields(RetrainConfig)}
 _KINDS |= {f"{_TABLE}.{field.name}": field.type for field in fields(GateBounds)}
@@ -30,7 +35,7 @@ class Settings:
     ----------
     config : RetrainConfig
     origins : dict of str
-        Setting -> "default", "FILE:LINE", the variable's name or what the caller
+        Setting -> "default", ``"FILE:LINE"``, the variable's name or what the caller
         calls its overrides; bounds of the gate are "gate.NAME".
     """
 
@@ -38,7 +43,13 @@ class Settings:
     origins: Mapping[str, str]
 
     def to_toml(self) -> str:
-        """Return the settings as TOML that gives the same config, with origins."""
+        """Return the settings as TOML that gives the same config, with origins.
+
+        Returns
+        -------
+        str
+            Lines of TOML; each ends with a comment that names the origin.
+        """
         lines, tables = [], []
         bounds = [name for name in self.origins if "." in name]
         for name, origin in self.origins.items():
@@ -92,6 +103,7 @@ def load_settings(
     Returns
     -------
     Settings
+        The config, and where each value came from.
 
     Raises
     ------
@@ -165,7 +177,7 @@ def _config(values: Mapping[str, Any]) -> RetrainConfig:
 def _complaint(name: str, value: Any) -> str:
     """Return what is wrong with a setting on its own; nothing if that is nothing."""
     try:
-        _config({"database": "", "models": "", name: value})
+        _config({"database": "", "models": "", **_NEEDED_BY.get(name, {}), name: value})
     except (ValueError, TypeError) as error:
         return str(error)
     return ""

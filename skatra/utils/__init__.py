@@ -11,6 +11,7 @@ from skatra.utils._bars import (
 from skatra.utils._growth import (
     mean_log_growth,
 )
+from skatra.utils._html import HTMLRepr
 from skatra.utils._json import json_ready
 from skatra.utils._label_times import (
     LabelIntervals,
@@ -34,6 +35,7 @@ from skatra.utils._sklearn import (
 __all__ = [
     "BAR_COLUMNS",
     "PRICE_COLUMNS",
+    "HTMLRepr",
     "LabelIntervals",
     "SymbolBlocks",
     "as_count",

@@ -22,6 +22,7 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
     Returns
     -------
     int
+        The number.
 
     Raises
     ------

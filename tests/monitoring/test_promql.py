@@ -1,7 +1,10 @@
 """Drift and calibration by a real Prometheus equal Python's to 1e-9."""
 
 import importlib.util
+import re
 import shutil
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -22,6 +25,23 @@ pytestmark = pytest.mark.skipif(
 MODEL = "equality"
 BUCKETS = 2 * N_BINS
 BY = '{model="equality"}'
+MEANS = ("squared_error", "positives", "predicted_probability")
+REFERENCE = [round(0.05 + 0.09 * k, 2) for k in range(10)] * 5
+WORKER = """
+import sys
+import numpy as np
+from skatra import monitoring
+with monitoring.serve_metrics(port=0) as server:
+    monitoring.set_reference("equality", {reference})
+    print(server.port, flush=True)
+    for line in sys.stdin:
+        rng = np.random.default_rng(int(line))
+        p = rng.beta(5, 3, 200)
+        with monitoring.scope(model="equality"):
+            monitoring._instruments.recorder().predict(
+                "predict_proba", lambda _: np.column_stack([1 - p, p]), None)
+        monitoring.record_outcomes("equality", p, rng.random(200) < p)
+"""
 
 
 def _check():
@@ -41,7 +61,7 @@ def counts(values, n):
 
 
 def test_promql_equals_python():
-    """PSI, KS, Brier score, win rates and feature drift over a window."""
+    """Recorded PSI and KS, and Brier score and win rates over any window."""
     check = _check()
     rng = np.random.default_rng(3)
     reference, live = rng.beta(4, 4, 500), rng.beta(5, 3, 400)
@@ -50,7 +70,9 @@ def test_promql_equals_python():
     seen = pd.DataFrame({"x": rng.normal(0.7, 1.2, size=400)})
     with monitoring.serve_metrics(port=0) as exporter:
         monitoring.set_reference(MODEL, reference, train)
-        with check.Prometheus(f"127.0.0.1:{exporter.port}") as prometheus:
+        with check.Prometheus(
+            f"127.0.0.1:{exporter.port}", rules=check.RULES
+        ) as prometheus:
             prometheus.wait_for("count_over_time(up[1m]) > 2")
             recorder = monitoring._instruments.recorder()
             with monitoring.scope(model=MODEL):
@@ -70,14 +92,11 @@ def test_promql_equals_python():
                 ask(f"skatra:feature:psi1h{BY}"),
                 *(
                     ask(
-                        f"sum(increase(skatra_calibration_{short}_total{BY}[5m])) / "
-                        f"sum(increase(skatra_calibration_observations_total{BY}[5m]))"
+                        f"sum(increase(skatra_calibration_{short}_total{BY}[{span}])) /"
+                        f"sum(increase({last}{BY}[{span}]))"
                     )
-                    for short in (
-                        "squared_error",
-                        "positives",
-                        "predicted_probability",
-                    )
+                    for span in ("1m", "5m", "1d")
+                    for short in MEANS
                 ),
             ]
     monitoring.disable()
@@ -95,9 +114,87 @@ def test_promql_equals_python():
                 counts(live, BUCKETS), counts(reference, BUCKETS)
             ),
             monitoring.population_stability_index(now, base),
-            np.mean((live - won) ** 2),
-            won.mean(),
-            live.mean(),
+            *3 * [np.mean((live - won) ** 2), won.mean(), live.mean()],
         ],
         rel=1e-9,
     )
+
+
+def drawn(*seeds):
+    """Return the probabilities and outcomes that workers draw of these seeds."""
+    p, won = [], []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        p.append(rng.beta(5, 3, 200))
+        won.append(rng.random(200) < p[-1])
+    return np.concatenate(p), np.concatenate(won)
+
+
+def python_says(*seeds):
+    """Return PSI, KS, Brier score, win rate and mean probability of these seeds."""
+    p, won = drawn(*seeds)
+    binned = [np.bincount(bins_of(v), minlength=N_BINS) for v in (p, REFERENCE)]
+    return [
+        monitoring.population_stability_index(*binned),
+        monitoring.kolmogorov_smirnov(counts(p, BUCKETS), counts(REFERENCE, BUCKETS)),
+        np.mean((p - won) ** 2),
+        won.mean(),
+        p.mean(),
+    ]
+
+
+def promql_says(check, prometheus, since):
+    """Return the same by PromQL: recorded rules, with increases since a moment."""
+    now = time.time()
+    ago = int(now - since) + 1
+
+    def spoken(query):
+        return re.sub(r"increase\((\w+)\[\w+\]\)", rf"(\1 - \1 offset {ago}s)", query)
+
+    def settled(short):
+        return f"sum(increase(skatra_calibration_{short}_total[5m]))"
+
+    queries = [
+        check.RECORDS["skatra:prediction_probability:psi5m"],
+        check.RECORDS["skatra:prediction_probability:ks5m"],
+        *(f"{settled(short)} / {settled('observations')}" for short in MEANS),
+    ]
+    return [prometheus.value(spoken(query), time=now) for query in queries]
+
+
+def test_promql_equals_python_over_several_processes():
+    """Two processes count on their own; sums over both equal Python's on all rows.
+
+    `increase` extrapolates each process to the edges of the window by its own scrape
+    times, a few per mille; differences with an offset are exact.
+    """
+    check = _check()
+    code = WORKER.format(reference=REFERENCE)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    try:
+        targets = [f"127.0.0.1:{int(w.stdout.readline())}" for w in workers]
+        last = "sum(skatra_calibration_observations_total)"
+        with check.Prometheus(*targets) as prometheus:
+            prometheus.wait_for("count(skatra_build_info) == 2")
+            time.sleep(2)
+            start = time.time()
+            for seeds in ((1, 2), (3, 4)):
+                middle = time.time()
+                for worker, seed in zip(workers, seeds, strict=True):
+                    worker.stdin.write(f"{seed}\n")
+                    worker.stdin.flush()
+                prometheus.wait_for(f"{last} == {200 * seeds[-1]}")
+                time.sleep(2)
+            said = [promql_says(check, prometheus, t) for t in (start, middle)]
+    finally:
+        for worker in workers:
+            worker.communicate()
+
+    assert said[0] == pytest.approx(python_says(1, 2, 3, 4), rel=1e-9)
+    assert said[1] == pytest.approx(python_says(3, 4), rel=1e-9)

@@ -10,6 +10,7 @@ import sqlite3
 import ssl
 import stat
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -99,32 +100,157 @@ def test_malformed_and_oversized_requests_are_refused(server, request_bytes, sta
     assert fetch(server.url)[0] == 200
 
 
-def test_silent_clients_cost_nothing(server):
-    """More silent clients than places: scrapes still answer, and they are cut off."""
-    silent = [
-        socket.create_connection(("127.0.0.1", server.port))
-        for _ in range(MAX_CONNECTIONS + 20)
+def connect(port):
+    """Return a new connection."""
+    return socket.create_connection(("127.0.0.1", port), 20)
+
+
+def gone(client):
+    """Return whether the server has closed a connection, waiting for it if need be."""
+    client.settimeout(20)
+    with contextlib.suppress(ConnectionError):
+        while part := client.recv(65536):
+            assert part
+    return True
+
+
+def silent(port):
+    """Connect and say nothing."""
+    return connect(port)
+
+
+def half_a_hello(port):
+    """Send the beginning of a TLS handshake, or nonsense where none is spoken."""
+    client = connect(port)
+    client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    return client
+
+
+def half_a_request(port):
+    """Send a request that never ends."""
+    client = connect(port)
+    client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+    return client
+
+
+def oversized(port):
+    """Send more than a request may hold."""
+    client = connect(port)
+    with contextlib.suppress(OSError):
+        client.sendall(b"GET /metrics HTTP/1.1\r\nX: " + b"y" * MAX_REQUEST * 8)
+    return client
+
+
+def lazy_reader(port):
+    """Ask for the page and never read it."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", port))
+    client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    return client
+
+
+HOSTILE = [silent, half_a_hello, half_a_request, oversized, lazy_reader]
+
+
+def descriptors():
+    """Return how many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    """Return a certificate for 127.0.0.1, its key, and who trusts it."""
+    folder = tmp_path_factory.mktemp("pem")
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key, ssl.create_default_context(cafile=str(certificate))
+
+
+@pytest.fixture(
+    params=[
+        "http",
+        pytest.param(
+            "https",
+            marks=pytest.mark.skipif(
+                shutil.which("openssl") is None, reason="needs openssl for a key"
+            ),
+        ),
     ]
-    slow = socket.create_connection(("127.0.0.1", server.port))
-    slow.sendall(b"GET /metrics HTTP/1.1\r\n")
-    for _ in range(5):
-        assert fetch(server.url)[0] == 200
-    slow.settimeout(20)
-    assert slow.recv(10) == b""
-    for client in [*silent, slow]:
+)
+def public(request):
+    """Serve with or without TLS; return the server and how to scrape it."""
+    certificate = key = trust = None
+    if request.param == "https":
+        certificate, key, trust = request.getfixturevalue("pem")
+    with monitoring.serve_metrics(port=0, certfile=certificate, keyfile=key) as server:
+
+        def scrape():
+            with urllib.request.urlopen(server.url, timeout=20, context=trust) as page:
+                return page.status
+
+        yield server, scrape
+    monitoring.disable()
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_clients_hold_up_nobody_and_are_cut_off(public, hostile):
+    """Scrapes are answered beside fifty of them; none has a thread; all are closed."""
+    server, scrape = public
+    assert scrape() == 200
+    before = threading.active_count()
+    clients = [hostile(server.port) for _ in range(50)]
+
+    assert [scrape() for _ in range(3)] == [200] * 3
+    assert threading.active_count() == before
+    assert all(gone(client) for client in clients)
+    for client in clients:
+        client.close()
+    assert scrape() == 200
+
+
+def test_a_dripping_client_is_cut_off_however_often_it_speaks(public):
+    """The time for a request is for all of it, not for each byte."""
+    server, scrape = public
+    client = half_a_request(server.port)
+    for _ in range(400):
+        try:
+            client.sendall(b"X")
+        except OSError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a request may last for twenty seconds")
+    client.close()
+
+    assert scrape() == 200
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_silent_clients_are_bounded_also_before_their_handshake(public):
+    """Beyond the limit the oldest is closed at once, so descriptors do not run out."""
+    server, scrape = public
+    assert scrape() == 200
+    before = descriptors()
+    clients = []
+    for _ in range(MAX_CONNECTIONS + 100):
+        clients.append(silent(server.port))
+        if not len(clients) % 50:
+            assert scrape() == 200
+    held = descriptors() - before - len(clients)
+    for client in clients[:50]:
+        assert gone(client)
+    for client in clients:
         client.close()
 
-    assert fetch(server.url)[0] == 200
-
-
-def test_a_slow_reader_holds_up_nobody(server):
-    """Who asks and never reads does not keep others waiting."""
-    lazy = socket.create_connection(("127.0.0.1", server.port))
-    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-    lazy.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-
-    assert fetch(server.url)[0] == 200
-    lazy.close()
+    assert held <= MAX_CONNECTIONS + 8
+    assert scrape() == 200
 
 
 def test_a_password_guards_metrics_but_not_health():
@@ -156,32 +282,6 @@ def test_the_network_needs_password_and_tls(options):
     """Anything but loopback without both is refused, and says what to do."""
     with pytest.raises(ValueError, match="credentials"):
         monitoring.serve_metrics(port=0, **options)
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a key")
-def test_tls_silence_does_not_block_the_handshakes_of_others(tmp_path):
-    """Clients that connect and say nothing do not stop a scrape over TLS."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    trust = ssl.create_default_context(cafile=str(certificate))
-    with monitoring.serve_metrics(port=0, certfile=certificate, keyfile=key) as server:
-        silent = [
-            socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)
-        ]
-        plain = speak(server.port, b"GET /metrics HTTP/1.1\r\n\r\n")
-        with urllib.request.urlopen(server.url, timeout=20, context=trust) as answer:
-            status = answer.status
-        for client in silent:
-            client.close()
-    monitoring.disable()
-
-    assert status == 200
-    assert b"skatra" not in plain
 
 
 def settled(path):

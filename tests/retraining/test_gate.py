@@ -57,7 +57,7 @@ def planted(tmp_path_factory):
     development, held_out = split_holdout(rows, config)
     found = search(development, config, session)
     judged = judge_holdout(
-        development, held_out, bars, found.best_params, config, session
+        rows, development, held_out, bars, found.best_params, config, session
     )
     return config, rows, bars, development, held_out, found, judged
 
