@@ -16,11 +16,6 @@ ENVIRONMENT_PREFIX = "SKATRA_RETRAIN_"
 
 _PATHS = ("database", "models")
 _DEFAULT = "default"
-_NEEDED_BY: Mapping[str, Mapping[str, Any]] = {
-    "early_stopping_fraction": {"early_stopping_rounds": 1},
-    "scheduler_address": {"backend": "dask"},
-}
-"""What must be set for a setting to be valid, wherever that is set."""
 _TABLE = "gate"
 _KINDS: dict[str, Any] = {field.name: field.type for field in fields(RetrainConfig)}
 _KINDS |= {f"{_TABLE}.{field.name}": field.type for field in fields(GateBounds)}
@@ -177,7 +172,7 @@ def _config(values: Mapping[str, Any]) -> RetrainConfig:
 def _complaint(name: str, value: Any) -> str:
     """Return what is wrong with a setting on its own; nothing if that is nothing."""
     try:
-        _config({"database": "", "models": "", **_NEEDED_BY.get(name, {}), name: value})
+        _config({"database": "", "models": "", name: value})
     except (ValueError, TypeError) as error:
         return str(error)
     return ""
