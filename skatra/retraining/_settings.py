@@ -16,6 +16,11 @@ ENVIRONMENT_PREFIX = "SKATRA_RETRAIN_"
 
 _PATHS = ("database", "models")
 _DEFAULT = "default"
+_NEEDED_BY: Mapping[str, Mapping[str, Any]] = {
+    "early_stopping_fraction": {"early_stopping_rounds": 1},
+    "scheduler_address": {"backend": "dask"},
+}
+"""What must be set for a setting to be valid, wherever that is set."""
 _TABLE = "gate"
 _KINDS: dict[str, Any] = {field.name: field.type for field in fields(RetrainConfig)}
 _KINDS |= {f"{_TABLE}.{field.name}": field.type for field in fields(GateBounds)}
@@ -153,7 +158,7 @@ def load_settings(
         return Settings(_config(values), origins)
     except (ValueError, TypeError) as error:
         for name in sorted(located, key=_KNOWN.index):
-            if _complaint(name, values[name]) == str(error):
+            if str(error) in _complaints(name, values[name]):
                 raise ValueError(f"{origins[name]}: {error}") from error
         raise
 
@@ -169,13 +174,13 @@ def _config(values: Mapping[str, Any]) -> RetrainConfig:
     return RetrainConfig(**plain, gate=GateBounds.of(bounds))
 
 
-def _complaint(name: str, value: Any) -> str:
-    """Return what is wrong with a setting on its own; nothing if that is nothing."""
-    try:
-        _config({"database": "", "models": "", name: value})
-    except (ValueError, TypeError) as error:
-        return str(error)
-    return ""
+def _complaints(name: str, value: Any) -> Iterator[str]:
+    """Yield what is wrong with a setting alone, and beside what it needs."""
+    for needed in ({}, _NEEDED_BY.get(name, {})):
+        try:
+            _config({"database": "", "models": "", **needed, name: value})
+        except (ValueError, TypeError) as error:
+            yield str(error)
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
