@@ -48,6 +48,7 @@ def test_settings_come_with_their_origins(tmp_path):
         ("seed = 1\n[gate]\nmin_blocks = 40\nmax_drawdown = 2", "toml:4: max_drawdown"),
         ("seed = 1\ngate = {min_blocks = 1}", "toml:2: min_blocks"),
         ("gate.confidence = 0.2", "toml:1: confidence"),
+        ("seed = 1\nearly_stopping_fraction = 0.3", "toml:2: early_stopping_fraction"),
         ("gate = 3", r"gate \(line 1\).*gate.max_drawdown"),
         ("n_splits = ", "no TOML"),
         ("scheduler_address = 5", "toml:1: scheduler_address"),
