@@ -26,6 +26,7 @@ from skatra.model_selection import (
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import Backtest, backtest_positions
+from skatra.retraining._monitored import record_validation
 from skatra.retraining._search import PurgedLGBMSearchCV
 from skatra.retraining._session import ModelMaker, SearchLedger, Session, Task
 from skatra.sizing import KellyClassifier
@@ -206,6 +207,8 @@ def out_of_fold(
             for split in splits
         ]
     )
+    if label == TUNED_MODEL and splitter == PURGED:
+        record_validation(cv, rows, [figures for figures, _ in results])
     probability = np.full(len(rows), np.nan)
     position = np.full(len(rows), np.nan)
     for (_, test), (_, arrays) in zip(splits, results, strict=True):
