@@ -155,13 +155,15 @@ def _plain_numbers(index: pd.Index, name: str) -> tuple[TimeArray, IntArray]:
 def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
     """Return the time level of an index: itself, or a MultiIndex's datetime level.
 
+    Arrow's datetimes come back as numpy's.
+
     Raises
     ------
     LabelTimesError
         If a MultiIndex has no datetime level, or more than one.
     """
     if not isinstance(index, pd.MultiIndex):
-        return index
+        return pd.DatetimeIndex(index) if holds_times(index) else index
     levels = [i for i, level in enumerate(index.levels) if holds_times(level)]
     if len(levels) != 1:
         msg = (
@@ -169,7 +171,7 @@ def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
             f"got {len(levels)} among levels {list(index.names)}."
         )
         raise LabelTimesError(msg)
-    return index.get_level_values(levels[0])
+    return pd.DatetimeIndex(index.get_level_values(levels[0]))
 
 
 def common_unit(
