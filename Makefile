@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
 
-.PHONY: demo live test test-oracle test-thorough test-oldest lint types docs bench check-grafana check-grafana-types lock clean
+.PHONY: demo live test test-oracle test-thorough test-oldest lint types docs check-docs screenshots bench bench-report check-grafana check-grafana-types lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
@@ -32,6 +33,7 @@ test-oldest:
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: $(READY)
 	$(BIN)/mypy
@@ -40,8 +42,22 @@ docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(READY)
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+# The site built twice, byte for byte the same; links, anchors and spelling.
+check-docs: $(READY)
+	PYTHON=$(BIN)/python .ci/check_site
+
+# Pictures of the main pages at 1280 and 390 pixels, for looking at; needs chromium.
+screenshots: docs
+	$(BIN)/python docs/screenshots.py
+
+# All benchmarks beside their peers, in an environment of its own. Half an hour.
+bench: $(BENCH)/.ready
+	for file in benchmarks/bench_*.py; do $(BENCH)/bin/python $$file || exit 1; done
+	$(BENCH)/bin/python benchmarks/report.py --record
+
+# What was promised, what was measured, and what is slower than it used to be.
+bench-report: $(READY)
+	$(BIN)/python benchmarks/report.py
 
 # Needs Debian's prometheus package; starts it on loopback and leaves nothing running.
 check-grafana: $(READY)
@@ -59,13 +75,25 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Its lock is complete, and mlfinpy is run beyond the versions that it declares.
+$(BENCH)/.ready: pyproject.toml requirements-bench.lock
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
+	$(BENCH)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
 # Versions and hashes for every platform; no address of any index goes into the file.
 lock:
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install -q --disable-pip-version-check uv
 	.uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate -q \
 		--python-version 3.11 --all-extras --group build --group grafana pyproject.toml -o requirements.lock
-	@! grep -n '://' requirements.lock
+	# mlfinpy caps numpy, pandas and numba; what is timed of it runs beyond.
+	printf 'numpy>=2\npandas>=3\nnumba>=0.61\n' >.uv/overrides.txt
+	.uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate -q \
+		--python-version 3.11 --extra dask --extra parquet --group bench --group build \
+		--constraint requirements.lock --override .uv/overrides.txt pyproject.toml -o requirements-bench.lock
+	@! grep -n '://' requirements.lock requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) .uv docs/_build docs/gallery skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .uv docs/_build docs/gallery skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,13 @@
 """Sphinx configuration."""
 
+import sys
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo
+
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 import skatra
 
@@ -17,6 +23,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "benchmark_tables",
 ]
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -46,11 +53,16 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skatra"
-html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "header_links_before_dropdown": 4,
+}
 # Only the API has pages below it to navigate.
 html_sidebars = {
     page: []
     for page in (
+        "benchmarks",
         "coming_from",
         "faq",
         "features",
@@ -64,7 +76,7 @@ html_sidebars = {
     )
 }
 html_static_path = ["_static"]
-html_css_files = ["math.css"]
+html_css_files = ["math.css", "benchmarks.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_math_renderer = "mathml"
@@ -82,7 +94,18 @@ def _block_math(writer, node):
     raise nodes.SkipNode
 
 
+def _same_archives(app, _):
+    """Give the examples' archives the same bytes on every build: no times of files."""
+    for path in sorted(Path(app.outdir).glob("_downloads/*/*.zip")):
+        with ZipFile(path) as archive:
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
+        with ZipFile(path, "w") as archive:
+            for name, content in sorted(members.items()):
+                archive.writestr(ZipInfo(name), content)
+
+
 def setup(app):
     """Write formulas as MathML, which browsers draw without any script."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
+    app.connect("build-finished", _same_archives)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -87,7 +87,15 @@ class EmptyDataError(SkatraError, ValueError):
 
 
 class DataCheckError(SkatraError, ValueError):
-    """Data failed checks that were not waived; ``report`` lists all of them."""
+    """Data failed checks that were not waived; ``report`` lists all of them.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user.
+    report : DataReport, default=None
+        What the checks found.
+    """
 
     def __init__(self, message: str, report: Any = None) -> None:
         super().__init__(message)
@@ -116,6 +124,11 @@ class MissingDependencyError(SkatraError, ImportError):
 
 class SearchStoppedError(SkatraError, RuntimeError):
     """A search was asked to stop; what was finished is in its ledger.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user.
 
     Attributes
     ----------

@@ -27,6 +27,7 @@ from skatra.exceptions import (
     SkatraError,
     StaleError,
     TrainingError,
+    WorkersNotReadyError,
 )
 
 EXIT_BAD_INPUT = 2
@@ -35,6 +36,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (DataCheckError, 3),
     (RunLockedError, 4),
     (TrainingError, 5),
+    (WorkersNotReadyError, 5),
     (RunStoppedError, 6),
     (PublishError, 7),
     (ModelCorruptError, 7),
@@ -43,25 +45,42 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
 
 app = typer.Typer(
     name="skatra",
-    help="Leak-free financial machine learning: purged cross-validation, Kelly "
-    "sizing and retraining from one SQLite database.",
-    epilog="Exit codes: 0 done, 2 bad input (one line says what and the way out), "
-    "3 data check failed, rows rejected or db check found damage, 4 another run holds "
-    "the lock, 5 training failed, 6 stopped and resumable, 7 publish or verification "
-    "failed, 8 bars or model too old for signals, 10 trained but not promoted, 130 "
-    "interrupted.",
+    help=(
+        "Leak-free financial machine learning: purged cross-validation, Kelly sizing "
+        "and retraining from one SQLite database.\n\n"
+        "Never used it? `skatra demo` shows it all on bundled data. With labels "
+        "of your own, `skatra audit labels.csv`. With bars of your own, "
+        "`skatra ingest`, then `skatra retrain` every night and "
+        "`skatra signals` after every bar. Each command explains itself under "
+        "`--help`."
+    ),
+    epilog=(
+        "Exit codes:\n\n"
+        "- 0: done\n\n"
+        "- 2: bad input; one line says what, and the way out\n\n"
+        "- 3: a data check failed, rows were rejected, or db check found damage\n\n"
+        "- 4: another run holds the lock\n\n"
+        "- 5: training failed\n\n"
+        "- 6: stopped; the next run goes on from there\n\n"
+        "- 7: a model could not be published or verified\n\n"
+        "- 8: bars or model too old for signals\n\n"
+        "- 10: trained, but not promoted\n\n"
+        "- 130: interrupted\n\n"
+    ),
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(name="audit")(audit.audit)
-app.add_typer(db.app)
-app.command(name="demo")(demo.demo)
-app.command(name="ingest")(ingest.ingest)
-app.add_typer(models.app)
-app.command(name="retrain")(retrain.retrain_command)
-app.command(name="serve-metrics")(serve_metrics.serve)
-app.command(name="signals")(signals.signals)
+BEGIN, DAILY, UPKEEP = "To begin", "Day by day", "Upkeep"
+app.command(name="demo", rich_help_panel=BEGIN)(demo.demo)
+app.command(name="audit", rich_help_panel=BEGIN)(audit.audit)
+app.command(name="ingest", rich_help_panel=DAILY)(ingest.ingest)
+app.command(name="retrain", rich_help_panel=DAILY)(retrain.retrain_command)
+app.command(name="signals", rich_help_panel=DAILY)(signals.signals)
+app.command(name="serve-metrics", rich_help_panel=DAILY)(serve_metrics.serve)
+app.add_typer(models.app, rich_help_panel=UPKEEP)
+app.add_typer(db.app, rich_help_panel=UPKEEP)
 
 
 def _show_version(value: bool) -> None:

@@ -148,6 +148,8 @@ def print_summary(results: "Sequence[RetrainResult]") -> None:
 def _figures(
     results: "Sequence[RetrainResult]",
 ) -> Iterator[tuple[str, list[str]]]:
+    from skatra.utils import format_number
+
     for index, first in enumerate(results[0].splitters):
         yield (
             f"AUC, {first.model}, {first.splitter}",
@@ -159,13 +161,14 @@ def _figures(
             [f"{result.splitters[index].leaking_pairs:,}" for result in results],
         )
     rows = (
-        ("held-out AUC", "auc", "{:.3f}"),
-        ("mean Kelly stake", "mean_absolute_position", "{:.1%}"),
-        ("log growth a year, after cost", "log_growth_per_year", "{:+.2%}"),
-        ("maximum drawdown", "max_drawdown", "{:.1%}"),
+        ("held-out AUC", "auc", ".3f"),
+        ("mean Kelly stake", "mean_absolute_position", ".1%"),
+        ("log growth a year, after cost", "log_growth_per_year", "+.2%"),
+        ("maximum drawdown", "max_drawdown", ".1%"),
     )
     for label, key, form in rows:
-        yield label, [form.format(result.holdout.scores[key]) for result in results]
+        scores = [result.holdout.scores[key] for result in results]
+        yield label, [format_number(score, form) for score in scores]
     yield "log growth a year, worst to best purged path", [_span(r) for r in results]
     tried = [f"{result.trials['on_these_symbols']:,}" for result in results]
     yield "models ever tried on these symbols", tried
@@ -173,10 +176,12 @@ def _figures(
 
 def _span(result: "RetrainResult") -> str:
     """Return the growth of the worst and of the best backtest path."""
+    from skatra.utils import format_number
+
     if not len(result.paths.table):
         return "none"
     growth = result.paths.table["log_growth_per_year"]
-    return f"{growth.min():+.2%} to {growth.max():+.2%}"
+    return " to ".join(format_number(g, "+.2%") for g in (growth.min(), growth.max()))
 
 
 def print_plan(plan: "Plan") -> None:

@@ -17,6 +17,7 @@ app = typer.Typer(
     name="db",
     help="Look after a database: describe, verify, copy, shrink, export, upgrade.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 Database = Annotated[Path, typer.Argument(help="SQLite database.")]

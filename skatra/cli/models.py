@@ -13,6 +13,7 @@ app = typer.Typer(
     name="models",
     help="Look after published models: list, show, verify, promote, roll back.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 Models = Annotated[Path, typer.Argument(help="Models folder.")]

@@ -1,8 +1,8 @@
 """``skatra retrain``."""
 
 import contextlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,27 +25,13 @@ if TYPE_CHECKING:
 EXIT_NOT_PROMOTED = 10
 
 
-def _number_or_span(text: str) -> int | float | str:
-    """Return a count or a share where the text is a number, else the text."""
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def _parse_grid(text: str) -> dict[str, list[Any]]:
-    """Return the parameters to search."""
-    try:
-        grid = json.loads(text)
-    except json.JSONDecodeError as error:
-        msg = f"grid must be JSON, got {text!r}: {error}."
-        raise ValueError(msg) from error
-    if not isinstance(grid, dict) or not all(
-        isinstance(values, list) and values for values in grid.values()
-    ):
-        msg = f'grid must map names to lists, as {{"num_leaves": [7, 15]}}, got {text}.'
+def _bounds(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the gate's bounds out of NAME=VALUE."""
+    split = [pair.partition("=") for pair in pairs]
+    if wrong := [name for name, equals, value in split if not (equals and value)]:
+        msg = f"gate must be NAME=VALUE, such as max_drawdown=0.3, got {wrong[0]!r}."
         raise ValueError(msg)
-    return grid
+    return {name.strip(): value.strip() for name, _, value in split}
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
@@ -57,15 +43,12 @@ def _given(context: typer.Context) -> dict[str, Any]:
     }
     for switch in _SWITCHES:
         given.pop(switch, None)
-    if "symbols" in given:
-        names = (name.strip() for name in given["symbols"].split(","))
-        given["symbols"] = tuple(dict.fromkeys(names))
-    if "embargo" in given:
-        given["embargo"] = _number_or_span(given["embargo"])
     if "grid" in given:
-        given["param_grid"] = _parse_grid(given.pop("grid"))
+        given["param_grid"] = given.pop("grid")
     if "waive" in given:
         given["waive"] = tuple(given["waive"])
+    if "gate" in given:
+        given["gate"] = _bounds(given["gate"])
     return given
 
 
@@ -120,10 +103,21 @@ def retrain_command(
             help='LightGBM parameters to search, as JSON: {"num_leaves": [7]}.'
         ),
     ] = None,
-    n_estimators: Annotated[int, typer.Option(help="Trees of every model.")] = 100,
+    n_estimators: Annotated[
+        int, typer.Option(help="Trees of every model; at most, with early stopping.")
+    ] = 100,
     learning_rate: Annotated[
         float, typer.Option(help="Shrinkage of every tree.")
     ] = 0.05,
+    early_stopping_rounds: Annotated[
+        int,
+        typer.Option(
+            help="Trees without improvement after which a model stops; 0 for never."
+        ),
+    ] = 0,
+    early_stopping_fraction: Annotated[
+        float, typer.Option(help="Last share of training rows, purged, that says so.")
+    ] = 0.15,
     kelly_multiplier: Annotated[
         float, typer.Option(help="Share of full Kelly staked.")
     ] = 0.25,
@@ -131,9 +125,13 @@ def retrain_command(
     max_position: Annotated[
         float, typer.Option(help="Largest position, as a fraction of capital.")
     ] = 1.0,
-    confidence: Annotated[
-        float, typer.Option(help="Confidence of the gate's lower bound.")
-    ] = 0.95,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A bound of the gate, such as max_drawdown=0.3; may be repeated.",
+        ),
+    ] = None,
     cost: Annotated[
         float, typer.Option(help="Cost of turning over one unit of capital.")
     ] = 0.0002,
@@ -150,17 +148,22 @@ def retrain_command(
         typer.Option(help="Longest time without a bar, e.g. 10D (default: by data)."),
     ] = None,
     n_jobs: Annotated[
-        int, typer.Option("--n-jobs", "-j", help="Threads; -1 uses every core.")
+        int,
+        typer.Option("--n-jobs", "-j", help="Threads or processes; -1 for all cores."),
     ] = -1,
     backend: Annotated[
-        str, typer.Option(help="Where the search runs: threads, processes or dask.")
+        str, typer.Option(help="Where models are fitted: threads, processes, dask.")
     ] = "threads",
     scheduler_address: Annotated[
         str | None, typer.Option(help="Dask scheduler, e.g. tcp://host:8786.")
     ] = None,
     config_file: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="TOML file of settings; flags win."),
+        typer.Option(
+            "--config",
+            "-c",
+            help="TOML file of settings; SKATRA_RETRAIN_... variables win, then flags.",
+        ),
     ] = None,
     show_config: Annotated[
         bool,
@@ -208,6 +211,7 @@ def retrain_command(
     settings = load_settings(
         config_file,
         _given(context),
+        environ=os.environ,
         defaults={"models": models, "n_jobs": n_jobs},
         origin="flag {name}",
     )

@@ -11,8 +11,7 @@ sees a chunk that sits in another chunk's place.
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,7 @@ Stored = tuple[str, int, int, bytes]
 """dtype, number of values, checksum and bytes of a column."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkKey:
+class ChunkKey(NamedTuple):
     """The place of a chunk: set, symbol, first time (ns UTC) and column number."""
 
     set_id: int

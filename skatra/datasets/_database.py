@@ -93,6 +93,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         list of str
+            Names, sorted.
         """
         with self._reading() as connection:
             return list(_tables.all_symbols(connection))
@@ -111,6 +112,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -190,6 +192,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -254,6 +257,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         dict of dict
+            The spec, columns and extent of each set, by name.
         """
         with self._reading() as connection:
             return _features.feature_sets(connection)
@@ -284,6 +288,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -341,6 +346,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         dict of dict
+            The spec and extent of each set, by name.
         """
         with self._reading() as connection:
             return _labels.label_sets(connection)
@@ -359,6 +365,7 @@ class Database(DatabaseRecords):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------

@@ -17,10 +17,10 @@ from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema, pragma
 from skatra.exceptions import DatabaseError, PoolClosedError
-from skatra.utils import observation
+from skatra.utils import HTMLRepr, observation
 
 
-class DatabaseFile:
+class DatabaseFile(HTMLRepr):
     """What every ``Database`` can do whatever its tables are.
 
     Parameters
@@ -184,6 +184,7 @@ class DatabaseFile:
         Returns
         -------
         DataFrame of shape (n_rows, n_columns)
+            The rows in the order of the query.
 
         Raises
         ------
@@ -323,6 +324,13 @@ class DatabaseFile:
     def __setstate__(self, state: dict[str, Any]) -> None:
         path: Path = state["path"]
         self.__init__(path, readonly=state["readonly"])  # type: ignore[misc]
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path),
+            "readonly": self.readonly,
+            "closed": self._pool is None,
+        }
 
     def __repr__(self) -> str:
         readonly = ", readonly=True" if self.readonly else ""

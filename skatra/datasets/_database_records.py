@@ -29,6 +29,7 @@ class DatabaseRecords(DatabaseFile):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -47,10 +48,12 @@ class DatabaseRecords(DatabaseFile):
             Index (symbol, t0) of predictions that are there; columns t1 (when the
             outcome was known) and ret (simple return of a long unit position).
         model : str
+            The name they were written under.
 
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -78,6 +81,7 @@ class DatabaseRecords(DatabaseFile):
         Parameters
         ----------
         model : str
+            The name they were written under.
         symbols : str or sequence of str, default=None
             None means all.
         start, end : datetime-like, default=None
@@ -195,6 +199,7 @@ class DatabaseRecords(DatabaseFile):
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
 
         Raises
         ------
@@ -220,10 +225,12 @@ class DatabaseRecords(DatabaseFile):
         Parameters
         ----------
         key : str
+            The key it was written under.
 
         Returns
         -------
         dict or None
+            The record, or None if there is none.
         """
         with self._reading() as connection:
             return _trials.read_trial(connection, key)
@@ -252,12 +259,14 @@ class DatabaseRecords(DatabaseFile):
         Parameters
         ----------
         run_id : str
+            The run's name.
         card : dict
             Anything JSON can say.
 
         Returns
         -------
         WriteReport
+            How many rows were inserted, updated and left alone.
         """
         with self._writing() as connection:
             return _trades.write_run(connection, run_id, card)

@@ -3,7 +3,9 @@
 import sqlite3
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,9 @@ from skatra.datasets._tables import find_set
 from skatra.exceptions import DatabaseCorruptError, EmptyDataError
 
 Rows = slice | NDArray[np.intp]
-_ROOM, _SHARE = 1 << 24, 0.1
+_ROOM = 1 << 23
+_TOGETHER = 8
+"""Symbols whose rows are put in place together: one cache line of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,38 +200,66 @@ class FeatureReader:
     def in_order(
         self,
         parts: Sequence[SymbolTimes],
-        source: NDArray[np.intp] | int,
+        taken: Sequence[Rows],
+        places: Sequence[Rows],
         arrays: Sequence[NDArray[Any]],
     ) -> None:
         """Copy every column of some symbols into arrays in an order of its own.
 
+        A few symbols at a time are read one after the other onto a shelf; a second
+        thread takes them from there to their places while the next ones are read.
+
         Parameters
         ----------
         parts : sequence of SymbolTimes
-        source : int or ndarray of shape (n,)
-            Where each row of the arrays stands when symbols follow one another; a
-            number of symbols means that these take turns.
+        taken, places : sequence of slice or ndarray
+            Which rows of each symbol are wanted, and where they go. If all are
+            slices, the symbols take turns.
         arrays : sequence of ndarray of shape (n,)
             One for each column.
         """
-        total = sum(len(part.times) for part in parts)
+        turns = all(isinstance(rows, slice) for rows in [*taken, *places])
+        longest = max(len(part.times) for part in parts)
         widest = max(dtype.itemsize for dtype in self.dtypes)
-        share = _SHARE * len(arrays) * len(arrays[0]) // total
-        at_once = min(len(arrays), max(1, _ROOM // (total * widest), int(share)))
-        shelf = np.empty((at_once, total * widest), dtype=np.uint8)
-        for first in range(0, len(arrays), at_once):
-            group = range(first, min(first + at_once, len(arrays)))
-            columns = {
-                k: row[: total * self.dtypes[k].itemsize].view(self.dtypes[k])
-                for k, row in zip(group, shelf, strict=False)
-            }
-            self.fill(parts, columns)
-            for k, values in columns.items():
-                if isinstance(source, int):
-                    turns = arrays[k].reshape(-1, source)
-                    turns[...] = values.reshape(source, -1).T
+        size = min(_TOGETHER, len(parts)) * longest * widest
+        at_once = min(len(arrays), max(1, _ROOM // size))
+        shelves = np.empty((2, at_once, size), dtype=np.uint8)
+        with ThreadPoolExecutor(1) as helper:
+            under_way: list[Future[None]] = []
+            for first, k in product(
+                range(0, len(parts), _TOGETHER), range(0, len(arrays), at_once)
+            ):
+                if len(under_way) > 1:
+                    under_way.pop(0).result()
+                batch = slice(first, first + _TOGETHER)
+                some = parts[batch]
+                total = sum(len(part.times) for part in some)
+                shelves = shelves[::-1]
+                columns = {
+                    number: row[: total * dtype.itemsize].view(dtype)
+                    for (number, dtype), row in zip(
+                        list(enumerate(self.dtypes))[k : k + at_once],
+                        shelves[0],
+                        strict=False,
+                    )
+                }
+                self.fill(some, columns)
+                chosen = arrays[k : k + at_once]
+                values = list(columns.values())
+                if turns:
+                    stop = first + len(some)
+                    targets = [
+                        array.reshape(-1, len(parts))[:, first:stop].T
+                        for array in chosen
+                    ]
+                    values = [row.reshape(len(some), -1) for row in values]
+                    job = helper.submit(_copy_all, values, targets)
                 else:
-                    np.take(values, source, out=arrays[k], mode="clip")
+                    ends = _ends(some, taken[batch], places[batch])
+                    job = helper.submit(_scatter, values, chosen, *ends)
+                under_way.append(job)
+            for job in under_way:
+                job.result()
 
     def room(self, n: int) -> tuple[NDArray[Any] | None, list[NDArray[Any]]]:
         """Return room for n rows: a block if the dtypes agree, and every column."""
@@ -263,6 +295,39 @@ class FeatureReader:
         times = [part.times for part in parts] or [np.empty(0, np.int64)]
         index = key_index([part.symbol for part in parts], counts, times)
         return self.framed(block, arrays, index)
+
+
+def _copy_all(values: Sequence[NDArray[Any]], targets: Sequence[NDArray[Any]]) -> None:
+    for source, target in zip(values, targets, strict=True):
+        target[...] = source
+
+
+def _scatter(
+    values: Sequence[NDArray[Any]],
+    targets: Sequence[NDArray[Any]],
+    sources: NDArray[np.intp],
+    places: NDArray[np.intp],
+) -> None:
+    for source, target in zip(values, targets, strict=True):
+        target[places] = source[sources]
+
+
+def _ends(
+    parts: Sequence[SymbolTimes], taken: Sequence[Rows], places: Sequence[Rows]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which rows of symbols laid end to end are wanted, and where they go."""
+    begins = np.cumsum([0, *(len(part.times) for part in parts)])
+    sources = [
+        np.arange(begin, stop)[rows]
+        for begin, stop, rows in zip(begins[:-1], begins[1:], taken, strict=True)
+    ]
+    targets = [
+        np.arange(rows.start, rows.stop)[:: rows.step]
+        if isinstance(rows, slice)
+        else rows
+        for rows in places
+    ]
+    return np.concatenate(sources), np.concatenate(targets)
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:

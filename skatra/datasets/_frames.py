@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skatra.utils import HTMLRepr
+
 _PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _INT64 = np.iinfo(np.int64)
 _SHOWN = 3
@@ -16,7 +18,7 @@ Int64Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class WriteReport:
+class WriteReport(HTMLRepr):
     """What a write changed.
 
     Attributes
@@ -267,6 +269,11 @@ def _rising(codes: NDArray[Any], times: Int64Array) -> bool:
     """Tell whether rows are sorted by (code, time) and none occurs twice."""
     later = times[1:] > times[:-1]
     return bool(((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)).all())
+
+
+def small_range(n: int) -> NDArray[np.signedinteger[Any]]:
+    """Return 0, ..., n - 1 in the smallest dtype, which is what pandas keeps."""
+    return np.arange(n, dtype=np.min_scalar_type(-n))
 
 
 def time_codes(parts: Sequence[Int64Array]) -> tuple[Int64Array, NDArray[np.intp]]:

@@ -24,7 +24,7 @@ from skatra.datasets._bars import write_columns
 from skatra.datasets._database import Database
 from skatra.datasets._frames import Int64Array, WriteReport
 from skatra.typing import FloatArray
-from skatra.utils import BAR_COLUMNS
+from skatra.utils import BAR_COLUMNS, HTMLRepr
 
 __all__ = ["IngestReport", "ingest_bars"]
 
@@ -33,7 +33,7 @@ _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class IngestReport:
+class IngestReport(HTMLRepr):
     """What :func:`ingest_bars` did with every row of a file.
 
     Attributes
@@ -96,6 +96,7 @@ def ingest_bars(
     Returns
     -------
     IngestReport
+        What was written, what was refused and why.
 
     Raises
     ------

@@ -107,10 +107,12 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         X : DataFrame of shape (n_samples, n_columns)
             Columns (or index levels) ``symbol`` and ``t0``.
         y : ignored
+            Present for scikit-learn's sake.
 
         Returns
         -------
         SQLiteDatasetLoader
+            Itself.
 
         Raises
         ------
@@ -200,10 +202,12 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : ignored
+            Present for scikit-learn's sake.
 
         Returns
         -------
         ndarray of str
+            Columns of the frame that ``transform`` returns, in order.
         """
         del input_features
         check_is_fitted(self)

@@ -28,7 +28,7 @@ def read_label_times(
     ----------
     path : path-like
         ``.csv`` (also compressed, e.g. ``.csv.gz``), ``.parquet`` or a database.
-    t0, t1 : str
+    t0, t1 : str, default="t0", "t1"
         Columns of a file: ISO 8601 text or datetimes (UTC where no zone is given),
         or numbers.
     label_set : str, optional

@@ -40,10 +40,19 @@ def lightgbm_dataset(
     Parameters
     ----------
     db : Database
+        The database to read.
     feature_set, label_set : str, default="base", "triple_barrier"
         Names of the sets.
-    symbols, columns, start, end, as_of
-        As of ``load_dataset``.
+    symbols : str or sequence of str, default=None
+        None means all.
+    columns : sequence of str, default=None
+        Features in the wanted order; None means all.
+    start : datetime-like, default=None
+        First t0, included; None is open.
+    end : datetime-like, default=None
+        Last t0, included; None is open.
+    as_of : datetime-like, default=None
+        Leave out labels with a later t1, which were not known then.
     params : dict, default=None
         Parameters of the bins, such as ``max_bin``.
     reference : lightgbm.Dataset, default=None

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skatra.datasets._frames import (
     bounds_ns,
     from_ns,
     multi_index,
+    small_range,
     time_codes,
 )
 from skatra.datasets._label_chunks import LabelArrays, read_label_arrays
@@ -43,6 +45,7 @@ def load_dataset(
     Parameters
     ----------
     db : Database
+        The database to read.
     feature_set, label_set : str, default="base", "triple_barrier"
         Names of the sets.
     symbols : str or sequence of str, default=None
@@ -165,12 +168,21 @@ def iter_batches(
     Parameters
     ----------
     db : Database
+        The database to read.
     feature_set, label_set : str, default="base", "triple_barrier"
         Names of the sets.
     batch_rows : int, default=100000
         Most labels in a batch, unless a single t0 has more.
-    symbols, columns, start, end, as_of
-        As of ``load_dataset``.
+    symbols : str or sequence of str, default=None
+        None means all.
+    columns : sequence of str, default=None
+        Features in the wanted order; None means all.
+    start : datetime-like, default=None
+        First t0, included; None is open.
+    end : datetime-like, default=None
+        Last t0, included; None is open.
+    as_of : datetime-like, default=None
+        Leave out labels with a later t1, which were not known then.
 
     Yields
     ------
@@ -280,7 +292,9 @@ class Samples:
             self.unmatched += n
             return
         chosen: Rows = slice(None)
-        if not np.array_equal(labels.t0, features.times):
+        if np.array_equal(labels.t0, features.times):
+            labels = replace(labels, t0=features.times)
+        else:
             at = np.searchsorted(features.times, labels.t0)
             at = np.minimum(at, len(features.times) - 1)
             hit = features.times[at] == labels.t0
@@ -295,13 +309,14 @@ class Samples:
 
     def index(self) -> tuple[pd.MultiIndex, list[Rows]]:
         """Return the index sorted by (t0, symbol), and where each symbol's rows go."""
-        uniques, codes = time_codes(self.times)
-        n_symbols = len(self.parts)
-        if len(codes) == n_symbols * len(uniques):
-            places: list[Rows] = [slice(k, None, n_symbols) for k in range(n_symbols)]
-            owners = np.tile(np.arange(n_symbols), len(uniques))
-            codes = np.repeat(np.arange(len(uniques)), n_symbols)
+        n_symbols, first = len(self.parts), self.times[0]
+        if all(np.array_equal(times, first) for times in self.times[1:]):
+            uniques = first
+            places: list[Rows] = [slice(k, self.n, n_symbols) for k in range(n_symbols)]
+            owners = np.tile(small_range(n_symbols), len(first))
+            codes = np.repeat(small_range(len(first)), n_symbols)
         else:
+            uniques, codes = time_codes(self.times)
             counts = [len(times) for times in self.times]
             owner = np.repeat(np.arange(n_symbols), counts)
             place = np.empty(len(codes), dtype=np.intp)
@@ -331,29 +346,12 @@ def _fill(
     """Read the features straight to where they belong, or by way of a shelf."""
     block, arrays = reader.room(samples.n)
     parts = [features for features, _ in samples.parts]
-    source = _source(samples, places)
-    if isinstance(source, int) and source == 1:
+    taken = [rows for _, rows in samples.parts]
+    if len(parts) == 1 and isinstance(taken[0], slice):
         reader.fill(parts, dict(enumerate(arrays)))
     else:
-        reader.in_order(parts, source, arrays)
+        reader.in_order(parts, taken, places, arrays)
     return reader.framed(block, arrays, index)
-
-
-def _source(samples: Samples, places: list[Rows]) -> NDArray[np.intp] | int:
-    """Return where each final row stands when symbols follow one another.
-
-    If all symbols have the same times, their number says it all.
-    """
-    whole = all(isinstance(chosen, slice) for _, chosen in samples.parts)
-    if whole and all(isinstance(place, slice) for place in places):
-        return len(samples.parts)
-    source = np.empty(samples.n, dtype=np.intp)
-    begin = 0
-    for (features, chosen), place in zip(samples.parts, places, strict=True):
-        n = len(features.times)
-        source[place] = np.arange(begin, begin + n)[chosen]
-        begin += n
-    return source
 
 
 def weights_of(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64]:

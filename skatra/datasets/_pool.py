@@ -22,14 +22,14 @@ from skatra.datasets._connections import (
 )
 from skatra.datasets._lending import CLOSE_WAIT, Lender, close_idle
 from skatra.exceptions import DatabaseError, PoolTimeoutError
-from skatra.utils import observation
+from skatra.utils import HTMLRepr, observation
 
 MEMORY = ":memory:"
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 _Result = TypeVar("_Result")
 
 
-class SQLiteConnectionPool(Lender):
+class SQLiteConnectionPool(HTMLRepr, Lender):
     """Connections to one SQLite file, shared fairly by all threads of a process.
 
     A few read-only connections and one writer. Whoever waits is served in order of
@@ -235,6 +235,7 @@ class SQLiteConnectionPool(Lender):
             Takes the connection. It commits when it returns and is rolled back when
             it raises, as a ``with`` block of ``get_connection``.
         readonly : bool, default=True
+            False gives the writer, in a transaction.
         **options : dict
             ``timeout``, ``limit`` and ``durable``, as of ``get_connection``.
 
@@ -345,6 +346,9 @@ class SQLiteConnectionPool(Lender):
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {"path": str(self.path)} | self.stats()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"

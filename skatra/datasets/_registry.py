@@ -31,6 +31,7 @@ def get_db_pool(path: str | os.PathLike[str], **options: Any) -> SQLiteConnectio
     Returns
     -------
     SQLiteConnectionPool
+        The file's pool; the same object for every call.
 
     Raises
     ------

@@ -165,10 +165,12 @@ class FractionalDifference(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         X : array-like of shape (n_rows, n_columns)
             Series, one per column.
         y : ignored
+            Present for scikit-learn's sake.
 
         Returns
         -------
         FractionalDifference
+            Itself.
 
         Raises
         ------

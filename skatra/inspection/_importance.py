@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import cross_validate
 
-from skatra.utils import require_matplotlib
+from skatra.utils import HTMLRepr, as_number, require_matplotlib
 
 _BASE = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureImportance:
+class FeatureImportance(HTMLRepr):
     """Importance of features, or of clusters of features, fold by fold.
 
     Attributes
@@ -56,6 +57,51 @@ class FeatureImportance:
         )
         return frame.sort_values("mean", ascending=False, kind="stable")
 
+    def interval(self, confidence: float = 0.95) -> pd.DataFrame:
+        """Return two-sided intervals of the mean over folds, by Student's t.
+
+        Folds share training rows, so that their differences are not independent and
+        the intervals are too narrow.
+
+        Parameters
+        ----------
+        confidence : float, default=0.95
+            Strictly between 0 and 1.
+
+        Returns
+        -------
+        DataFrame of shape (n_features, 2)
+            Columns low and high, in the order of :meth:`to_frame`; NaN with one fold.
+
+        Raises
+        ------
+        ValueError
+            If ``confidence`` is out of range.
+
+        References
+        ----------
+        Student (1908), The probable error of a mean, Biometrika 6(1).
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skatra.inspection import FeatureImportance
+        >>> FeatureImportance(pd.DataFrame({"a": [0.1, 0.2, 0.3]})).interval().round(3)
+             low   high
+        a -0.048  0.448
+        """
+        if not 0.0 < as_number(confidence, "confidence") < 1.0:
+            raise ValueError(
+                f"confidence must lie strictly between 0 and 1, got {confidence!r}."
+            )
+        frame = self.to_frame()
+        freedom = len(self.per_fold) - 1
+        reach = stats.t.ppf(0.5 + confidence / 2, freedom) if freedom else np.nan
+        reach = reach * frame["standard_error"]
+        return pd.DataFrame(
+            {"low": frame["mean"] - reach, "high": frame["mean"] + reach}
+        )
+
     def plot(self, ax: Any = None) -> Any:
         """Draw means with one standard error, the most important on top.
 
@@ -67,6 +113,7 @@ class FeatureImportance:
         Returns
         -------
         matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -115,7 +162,9 @@ def mean_decrease_importance(
     estimator : estimator
         Cloned for each fold.
     X : DataFrame or ndarray of shape (n_samples, n_features)
+        Rows and features.
     y : array-like of shape (n_samples,)
+        Labels.
     cv : splitter or iterable of (train, test)
         Such as ``PurgedKFold``. An integer is refused: its folds would leak on
         overlapping labels, and leaks look important.
@@ -211,7 +260,9 @@ def single_feature_importance(
     estimator : estimator
         Cloned for each feature and fold; fitted on one column.
     X : DataFrame or ndarray of shape (n_samples, n_features)
+        Rows and features.
     y : array-like of shape (n_samples,)
+        Labels.
     cv : splitter or iterable of (train, test)
         Such as ``PurgedKFold``; an integer is refused.
     scoring : str, callable or None, default=None

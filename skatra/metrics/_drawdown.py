@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column
+from skatra.utils import HTMLRepr, as_finite_column
 
 __all__ = [
     "DrawdownStatistics",
@@ -86,7 +86,7 @@ def max_drawdown(equity: Any) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawdownStatistics:
+class DrawdownStatistics(HTMLRepr):
     """Depth and duration of an equity curve's drawdowns.
 
     Made by :func:`drawdown_statistics`.
@@ -136,6 +136,7 @@ def drawdown_statistics(equity: Any) -> DrawdownStatistics:
     Returns
     -------
     DrawdownStatistics
+        The figures by name.
 
     Raises
     ------

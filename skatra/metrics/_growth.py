@@ -170,6 +170,7 @@ class GrowthScorer(BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Test rows.
         y : ignored
+            Present for scikit-learn's sake.
         returns : array-like of shape (n_samples,), default=None
             Simple returns of a long unit position; None where they were given at
             construction.

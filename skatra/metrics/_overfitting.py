@@ -11,7 +11,7 @@ import pandas as pd
 
 from skatra.metrics._trials import trial_table
 from skatra.typing import FloatArray, IntArray
-from skatra.utils import as_count, require_matplotlib
+from skatra.utils import HTMLRepr, as_count, require_matplotlib
 
 __all__ = [
     "BacktestOverfitting",
@@ -27,7 +27,7 @@ _Choices: TypeAlias = tuple[IntArray, FloatArray, FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestOverfitting:
+class BacktestOverfitting(HTMLRepr):
     """What became, out of sample, of the trials that were best in sample.
 
     Made by :func:`probability_of_backtest_overfitting`. Every array has one entry
@@ -99,6 +99,7 @@ class BacktestOverfitting:
         Returns
         -------
         pair of matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------

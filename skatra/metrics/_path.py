@@ -10,6 +10,7 @@ from skatra.exceptions import LabelTimesError
 from skatra.metrics._drawdown import drawdown
 from skatra.typing import FloatArray, LabelTimesLike
 from skatra.utils import (
+    HTMLRepr,
     as_finite_column,
     as_label_intervals,
     check_same_rows,
@@ -22,7 +23,7 @@ _AGGREGATES = ("mean", "sum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PositionPath:
+class PositionPath(HTMLRepr):
     """Capital over time, and what it cost.
 
     Attributes
@@ -92,6 +93,7 @@ def position_path(
     Returns
     -------
     PositionPath
+        The book over time, and its figures.
 
     Raises
     ------
@@ -103,14 +105,14 @@ def position_path(
     --------
     log_growth : The mean over rows.
 
+    Notes
+    -----
+    O(n log n): sorted starts and ends, running sums.
+
     References
     ----------
     López de Prado (2018), *Advances in Financial Machine Learning*, section 10.3, on
     averaging active bets; sections 14.3 and 14.5 on turnover and drawdown.
-
-    Notes
-    -----
-    O(n log n): sorted starts and ends, running sums.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from skatra.metrics._sharpe import probabilistic_sharpe_ratio
 from skatra.metrics._trials import trial_table
 from skatra.typing import FloatArray, IntArray, LabelTimesLike
 from skatra.utils import (
+    HTMLRepr,
     LabelIntervals,
     as_finite_column,
     as_label_intervals,
@@ -27,7 +28,7 @@ _LIVES = 4  # in a period
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PathMetrics:
+class PathMetrics(HTMLRepr):
     """Growth, Sharpe ratio and drawdown along each backtest path.
 
     Made by :func:`path_metrics`.
@@ -80,6 +81,7 @@ class PathMetrics:
         Returns
         -------
         pair of matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -126,8 +128,12 @@ def path_metrics(
         one position, see :func:`position_path`, and a period is four times as long
         as the longest life. None: each row is a period of its own, in row order;
         that is right only for rows that do not overlap.
-    groups, aggregate
-        As in :func:`position_path`; for ``label_times`` only.
+    groups : array-like of shape (n,), default=None
+        Instrument of each bet. None takes the other level of a (symbol, t0) index, or
+        one instrument.
+    aggregate : {"mean", "sum"}, default="mean"
+        How concurrent bets of a group form a position: "mean" stakes what one was sized
+        for, "sum" all of them. Groups are added up: they share the capital.
     cost : float >= 0, default=0.0
         Paid per unit of capital bought or sold; without ``label_times``, once per
         unit staked.

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from skatra.utils import as_finite_column, as_number
+from skatra.utils import HTMLRepr, as_finite_column, as_number
 
 __all__ = ["Convention", "TrackRecord", "as_record", "per_period", "sharpe_ratio"]
 
@@ -13,7 +13,7 @@ Convention = Literal["2012", "2025"]
 
 
 @dataclass(frozen=True, slots=True)
-class TrackRecord:
+class TrackRecord(HTMLRepr):
     """What the Sharpe statistics need to know of a sequence of returns.
 
     Parameters

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatra.metrics._growth import GrowthScorer
 from skatra.metrics._overfitting import choose_by_halves
 from skatra.typing import FloatArray
-from skatra.utils import as_number
+from skatra.utils import HTMLRepr, as_number
 
 __all__ = ["OverfittingReport", "overfitting_report"]
 
@@ -20,7 +20,7 @@ _NO_SKILL_IS_0 = ("r2", "explained_variance", "matthews_corrcoef")
 
 
 @dataclass(frozen=True, slots=True)
-class OverfittingReport:
+class OverfittingReport(HTMLRepr):
     """How much of a search's best score luck explains.
 
     Made by :func:`overfitting_report`; ``str(report)`` is the sentence.

@@ -165,7 +165,7 @@ class SplitAudit:
         return f"{self.summary}\n{self._table().to_string()}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape(self.summary)}</p>{self._table().to_html()}"
+        return f"<p>{escape(self.summary)}</p>{self._table().to_html(border=0)}"
 
 
 def _percent(share: float) -> str:
@@ -200,7 +200,7 @@ def audit_splits(
     y, groups : array-like of shape (n,), default=None
         Passed to the splitter.
 
-    label_times : Series, DataFrame or array-like, default=None
+    label_times : Series or array-like of shape (n_samples, 2), default=None
         One label per row, in row order: a Series (index t0, values t1) or two
         columns (t0, t1). None takes the Series that `cv` was constructed with.
 

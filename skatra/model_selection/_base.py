@@ -17,7 +17,7 @@ from skatra.model_selection._pieces import Piece, RowTaker, count_kept
 from skatra.model_selection._purge import Purger, Timeline
 from skatra.model_selection._spans import check_span, resolve_span
 from skatra.typing import IntArray, LabelTimesLike, Span, Split
-from skatra.utils import LabelIntervals, observation
+from skatra.utils import HTMLRepr, LabelIntervals, observation
 
 _CLOSED = ("both", "left")
 _SCOPES = ("all", "groups")
@@ -27,7 +27,7 @@ Plan: TypeAlias = Iterator[tuple[Sequence[Piece], Sequence[Piece]]]
 """Training and test rows of each split, as pieces of the timeline."""
 
 
-class PurgedSplitter(BaseCrossValidator):
+class PurgedSplitter(HTMLRepr, BaseCrossValidator):
     """Base of the splitters that purge and embargo by label times.
 
     A subclass says in `_plan` which rows of the timeline are tested and trained on
@@ -88,6 +88,7 @@ class PurgedSplitter(BaseCrossValidator):
         Returns
         -------
         n_splits : int
+            The same for any data.
         """
         return self._count_splits()
 
@@ -112,7 +113,7 @@ class PurgedSplitter(BaseCrossValidator):
             The group of each row, where the splitter splits or purges by groups.
             Others ignore it with a warning.
 
-        label_times : Series, DataFrame or array-like, default=None
+        label_times : Series or array-like of shape (n_samples, 2), default=None
             One label per row, in the row order of X: a Series (index t0, values
             t1) or two columns (t0, t1). Datetimes, integers or floats.
 
@@ -167,6 +168,7 @@ class PurgedSplitter(BaseCrossValidator):
         Returns
         -------
         routing : MetadataRequest
+            For scikit-learn's routers.
         """
         requests = super().get_metadata_routing()
         if self._uses_groups() and "groups" not in requests.split.requests:
@@ -204,9 +206,15 @@ class PurgedSplitter(BaseCrossValidator):
                 setattr(twin, name, deepcopy(value))
         return twin
 
+    def _html_rows(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
+    def _html_summary(self) -> str:
+        return ""
+
     def __repr__(self) -> str:
         """Return one line, however long the label times are."""
-        shown = {name: getattr(self, name) for name in signature(type(self)).parameters}
+        shown = self._html_rows()
         parts = [
             f"{name}=<Series of {len(value)} rows>"
             if isinstance(value, pd.Series)

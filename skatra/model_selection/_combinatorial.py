@@ -86,8 +86,27 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
     n_test_folds : int, default=2
         Number of folds k tested at a time, at least 1 and less than `n_folds`.
 
-    label_times, purge_gap, embargo, closed, purge_scope
-        As in :class:`PurgedKFold`.
+    label_times : Series, default=None
+        Label end times t1, indexed by unique labels that `X.index` is looked up in; the
+        time level of the index is t0. Only for calls that cannot pass `label_times` to
+        :meth:`split`, which takes precedence.
+
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance required between training and test intervals, on both sides: a
+        time span ("5D"), an int counting distinct t0, or a float in [0, 1) as a share
+        of distinct t0, rounded up.
+
+    embargo : str, timedelta, int or float, default=0
+        Span after each test block's last t1 in which no training row may start. Same
+        forms as `purge_gap`.
+
+    closed : {"both", "left"}, default="both"
+        "both": intervals [t0, t1] that touch overlap. "left": intervals [t0, t1) that
+        touch do not.
+
+    purge_scope : {"all", "groups"}, default="all"
+        "all": labels overlap across groups (assets). "groups": a row is purged and
+        embargoed by test rows of its own group only; needs `groups` in :meth:`split`.
 
     max_splits : int, default=None
         At least `n_folds`. If there are more combinations, a random sample of as
@@ -347,8 +366,27 @@ class CombinatoriallySymmetricKFold(_CombinatorialKFold):
     n_folds : int, default=10
         Number of folds S, even and at least 2. 10 make 252 splits, 16 make 12,870.
 
-    label_times, purge_gap, embargo, closed, purge_scope
-        As in :class:`PurgedKFold`.
+    label_times : Series, default=None
+        Label end times t1, indexed by unique labels that `X.index` is looked up in; the
+        time level of the index is t0. Only for calls that cannot pass `label_times` to
+        :meth:`split`, which takes precedence.
+
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance required between training and test intervals, on both sides: a
+        time span ("5D"), an int counting distinct t0, or a float in [0, 1) as a share
+        of distinct t0, rounded up.
+
+    embargo : str, timedelta, int or float, default=0
+        Span after each test block's last t1 in which no training row may start. Same
+        forms as `purge_gap`.
+
+    closed : {"both", "left"}, default="both"
+        "both": intervals [t0, t1] that touch overlap. "left": intervals [t0, t1) that
+        touch do not.
+
+    purge_scope : {"all", "groups"}, default="all"
+        "all": labels overlap across groups (assets). "groups": a row is purged and
+        embargoed by test rows of its own group only; needs `groups` in :meth:`split`.
 
     See Also
     --------

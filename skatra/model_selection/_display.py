@@ -50,11 +50,11 @@ class PurgedSplitDisplay:
     shares : ndarray of shape (n_splits, n_bins, 5), float64
         Share of a bin's rows that each split trains on, tests, purges, embargoes
         and leaves unused, in this order.
-    paths : ndarray of shape (n_folds, n_splits) or None, int
+    paths : ndarray of shape (n_folds, n_splits), int, default=None
         The backtest path that a split's prediction of a fold belongs to, counted
         from 0; -1 where the split does not test the fold. None unless every row is
         tested equally often, more than once.
-    folds : ndarray of shape (n_folds, 2) or None
+    folds : ndarray of shape (n_folds, 2), default=None
         First t0 of each fold, and of the next one; the type of `edges`.
 
     Attributes
@@ -129,7 +129,7 @@ class PurgedSplitDisplay:
         y, groups : array-like of shape (n,), default=None
             Passed to the splitter.
 
-        label_times : Series, DataFrame or array-like, default=None
+        label_times : Series or array-like of shape (n_samples, 2), default=None
             One label per row, in row order: a Series (index t0, values t1) or two
             columns (t0, t1). None takes the Series or the positive `purge_gap`
             that `cv` was constructed with.
@@ -191,6 +191,7 @@ class PurgedSplitDisplay:
         Returns
         -------
         display : PurgedSplitDisplay
+            Itself, with `ax_` and `figure_`.
         """
         require_matplotlib()
         if kind not in ("splits", "paths"):

@@ -45,8 +45,23 @@ class PurgedGroupKFold(PurgedSplitter):
     n_time_folds : int, default=1
         Number of folds of time, at least 1, cut between distinct t0.
 
-    label_times, purge_gap, embargo, closed
-        As in :class:`PurgedKFold`.
+    label_times : Series, default=None
+        Label end times t1, indexed by unique labels that `X.index` is looked up in; the
+        time level of the index is t0. Only for calls that cannot pass `label_times` to
+        :meth:`split`, which takes precedence.
+
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance required between training and test intervals, on both sides: a
+        time span ("5D"), an int counting distinct t0, or a float in [0, 1) as a share
+        of distinct t0, rounded up.
+
+    embargo : str, timedelta, int or float, default=0
+        Span after each test block's last t1 in which no training row may start. Same
+        forms as `purge_gap`.
+
+    closed : {"both", "left"}, default="both"
+        "both": intervals [t0, t1] that touch overlap. "left": intervals [t0, t1) that
+        touch do not.
 
     See Also
     --------

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from html import escape
 from inspect import signature
 from typing import Any
 
@@ -62,6 +63,7 @@ class LeakDiagnostic:
         Returns
         -------
         ax : matplotlib Axes
+            Where it was drawn.
 
         Raises
         ------
@@ -101,7 +103,7 @@ class LeakDiagnostic:
         return f"{self.summary}\n{self.mean.round(4).to_string()}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.summary}</p>{self.mean.round(4).to_html()}"
+        return f"<p>{escape(self.summary)}</p>{self.mean.round(4).to_html(border=0)}"
 
 
 def leak_diagnostic(
@@ -134,7 +136,7 @@ def leak_diagnostic(
     y : array-like of shape (n,)
         Their targets.
 
-    label_times : Series, DataFrame or array-like
+    label_times : Series or array-like of shape (n_samples, 2)
         One label per row, in row order: a Series (index t0, values t1) or two
         columns (t0, t1).
 

@@ -21,13 +21,13 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skatra.model_selection._label_times import count_rows
 from skatra.typing import IntArray, Split
-from skatra.utils import check_method_params, safe_indexing
+from skatra.utils import HTMLRepr, check_method_params, safe_indexing
 
 _FILL = {"predict_proba": 0.0, "predict_log_proba": float(np.finfo(np.float32).min)}
 _PER_CLASS = (*_FILL, "decision_function")
 
 
-class BacktestPaths:
+class BacktestPaths(HTMLRepr):
     """Predictions along backtest paths, each of which covers every row once.
 
     Made by :func:`cross_val_paths`.
@@ -132,6 +132,15 @@ class BacktestPaths:
         )
         rows = self.paths.transpose(1, 0, 2).reshape(self.paths.shape[1], -1)
         return pd.DataFrame(rows, index=index, columns=columns)
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {
+            "n_paths": self.n_paths,
+            "n_splits": int(self.splits.max()) + 1,
+            "method": self.method,
+            "paths": self.paths,
+            "classes": self.classes,
+        }
 
     def __repr__(self) -> str:
         """Return one line."""

@@ -204,7 +204,7 @@ def purged_train_test_split(
         Frames, Series, arrays, sparse matrices or lists. Pass the label times
         among them too to have them sliced.
 
-    label_times : Series, DataFrame or array-like, default=None
+    label_times : Series or array-like of shape (n_samples, 2), default=None
         One label per row, in row order: a Series (index t0, values t1) or two
         columns (t0, t1). None needs a positive `purge_gap`, the horizon of labels
         that start at the rows' own times (the first array's DatetimeIndex, else
@@ -214,9 +214,17 @@ def purged_train_test_split(
         Share of rows in (0, 1), rounded up, or number of rows to test. Rows with
         one t0 stay together: the cut between distinct t0 nearest to it is taken.
 
-    purge_gap, embargo, closed
-        As in :class:`PurgedKFold`. No rows follow the test set, so the embargo
-        drops none.
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance required between training and test intervals, on both sides: a
+        time span ("5D"), an int counting distinct t0, or a float in [0, 1) as a share
+        of distinct t0, rounded up.
+
+    embargo : str, timedelta, int or float, default=0
+        As of :class:`PurgedKFold`; no rows follow the test set, so it drops none.
+
+    closed : {"both", "left"}, default="both"
+        "both": intervals [t0, t1] that touch overlap. "left": intervals [t0, t1) that
+        touch do not.
 
     Returns
     -------

@@ -23,15 +23,25 @@ def audit_usual_splitters(
 
     Parameters
     ----------
-    label_times : Series, DataFrame or array-like
+    label_times : Series or array-like of shape (n_samples, 2)
         One label per row, in the row order that is split: a Series (index t0,
         values t1) or two columns (t0, t1).
 
     n_splits : int, default=5
         Number of splits of each.
 
-    purge_gap, embargo, closed
-        As in :class:`PurgedKFold`; `closed` also says what counts as a leak.
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance required between training and test intervals, on both sides: a
+        time span ("5D"), an int counting distinct t0, or a float in [0, 1) as a share
+        of distinct t0, rounded up.
+
+    embargo : str, timedelta, int or float, default=0
+        Span after each test block's last t1 in which no training row may start. Same
+        forms as `purge_gap`.
+
+    closed : {"both", "left"}, default="both"
+        "both": intervals [t0, t1] that touch overlap. "left": intervals [t0, t1) that
+        touch do not. Also what counts as a leak.
 
     Returns
     -------

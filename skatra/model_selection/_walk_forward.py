@@ -47,8 +47,19 @@ class PurgedWalkForward(PurgedSplitter):
         left after purging, at most so many and only whole t0 of them. A time span
         keeps rows that start no longer than that before the first test t0.
 
-    label_times, purge_gap, closed
-        As in :class:`PurgedKFold`.
+    label_times : Series, default=None
+        Label end times t1, indexed by unique labels that `X.index` is looked up in; the
+        time level of the index is t0. Only for calls that cannot pass `label_times` to
+        :meth:`split`, which takes precedence.
+
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance required between training and test intervals, on both sides: a
+        time span ("5D"), an int counting distinct t0, or a float in [0, 1) as a share
+        of distinct t0, rounded up.
+
+    closed : {"both", "left"}, default="both"
+        "both": intervals [t0, t1] that touch overlap. "left": intervals [t0, t1) that
+        touch do not.
 
     See Also
     --------

@@ -142,6 +142,11 @@ class Metric:
         ----------
         given : dict
             Label name -> values known in this process, such as its models.
+
+        Returns
+        -------
+        list of tuple of str
+            Values of the labels, in their order; empty if some are not given.
         """
         if self.short == "errors_total":
             return [(part, name) for part, errors in KNOWN_ERRORS.items()

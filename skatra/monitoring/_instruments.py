@@ -71,7 +71,16 @@ def _lightgbm() -> str:
 
 
 def disable() -> None:
-    """Stop counting; numbers so far stay and go on after the next ``enable``."""
+    """Stop counting; numbers so far stay and go on after the next ``enable``.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.enable()
+    >>> monitoring.disable()
+    >>> monitoring.is_enabled()
+    False
+    """
     observation.set_observer(None)
 
 
@@ -81,6 +90,13 @@ def is_enabled() -> bool:
     Returns
     -------
     bool
+        True between ``enable`` and ``disable``.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.is_enabled()
+    False
     """
     return _recorder is not None and observation.observer is _recorder
 
@@ -105,6 +121,7 @@ def record_signals(
     Parameters
     ----------
     strategy : str
+        The strategy's name.
     signals : mapping
         (symbol, side) -> count, where side is "long" or "short".
     exposure : float, default=None
@@ -141,6 +158,12 @@ def time_signals(strategy: str) -> Iterator[None]:
     Parameters
     ----------
     strategy : str
+        The strategy's name.
+
+    Yields
+    ------
+    None
+        The clock stops when the block ends.
 
     Examples
     --------
@@ -168,6 +191,7 @@ def set_reference(model: str, probabilities: Any, features: Any = None) -> None:
     Parameters
     ----------
     model : str
+        The model's name.
     probabilities : array-like of float of shape (n,)
         Out-of-fold probabilities of the positive class.
     features : DataFrame of shape (n_rows, n_features) or mapping, default=None
@@ -193,6 +217,7 @@ def record_features(model: str, features: Any) -> None:
     model : str
         One with a reference of features; without it nothing is counted.
     features : DataFrame of shape (n_rows, n_features)
+        Columns in any order; those without a reference are passed over.
 
     Examples
     --------
@@ -210,6 +235,7 @@ def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
     Parameters
     ----------
     model : str
+        The model's name.
     probabilities : array-like of float of shape (n,)
         What the model had said.
     outcomes : array-like of bool of shape (n,)
@@ -231,6 +257,7 @@ def observe_retraining(model: str) -> Iterator[dict[str, str]]:
     Parameters
     ----------
     model : str
+        The model's name.
 
     Yields
     ------
@@ -276,6 +303,12 @@ def observe_stage(model: str, stage: str) -> Iterator[None]:
     Parameters
     ----------
     model, stage : str
+        The model's name, and the stage's, one of ``skatra.retraining.STAGES``.
+
+    Yields
+    ------
+    None
+        The stage is over when the block ends.
 
     Examples
     --------
@@ -310,10 +343,13 @@ def record_model(
     Parameters
     ----------
     model : str
+        The model's name.
     version, algorithm : str
         Such as a run id and "LGBMClassifier".
-    trained, data_end : float
-        Unix seconds: when it was trained, and the last label start it knows.
+    trained : float
+        When it was trained, in Unix seconds.
+    data_end : float, default=None
+        The last label start it knows, in Unix seconds.
     n_rows : int, default=None
         Rows it was trained on.
 
@@ -353,7 +389,9 @@ def record_fold(
     Parameters
     ----------
     model : str
+        The model's name.
     fold : int
+        Number of the fold, from 0.
     scores : mapping
         Metric -> score, such as {"auc": 0.53}.
     n_train, n_purged, n_embargoed : int, default=None
@@ -384,8 +422,10 @@ def record_leakage(model: str, check: str, count: int = 1) -> None:
     Parameters
     ----------
     model : str
+        The model's name.
     check : {"overlap", "embargo", "lookahead", "in_sample_prediction"}
     count : int, default=1
+        How many; 0 counts nothing.
 
     Examples
     --------

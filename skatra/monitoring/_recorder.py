@@ -34,6 +34,11 @@ def scope(*, model: str | None = None, strategy: str | None = None) -> Iterator[
     model, strategy : str, default=None
         Label values; None keeps those of the surrounding block.
 
+    Yields
+    ------
+    None
+        What is predicted in the block counts for them.
+
     Examples
     --------
     >>> from skatra import monitoring

@@ -131,6 +131,7 @@ def render() -> str:
     Returns
     -------
     str
+        The page in Prometheus' text format.
 
     Examples
     --------

@@ -37,12 +37,17 @@ class MetricsServer:
     Parameters
     ----------
     page : Page
+        Renders the metrics.
     host : str
+        Address to listen on.
     port : int
+        Port to listen on; 0 lets the system choose.
     tls : ssl.SSLContext or None
+        None serves plain HTTP.
     secret : bytes or None
         SHA-256 of the expected Authorization header.
-    readers : sequence of DatabaseReader
+    readers : sequence of DatabaseReader, default=()
+        Databases that are read at each scrape.
 
     Attributes
     ----------
@@ -50,6 +55,16 @@ class MetricsServer:
         Of the metrics page.
     port : int
         The real one, if 0 was asked for.
+
+    Examples
+    --------
+    >>> from urllib.request import urlopen
+    >>> from skatra import monitoring
+    >>> server = monitoring.serve_metrics(port=0)
+    >>> urlopen(server.url).read().decode().count("skatra_build_info{")
+    1
+    >>> server.close()
+    >>> monitoring.disable()
     """
 
     def __init__(

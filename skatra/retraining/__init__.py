@@ -1,6 +1,7 @@
 """Tune, validate, size, judge and publish a LightGBM model."""
 
 from skatra.retraining._backtests import Paths
+from skatra.retraining._bounds import GateBounds
 from skatra.retraining._checks import CHECKS, DataProblem, DataReport, check_data
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dask import DaskBackend
@@ -10,7 +11,7 @@ from skatra.retraining._early_stopping import (
     PurgedEarlyStoppingRegressor,
 )
 from skatra.retraining._figures import require_report_libraries
-from skatra.retraining._gate import Check, GateBounds, Verdict
+from skatra.retraining._gate import Check, Verdict
 from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._limits import SignalLimits
 from skatra.retraining._lock import RunLock

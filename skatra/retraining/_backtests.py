@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from skatra.metrics import (
     deflated_sharpe_ratio,
@@ -19,15 +18,15 @@ from skatra.model_selection import CombinatorialPurgedKFold
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import BARS_PER_YEAR, Backtest, backtest_positions
-from skatra.retraining._session import Outcome, Session, Task
+from skatra.retraining._session import Session, Task
 from skatra.retraining._steps import (
-    fit_rows,
     kelly_classifier,
     model_params,
+    predict_fold,
     purged_kfold,
     routing,
 )
-from skatra.typing import FloatArray, Split
+from skatra.typing import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +74,8 @@ def backtest_paths(
             config, purged_kfold(config), params, session.make_model
         )
     told = model_params(config, params)
-    outcomes = session.run(
-        [
-            Task("paths", told, split, partial(_position_fold, model, rows, split))
-            for split in splits
-        ]
-    )
+    work = partial(predict_fold, model)
+    outcomes = session.run(rows, [Task("paths", told, s, work) for s in splits])
     paths = np.empty((cv.n_paths, len(rows)))
     seen = np.zeros(len(rows), dtype=np.intp)
     for (_, test), (_, arrays) in zip(splits, outcomes, strict=True):
@@ -108,14 +103,6 @@ def backtest_paths(
     )
     equity = pd.DataFrame({path: book.equity for path, book in enumerate(books)})
     return Paths(paths, table.rename_axis("path"), equity)
-
-
-def _position_fold(model: Any, rows: Rows, split: Split) -> Outcome:
-    """Return the positions of the test rows."""
-    train, test = split
-    with routing():
-        fitted = fit_rows(clone(model), rows.take(train))
-    return {}, {"f": fitted.decision_function(rows.data.iloc[test])}
 
 
 def annual_sharpe(book: Backtest) -> float | None:

@@ -14,7 +14,7 @@ import sklearn
 from sklearn.base import clone
 
 from skatra.retraining._fingerprint import fingerprint
-from skatra.retraining._fold_data import RowsInFile, RowsInMemory, SearchRows
+from skatra.retraining._fold_data import InFile, InMemory, SearchRows
 
 # Parameters that a Dataset does not know: candidates that differ in nothing else share
 # one. Everything else gets a Dataset of its own: those that LightGBM lists as Dataset
@@ -82,7 +82,7 @@ class Job:
     token: str
     estimator: Any
     scorer: Any
-    rows: RowsInMemory | RowsInFile
+    rows: InMemory | InFile
     config: dict[str, Any]
     n_datasets: int
 

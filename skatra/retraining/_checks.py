@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from skatra.exceptions import DataCheckError
 from skatra.typing import IntArray
-from skatra.utils import BAR_COLUMNS, PRICE_COLUMNS, column_values, symbol_blocks
+from skatra.utils import (
+    BAR_COLUMNS,
+    PRICE_COLUMNS,
+    HTMLRepr,
+    column_values,
+    symbol_blocks,
+)
 
 CHECKS: Mapping[str, str] = {
     "unsorted": "a bar is earlier than the one before it of its symbol",
@@ -62,7 +68,7 @@ class DataProblem:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DataReport:
+class DataReport(HTMLRepr):
     """What :func:`check_data` found; its text lists every problem.
 
     Attributes
@@ -79,7 +85,13 @@ class DataReport:
         return tuple(problem for problem in self.problems if not problem.waived)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per problem: check, table, count, detail, waived."""
+        """Return one row per problem: check, table, count, detail, waived.
+
+        Returns
+        -------
+        DataFrame of shape (n_problems, 5)
+            In the order in which the checks ran.
+        """
         columns = ["check", "table", "count", "detail", "waived"]
         found = [
             (p.check, p.table, len(p.positions), p.detail, p.waived)
@@ -109,7 +121,18 @@ class DataReport:
         raise DataCheckError(msg, self)
 
     def sound_bars(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return bars sorted, without those that no feature can be computed from."""
+        """Return bars sorted, without those that no feature can be computed from.
+
+        Parameters
+        ----------
+        bars : DataFrame of shape (n_bars, 5)
+            Bars as they were checked, index (symbol, time).
+
+        Returns
+        -------
+        DataFrame of shape (n_sound_bars, 5)
+            The rest, sorted by (symbol, time).
+        """
         bad = [
             problem.positions
             for problem in self.problems
@@ -121,6 +144,9 @@ class DataReport:
             bars = bars[kept]
         unsorted = any(problem.check == "unsorted" for problem in self.problems)
         return bars.sort_index() if unsorted else bars
+
+    def _html_rows(self) -> dict[str, Any]:
+        return {"problems": self.to_frame() if self.problems else "none"}
 
     def __repr__(self) -> str:
         if not self.problems:
@@ -166,6 +192,7 @@ def check_data(
     Returns
     -------
     DataReport
+        Every problem, with rows.
 
     Raises
     ------

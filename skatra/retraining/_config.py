@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from skatra.retraining._bounds import GateBounds
 from skatra.retraining._checks import check_waivers
 from skatra.typing import Span
 
@@ -45,12 +46,19 @@ class RetrainConfig:
         Span after each test block in which no training row may start.
     holdout : float, default=0.25
         Last share of the rows, in time, that only the gate sees.
-    param_grid : mapping of str to sequence
-        LightGBM parameters to search.
+    param_grid : mapping of str to sequence, optional
+        LightGBM parameters to search; by default eight candidates.
     n_estimators : int, default=100
-        Trees of every model.
+        Trees of every model; the most of them with early stopping.
     learning_rate : float, default=0.05
         Shrinkage of every model.
+    early_stopping_rounds : int, default=0
+        Trees without improvement of the log loss after which a model stops, on the
+        last rows of its own training rows, purged and with ``embargo`` as the gap:
+        :class:`PurgedEarlyStoppingClassifier` in every stage. 0 is no early stopping.
+        Every fit then takes two, and candidates no longer share binned rows.
+    early_stopping_fraction : float, default=0.15
+        Share of the training rows, in time, that says when to stop.
     kelly_multiplier : float, default=0.25
         Share of full Kelly staked.
     side : {"both", "long", "short"}, default="both"
@@ -59,8 +67,9 @@ class RetrainConfig:
         Largest absolute position, as a fraction of capital.
     cost : float, default=0.0002
         Cost of turning over one unit of capital once (0.0002 is 2 basis points).
-    confidence : float, default=0.95
-        One-sided confidence of the gate's lower bound.
+    gate : GateBounds or mapping
+        What the gate asks of the model; a mapping such as ``{"max_drawdown": 0.3}``
+        leaves the other bounds at their defaults.
     n_paths : int, default=4
         Backtest paths of the tuned model on the development rows, at least; 0 for
         none.
@@ -72,11 +81,12 @@ class RetrainConfig:
     seed : int, default=7
         Seed of LightGBM, the shuffled folds and the bootstrap.
     n_jobs : int, default=1
-        Threads used, one fit each; -1 for every core. The figures do not depend on it.
+        Threads or processes used, one fit each; -1 for every core. The figures do
+        not depend on it.
     backend : {"threads", "processes", "dask"}, default="threads"
-        Where the search runs; the figures do not depend on it.
+        Where every stage that fits models runs; the figures do not depend on it.
     scheduler_address : str, optional
-        Dask scheduler, such as "tcp://host:8786"; without one "dask" takes the
+        Dask scheduler, such as ``"tcp://host:8786"``; without one "dask" takes the
         ``distributed.Client`` that is current.
 
     Raises
@@ -107,11 +117,13 @@ class RetrainConfig:
     )
     n_estimators: int = 100
     learning_rate: float = 0.05
+    early_stopping_rounds: int = 0
+    early_stopping_fraction: float = 0.15
     kelly_multiplier: float = 0.25
     side: Literal["both", "long", "short"] = "both"
     max_position: float = 1.0
     cost: float = 0.0002
-    confidence: float = 0.95
+    gate: GateBounds = field(default_factory=GateBounds)
     n_paths: int = 4
     waive: Sequence[str] = ()
     max_gap: Any = None
@@ -127,12 +139,20 @@ class RetrainConfig:
         _at_least("n_estimators", self.n_estimators, 1)
         _between("barrier_width", self.barrier_width, 0.0, float("inf"))
         _between("holdout", self.holdout, 0.0, 1.0)
+        _at_least("early_stopping_rounds", self.early_stopping_rounds, 0)
+        _between("early_stopping_fraction", self.early_stopping_fraction, 0.0, 1.0)
+        if self.early_stopping_rounds == 0 and self.early_stopping_fraction != 0.15:
+            msg = (
+                "early_stopping_fraction says nothing while early_stopping_rounds is "
+                f"0, got {self.early_stopping_fraction!r}. Set both, or neither."
+            )
+            raise ValueError(msg)
         _between("learning_rate", self.learning_rate, 0.0, float("inf"))
         multiplier = self.kelly_multiplier
         _within("kelly_multiplier", multiplier, lambda v: 0.0 < v <= 1.0, "in (0, 1]")
         _check_embargo(self.embargo)
         _between("max_position", self.max_position, 0.0, float("inf"))
-        _between("confidence", self.confidence, 0.5, 1.0)
+        object.__setattr__(self, "gate", GateBounds.of(self.gate))
         _within("cost", self.cost, lambda v: 0.0 <= v < 1.0, "in [0, 1)")
         if self.side not in ("both", "long", "short"):
             msg = f"side must be 'both', 'long' or 'short', got {self.side!r}."
@@ -176,8 +196,13 @@ class RetrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that decide the result, ready for JSON.
 
-        Paths, ``n_jobs`` and where the search runs are left out: they do not change
+        Paths, ``n_jobs`` and where models are fitted are left out: they do not change
         any figure.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
         """
         skipped = {"database", "models", "n_jobs", "backend", "scheduler_address"}
         values = {
@@ -185,6 +210,7 @@ class RetrainConfig:
         }
         values["param_grid"] = {k: list(v) for k, v in self.param_grid.items()}
         values["symbols"] = None if self.symbols is None else list(self.symbols)
+        values["gate"] = self.gate.to_dict()
         values["embargo"] = str(self.embargo)
         values["waive"] = sorted(self.waive)
         values["max_gap"] = None if self.max_gap is None else str(self.max_gap)

@@ -18,12 +18,14 @@ from skatra.retraining._registry import Champion
 from skatra.retraining._session import Outcome, Session, Task
 from skatra.retraining._steps import (
     Holdout,
-    fit_rows,
+    fit_inner,
+    inner_classifier,
     kelly_classifier,
-    lightgbm_classifier,
     model_params,
+    predict_fold,
     purged_kfold,
     routing,
+    stopping,
 )
 from skatra.typing import FloatArray, Split
 
@@ -163,12 +165,8 @@ def contest(
             config, purged_kfold(config), params, session.make_model
         )
     told = model_params(config, params)
-    outcomes = session.run(
-        [
-            Task("gate", told, split, partial(_walk_fold, model, rows, split))
-            for split in splits
-        ]
-    )
+    work = partial(predict_fold, model)
+    outcomes = session.run(rows, [Task("gate", told, s, work) for s in splits])
     tested = np.concatenate([test for _, test in splits])
     order = np.argsort(tested)
     probability, mine = (
@@ -216,15 +214,6 @@ def _walk_forward(rows: Rows, unseen: NDArray[np.bool_]) -> list[Split]:
     return [(train, test[unseen[test]]) for train, test in splits]
 
 
-def _walk_fold(model: Any, rows: Rows, split: Split) -> Outcome:
-    """Return calibrated probabilities and positions of the test rows."""
-    train, test = split
-    with routing():
-        fitted = fit_rows(clone(model), rows.take(train))
-    X = rows.data.iloc[test]
-    return {}, {"p": fitted.predict_proba(X)[:, 1], "f": fitted.decision_function(X)}
-
-
 def trial_growth(
     rows: Rows,
     bars: pd.DataFrame,
@@ -245,18 +234,21 @@ def trial_growth(
         splits = list(
             purged_kfold(config).split(rows.data, label_times=rows.label_times)
         )
-    make = session.make_model or lightgbm_classifier
+    told = {"seed": config.seed, "raw": True, **stopping(config)}
     outcomes = session.run(
+        rows,
         [
             Task(
                 "gate",
-                {"lightgbm": dict(params), "seed": config.seed, "raw": True},
+                {"lightgbm": dict(params), **told},
                 split,
-                partial(_raw_fold, make(config, params), rows, split),
+                partial(
+                    _raw_fold, inner_classifier(config, params, session.make_model)
+                ),
             )
             for params in candidates
             for split in splits
-        ]
+        ],
     )
     low, high = _SIDES[config.side]
     columns = []
@@ -271,14 +263,10 @@ def trial_growth(
     return np.column_stack(columns)
 
 
-def _raw_fold(model: Any, rows: Rows, split: Split) -> Outcome:
+def _raw_fold(model: Any, train: Rows, test: Rows) -> Outcome:
     """Return how far each probability of the test rows is from the base rate."""
-    train, test = split
-    some = rows.take(train)
     with routing():
-        fitted = clone(model).fit(
-            some.data, some.target, sample_weight=some.sample_weight
-        )
-    said = fitted.predict_proba(rows.data.iloc[test])[:, 1]
-    base = np.average(some.target > 0, weights=some.sample_weight)
+        fitted = fit_inner(clone(model), train)
+    said = fitted.predict_proba(test.data)[:, 1]
+    base = np.average(train.target > 0, weights=train.sample_weight)
     return {}, {"f": said - base}

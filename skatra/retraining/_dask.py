@@ -19,7 +19,7 @@ _HINT = (
 
 @dataclass(frozen=True)
 class DaskBackend:
-    """Run the tasks of a search on a Dask cluster.
+    """Run the tasks of a search, or of a whole retraining run, on a Dask cluster.
 
     Each task is small and pure: it carries parameters and the path of a file, from
     which its worker maps its fold. Nothing large is scattered, so a worker that dies
@@ -29,14 +29,15 @@ class DaskBackend:
     Parameters
     ----------
     scheduler : str or distributed.Client, default=None
-        The scheduler's address ("tcp://host:8786"), or a client, which is left open.
+        The scheduler's address (``"tcp://host:8786"``), or a client, which is left
+        open.
         None takes the client that is current.
     folder : str, default=None
         A folder that the client and all workers see at the same path; the rows are
-        written there while a search runs. None is the folder for temporary files,
+        written there while tasks run. None is the folder for temporary files,
         which suits a cluster on one machine.
     deadline : float, default=60.0
-        Seconds in which every worker must prove, before the search starts, that it can
+        Seconds in which every worker must prove, before the first task, that it can
         import skatra in the same version and read the rows. Without it a client waits
         for ever for workers that cannot import.
     retries : int, default=2
@@ -47,7 +48,7 @@ class DaskBackend:
     MissingDependencyError
         If the extra ``skatra[dask]`` is not installed.
     WorkersNotReadyError
-        When the search starts: if the cluster has no worker, or one lacks the package,
+        Before the first task: if the cluster has no worker, or one lacks the package,
         its version or the rows.
 
     Examples
@@ -73,7 +74,18 @@ class DaskBackend:
 
     @contextmanager
     def connected(self, rows: Any) -> Iterator[None]:
-        """Hold one client for a search, after its workers have proved themselves."""
+        """Hold one client while tasks run, after its workers have proved themselves.
+
+        Parameters
+        ----------
+        rows : object
+            Has ``check()``, which raises in a worker that cannot read the rows.
+
+        Yields
+        ------
+        None
+            ``slots`` and ``open`` use the client in the block.
+        """
         client, own = self._connect()
         try:
             self._prove(client, rows)
@@ -87,13 +99,35 @@ class DaskBackend:
                 client.close()
 
     def slots(self, n_tasks: int) -> int:
-        """Return the workers' threads, and one task each to start on without a wait."""
+        """Return the workers' threads, and one task each to start on without a wait.
+
+        Parameters
+        ----------
+        n_tasks : int
+            Tasks that wait.
+
+        Returns
+        -------
+        int
+            Tasks to have in hand at a time.
+        """
         threads = self._clients[-1].nthreads()
         return int(max(1, min(sum(threads.values()) + len(threads), n_tasks)))
 
     @contextmanager
     def open(self, slots: int) -> Iterator[Executor]:  # noqa: ARG002
-        """Return the cluster as an executor."""
+        """Return the cluster as an executor.
+
+        Parameters
+        ----------
+        slots : int
+            Ignored: the cluster has its own.
+
+        Yields
+        ------
+        concurrent.futures.Executor
+            Repeats tasks as ``retries`` says.
+        """
         executor = self._clients[-1].get_executor(pure=False, retries=self.retries)
         try:
             yield executor
@@ -103,6 +137,8 @@ class DaskBackend:
     def _connect(self) -> tuple[Any, bool]:
         """Return a client, and whether it was made here."""
         distributed = _distributed()
+        if self._clients:
+            return self._clients[-1], False
         if isinstance(self.scheduler, distributed.Client):
             return self.scheduler, False
         if self.scheduler is None:

@@ -22,7 +22,7 @@ from skatra.retraining._contest import (
 )
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import BARS_PER_YEAR
-from skatra.retraining._gate import GateBounds, Verdict, gate
+from skatra.retraining._gate import Verdict, gate
 from skatra.retraining._references import intervals
 from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._session import Session
@@ -94,14 +94,13 @@ def decide(
     *,
     leaking_pairs: int,
     champion: Champion | None = None,
-    bounds: GateBounds | None = None,
     n_trials: int = 1,
 ) -> Decision:
     """Judge the tuned model on rows that neither it nor the champion has seen.
 
     Without a champion those are the held-out rows, and cash is what it must beat.
     """
-    bounds = GateBounds(confidence=config.confidence) if bounds is None else bounds
+    bounds = config.gate
     if champion is None:
         facing = alone(development, held_out, judged, leaking_pairs)
     else:

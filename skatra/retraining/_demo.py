@@ -39,7 +39,13 @@ class DemoResult:
     report: Path | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every figure and path, ready for JSON."""
+        """Return every figure and path, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "runs": [self.real.to_dict(), self.planted.to_dict()],
             "database": str(self.database),
@@ -73,6 +79,14 @@ def run_demo(
     Returns
     -------
     DemoResult
+        Both results and where they were written.
+
+    Examples
+    --------
+    >>> from skatra.retraining import run_demo
+    >>> result = run_demo("skatra-demo", n_jobs=-1)  # doctest: +SKIP
+    >>> result.planted.verdict.promoted  # doctest: +SKIP
+    True
     """
     if report:
         require_report_libraries()

@@ -75,13 +75,14 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta)
             The target.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the fits and of the validation rows.
-        label_times : Series, DataFrame or array-like, default=None
+        label_times : Series or array-like of shape (n_samples, 2), default=None
             One label per row: a Series (index t0, values t1) or two columns. Requested
             from metadata routing by default. None needs a positive `purge_gap`.
 
         Returns
         -------
         self : object
+            Itself.
 
         Raises
         ------
@@ -191,10 +192,12 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta)
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
 
         Returns
         -------
         ndarray of shape (n_samples,)
+            A prediction for each row.
         """
         X = self._check_features(X)
         return self.estimator_.predict(X)
@@ -341,10 +344,12 @@ class PurgedEarlyStoppingClassifier(ClassifierMixin, _PurgedEarlyStopping):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
+            One column for each of ``classes_``.
         """
         X = self._check_features(X)
         return self.estimator_.predict_proba(X)
@@ -357,8 +362,18 @@ class PurgedEarlyStoppingRegressor(RegressorMixin, _PurgedEarlyStopping):
     ----------
     estimator : LGBMRegressor, default=None
         None is ``LGBMRegressor(n_estimators=1000, n_jobs=1, verbose=-1)``.
-    validation_fraction, n_iter_no_change, tol, purge_gap, closed
-        As in :class:`PurgedEarlyStoppingClassifier`.
+    validation_fraction : float or int, default=0.15
+        Share of the rows, or their number, held out at the end of time.
+    n_iter_no_change : int, default=20
+        Trees without improvement after which to stop.
+    tol : float, default=0.0
+        Improvements up to this count as none.
+    purge_gap : str, timedelta, int or float, default=0
+        Extra distance between training and validation labels, as in
+        :class:`~skatra.model_selection.PurgedKFold`: what an embargo is for a
+        validation set that no row follows. Without label times, their horizon.
+    closed : {"both", "left"}, default="both"
+        Whether labels that touch overlap.
 
     Attributes
     ----------

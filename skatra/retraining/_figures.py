@@ -37,7 +37,18 @@ _SPLITTER_COLOUR = {NAIVE: "naive", FORWARD: "forward", PURGED: "purged"}
 
 
 def require_report_libraries() -> None:
-    """Raise now, before any work, if the report's libraries are missing."""
+    """Raise now, before any work, if the report's libraries are missing.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib or jinja2 is not installed (``skatra[plot]``).
+
+    Examples
+    --------
+    >>> from skatra.retraining import require_report_libraries
+    >>> require_report_libraries()
+    """
     try:
         import jinja2
         import matplotlib as mpl
@@ -141,12 +152,12 @@ def promise_figure(equities: Mapping[str, "pd.Series[float]"], name: str) -> str
         return _svg(ax, f"{name}-promise", "Equity promised by each splitter")
 
 
-def _sparse_dates(ax: Any) -> None:
+def _sparse_dates(ax: Any, most: int = 7) -> None:
     """Leave room between the dates of the time axis."""
     from matplotlib import dates
 
     untyped: Any = dates
-    locator = untyped.AutoDateLocator(minticks=3, maxticks=7)
+    locator = untyped.AutoDateLocator(minticks=min(3, most), maxticks=most)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(untyped.AutoDateFormatter(locator))
 
@@ -189,38 +200,69 @@ def equity_figure(book: Backtest, name: str) -> str:
 def splits_figure(
     states: Sequence[NDArray[np.int8]], t0: pd.DatetimeIndex, name: str
 ) -> str:
-    """Draw which rows each purged fold trains on, tests and drops, along time."""
+    """Draw which rows each purged fold trains on, tests and drops, along time.
+
+    Dropped spans are thin beside years of rows, so the end of one test block is drawn
+    again from close by.
+    """
     from matplotlib.patches import Patch
 
-    with _axes(height=2.4) as ax:
-        times = np.asarray(t0.tz_localize(None).as_unit("ns").asi8, dtype=np.int64)
+    times = np.asarray(t0.tz_localize(None).as_unit("ns").asi8, dtype=np.int64)
+    grid = np.unique(times)
+    with _axes(2, 3.2, height_ratios=(len(states), 1)) as (top, close):
         for fold, state in enumerate(states):
-            for value, colour in enumerate(("train", "accent", "gap", "embargo")):
-                rows = np.unique(times[state == value])
-                _bars(ax, fold, rows, np.unique(times), _colour(colour))
-        ax.set_yticks(range(len(states)), [f"fold {i + 1}" for i in range(len(states))])
-        ax.invert_yaxis()
-        ax.tick_params(axis="y", length=0)
-        ax.grid(visible=False)
-        ax.xaxis_date()
-        ax.autoscale()
-        _sparse_dates(ax)
+            _fold_bars(top, fold, state, times, grid)
+        top.set_yticks(
+            range(len(states)), [f"fold {i + 1}" for i in range(len(states))]
+        )
+        top.invert_yaxis()
+        fold, start, stop = _border(states, times, grid)
+        shown = grid[start:stop]
+        _fold_bars(close, 0, states[fold], times, shown)
+        close.set_yticks([0], [f"fold {fold + 1},\nclose by"])
+        for ax in (top, close):
+            ax.tick_params(axis="y", length=0)
+            ax.grid(visible=False)
+            ax.xaxis_date()
+            ax.autoscale()
+        _sparse_dates(top)
+        _sparse_dates(close, most=4)
         names = {
             "train": "train",
             "test": "accent",
             "purged": "gap",
             "embargoed": "embargo",
         }
-        ax.legend(
+        top.legend(
             handles=[Patch(color=_colour(c), label=n) for n, c in names.items()],
             loc="upper center",
-            bbox_to_anchor=(0.5, 1.2),
+            bbox_to_anchor=(0.5, 1.24),
             ncols=4,
             columnspacing=1.0,
             handlelength=1.2,
             fontsize=9,
         )
-        return _svg(ax, f"{name}-splits", "Purged folds along time")
+        return _svg((top, close), f"{name}-splits", "Purged folds along time")
+
+
+def _border(
+    states: Sequence[NDArray[np.int8]], times: Any, grid: Any
+) -> tuple[int, int, int]:
+    """Return a fold, and the places in time around the end of its test block."""
+    middle = len(states) // 2
+    fold = middle if 0 < middle < len(states) - 1 else 0
+    last = int(np.searchsorted(grid, times[states[fold] == 1].max()))
+    dropped = np.searchsorted(grid, np.unique(times[states[fold] >= 2]))
+    after = int(dropped.max(initial=last))
+    reach = max(6, after - last)
+    return fold, max(0, last - reach), min(len(grid), max(after, last) + reach + 1)
+
+
+def _fold_bars(ax: Any, place: int, state: Any, times: Any, grid: Any) -> None:
+    """Draw one fold over the times of a grid."""
+    for value, colour in enumerate(("train", "accent", "gap", "embargo")):
+        mine = np.intersect1d(times[state == value], grid)
+        _bars(ax, place, mine, grid, _colour(colour))
 
 
 def _bars(ax: Any, fold: int, mine: Any, grid: Any, colour: str) -> None:
@@ -302,12 +344,13 @@ def importance_figure(table: pd.DataFrame, name: str, most: int = 20) -> str:
     with _axes(height=max(1.6, 0.7 + 0.24 * len(shown))) as ax:
         places = np.arange(len(shown))
         mean = shown["mean"].to_numpy()
-        reach = (1.96 * shown["standard_error"]).fillna(0.0).to_numpy()
+        reach = (shown["high"] - shown["mean"]).fillna(0.0).to_numpy()
         ax.errorbar(
             mean, places, xerr=reach, fmt="o", color=_colour("purged"), markersize=4
         )
         ax.axvline(0.0, color=_colour("ink"), linewidth=0.8, linestyle="--")
-        ax.set_yticks(places, [str(feature) for feature in shown["feature"]])
+        names = [str(feature) for feature in shown["feature"]]
+        ax.set_yticks(places, names, parse_math=False)
         ax.invert_yaxis()
         ax.tick_params(axis="y", length=0)
         ax.locator_params(axis="x", nbins=5)

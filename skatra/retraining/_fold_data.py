@@ -1,4 +1,4 @@
-"""The rows of a search: in memory, or in a memory-mapped file named by content."""
+"""What workers read: in memory, or in a memory-mapped file named by its content."""
 
 import contextlib
 import os
@@ -41,24 +41,24 @@ class SearchRows:
 
 
 @dataclass(frozen=True, slots=True)
-class RowsInMemory:
-    """Rows that every worker shares because it is a thread."""
+class InMemory:
+    """What every worker shares because it is a thread."""
 
-    rows: SearchRows
+    content: Any
 
-    def load(self) -> SearchRows:
-        """Return the rows."""
-        return self.rows
+    def load(self) -> Any:
+        """Return it."""
+        return self.content
 
 
 @dataclass(frozen=True, slots=True)
-class RowsInFile:
-    """Rows that workers map into memory: only this path travels."""
+class InFile:
+    """What workers map into memory: only this path travels."""
 
     path: str
     size: int
 
-    def load(self) -> SearchRows:
+    def load(self) -> Any:
         """Map the file, once per process."""
         with _MAPPED_LOCK:
             if self.path not in _MAPPED:
@@ -80,27 +80,26 @@ class RowsInFile:
             f"A worker on {os.uname().nodename if hasattr(os, 'uname') else 'a host'} "
             f"cannot read the rows: {path} of {self.size} bytes {found}. Workers map "
             "the rows from a file system that they share with the client: pass "
-            "DaskBackend(folder=...) a folder that every machine mounts at this path."
+            "DaskBackend(folder=...) a folder that every machine mounts at this path, "
+            "or name it by TMPDIR on the command line."
         )
 
 
-_MAX_MAPPED = 2
-_MAPPED: OrderedDict[str, SearchRows] = OrderedDict()
+_MAX_MAPPED = 4
+_MAPPED: OrderedDict[str, Any] = OrderedDict()
 _MAPPED_LOCK = Lock()
 
 
 @contextmanager
-def rows_in_file(
-    rows: SearchRows, content: str, folder: str | None
-) -> Iterator[RowsInFile]:
-    """Write rows to a file that bears their SHA-256, and remove it afterwards."""
+def in_file(content: Any, digest: str, folder: str | None) -> Iterator[InFile]:
+    """Write something to a file that bears its SHA-256, and remove it afterwards."""
     home = Path(tempfile.mkdtemp(prefix="skatra-rows-", dir=folder))
+    path = home.resolve() / f"{digest}.joblib"
     try:
-        path = home / f"{content}.joblib"
-        joblib.dump(rows, path)
-        yield RowsInFile(str(path.resolve()), path.stat().st_size)
+        joblib.dump(content, path)
+        yield InFile(str(path), path.stat().st_size)
     finally:
         with _MAPPED_LOCK:
-            _MAPPED.pop(str((home / f"{content}.joblib").resolve()), None)
+            _MAPPED.pop(str(path), None)
         with contextlib.suppress(OSError):
             shutil.rmtree(home)

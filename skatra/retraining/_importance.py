@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from joblib import parallel_config
 
-from skatra.inspection import mean_decrease_importance
+from skatra.inspection import FeatureImportance, mean_decrease_importance
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
-from skatra.retraining._session import Session
+from skatra.retraining._early_stopping import PurgedEarlyStoppingClassifier
+from skatra.retraining._session import Outcome, Session, Task
 from skatra.retraining._steps import (
-    lightgbm_classifier,
+    inner_classifier,
     purged_kfold,
     routing,
+    stopping,
     weighted_log_loss,
 )
 from skatra.utils import json_ready
@@ -22,7 +25,6 @@ from skatra.utils import json_ready
 N_REPEATS = 2
 MOST_CELLS = 2_000_000
 """Rows times features above which only held-out rows are looked at."""
-_Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class Importance:
     Attributes
     ----------
     table : DataFrame
-        Columns feature, mean, standard_error, low, high (mean -/+ 1.96 standard
-        errors over folds), the most important first; in units of log loss.
+        Columns feature, mean, standard_error, low, high (95 % by Student's t over
+        folds), the most important first; in units of log loss.
     measured_on : {"development rows", "held-out rows"}
         Held-out rows, the last of them, when the development rows are too many.
     rows : int
@@ -64,31 +66,47 @@ def measure_importance(
     session: Session,
 ) -> Importance:
     """Shuffle each feature in purged folds; the cost is bounded whatever the rows."""
-    session.stop_if_asked()
     columns = development.data.shape[1]
     rows, measured_on = development, "development rows"
     if len(development) * columns > MOST_CELLS:
         count = min(len(held_out), max(1, MOST_CELLS // columns))
         rows = held_out.take(range(len(held_out) - count, len(held_out)))
         measured_on = "held-out rows"
-    make_model = session.make_model or lightgbm_classifier
-    with routing(), parallel_config("threading"):
-        found = mean_decrease_importance(
-            make_model(config, params),
-            rows.data,
-            rows.target,
-            cv=purged_kfold(config),
-            scoring=weighted_log_loss(),
-            params={
-                "sample_weight": rows.sample_weight,
-                "label_times": rows.label_times,
-            },
-            n_repeats=N_REPEATS,
-            random_state=config.seed,
-            n_jobs=config.n_jobs,
-        ).to_frame()
-    reach = _Z * found["standard_error"]
-    table = found.assign(low=found["mean"] - reach, high=found["mean"] + reach)
+    with routing():
+        splits = list(
+            purged_kfold(config).split(rows.data, label_times=rows.label_times)
+        )
+    told = {"lightgbm": dict(params), "seed": config.seed, **stopping(config)}
+    model = inner_classifier(config, params, session.make_model)
+    work = partial(_shuffle_fold, model, config.seed)
+    outcomes = session.run(rows, [Task("importance", told, s, work) for s in splits])
+    found = FeatureImportance(
+        pd.DataFrame(
+            [arrays["added_loss"] for _, arrays in outcomes], columns=rows.data.columns
+        )
+    )
+    table = found.to_frame().join(found.interval())
     return Importance(
         table.rename_axis("feature").reset_index(), measured_on, len(rows)
     )
+
+
+def _shuffle_fold(model: Any, seed: int, train: Rows, test: Rows) -> Outcome:
+    """Return the loss that shuffling each feature adds in one fold."""
+    both = [train, test]
+    params = {"sample_weight": pd.concat([rows.sample_weight for rows in both])}
+    if isinstance(model, PurgedEarlyStoppingClassifier):
+        params["label_times"] = pd.concat([rows.label_times for rows in both])
+    places = np.arange(len(train) + len(test))
+    with routing():
+        found = mean_decrease_importance(
+            model,
+            pd.concat([rows.data for rows in both]),
+            pd.concat([rows.target for rows in both]),
+            cv=[(places[: len(train)], places[len(train) :])],
+            scoring=weighted_log_loss(),
+            params=params,
+            n_repeats=N_REPEATS,
+            random_state=seed,
+        )
+    return {}, {"added_loss": found.per_fold.to_numpy()[0]}

@@ -27,19 +27,20 @@ class DatabaseLedger:
     Parameters
     ----------
     db : Database
+        The database that keeps the records.
     data_hash, code_version : str
         Of the rows learned from, and of the package.
     about : mapping
         What every row also says: ``symbols``, ``feature_set``, ``label_set``.
 
-    See Also
-    --------
-    PurgedLGBMSearchCV : Takes a ledger.
-
     Attributes
     ----------
     done, reused : int
         Tasks that this object wrote, and that it found done.
+
+    See Also
+    --------
+    PurgedLGBMSearchCV : Takes a ledger.
 
     Examples
     --------
@@ -76,10 +77,12 @@ class DatabaseLedger:
         Parameters
         ----------
         key : str
+            Hash of the task.
 
         Returns
         -------
         dict or None
+            What was put under the key.
         """
         record = self._db.trial(self._scoped(key))
         if record is None:
@@ -96,6 +99,7 @@ class DatabaseLedger:
         Parameters
         ----------
         key : str
+            Hash of the task.
         record : mapping
             What JSON can say; ``params`` and ``fold_hash`` among it.
         """

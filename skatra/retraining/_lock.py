@@ -31,6 +31,22 @@ class RunLock:
     ----------
     database : Path
         The database; links are followed, so that one file has one lock.
+
+    Raises
+    ------
+    RunLockedError
+        On entering, if another run holds it; the message names its owner.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.retraining import RunLock
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "market.db")
+    >>> with RunLock(path):
+    ...     pass
+    >>> folder.cleanup()
     """
 
     def __init__(self, database: Path | str) -> None:

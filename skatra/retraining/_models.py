@@ -129,6 +129,7 @@ def show_model(models: Path | str, run_id: str | None = None) -> dict[str, Any]:
     Returns
     -------
     dict
+        The card as it was published.
 
     Raises
     ------

@@ -30,8 +30,10 @@ from skatra.retraining._steps import (
     purged_kfold,
     split_holdout,
 )
+from skatra.utils import HTMLRepr
 
 _SPLITTERS, _MODELS = 3, 2
+_UNSIZED = ("search", "gate", "importance")
 
 
 def _n_candidates(config: RetrainConfig) -> int:
@@ -53,6 +55,7 @@ def tasks_per_stage(config: RetrainConfig) -> dict[str, int]:
         "paths": _n_path_splits(config),
         "holdout": 1,
         "gate": _n_judged(config),
+        "importance": config.n_splits,
         "publish": 1,
     }
 
@@ -70,14 +73,20 @@ def _n_judged(config: RetrainConfig) -> int:
 
 def count_fits(config: RetrainConfig) -> dict[str, int]:
     """Return how many times every stage fits LightGBM."""
-    return {
-        stage: count if stage in ("search", "gate") else count * (config.n_splits + 1)
+    fits = {
+        stage: count * (1 if stage in _UNSIZED else config.n_splits + 1)
         for stage, count in tasks_per_stage(config).items()
     }
+    if config.early_stopping_rounds:  # once to stop, once on all rows
+        fits = {
+            stage: 2 * count - (count // _MODELS if stage == "compare" else 0)
+            for stage, count in fits.items()
+        }
+    return fits
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(HTMLRepr):
     """What a run would do; made by :func:`plan_retrain`.
 
     Attributes
@@ -104,7 +113,13 @@ class Plan:
     rows: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Return everything, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "rows": self.rows,
             "folds": self.folds.to_dict(orient="records"),
@@ -121,6 +136,7 @@ def plan_retrain(config: RetrainConfig) -> Plan:
     Parameters
     ----------
     config : RetrainConfig
+        The settings of the run.
 
     Returns
     -------
@@ -134,6 +150,24 @@ def plan_retrain(config: RetrainConfig) -> Plan:
         If the data failed checks that were not waived.
     TrainingError
         If the one fit fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import Database, make_edge_bars
+    >>> from skatra.retraining import RetrainConfig, plan_retrain
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name)
+    >>> with Database(path / "market.db", create=True) as db:
+    ...     _ = db.write_bars(make_edge_bars(1500, edge=0.4))
+    >>> config = RetrainConfig(
+    ...     database=path / "market.db", models=path / "models", max_holding=5,
+    ...     n_splits=2, n_estimators=10, param_grid={"num_leaves": [4]}, n_paths=0)
+    >>> plan = plan_retrain(config)
+    >>> len(plan.folds), plan.seconds > 0
+    (3, True)
+    >>> folder.cleanup()
     """
     check_grid_names(config)
     with Database(config.database, readonly=True) as db:
@@ -215,7 +249,11 @@ def _past_seconds(db: Database, rows: Rows, config: RetrainConfig) -> float | No
         if alike and record.get("rows"):
             share = record["seconds"] / sum(record["rows"])
             spent.setdefault(record["stage"], []).append(share)
-    for stage, like in (("publish", "holdout"), ("gate", "search")):
+    for stage, like in (
+        ("publish", "holdout"),
+        ("gate", "search"),
+        ("importance", "search"),
+    ):
         if like in spent:
             spent.setdefault(stage, spent[like])
     tasks = {stage: n for stage, n in tasks_per_stage(config).items() if n}
@@ -233,8 +271,8 @@ def _probed_seconds(rows: Rows, trained: int, config: RetrainConfig) -> float:
     tuned = _probe(chosen, {**boosting(config), **grid}, config)
     plain = _probe(chosen, {}, config)
     fits = count_fits(config)
-    half = fits["compare"] / _MODELS
-    return half * plain + (sum(fits.values()) - half) * tuned
+    defaults = _SPLITTERS * config.n_splits * (config.n_splits + 1)
+    return defaults * plain + (sum(fits.values()) - defaults) * tuned
 
 
 def _probe(rows: Rows, params: Mapping[str, Any], config: RetrainConfig) -> float:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import lightgbm as lgb
@@ -16,12 +18,18 @@ from skatra.exceptions import ModelCorruptError, ModelError, ModelNotFoundError
 from skatra.retraining._files import write_folder
 from skatra.sizing import KellyClassifier, kelly_from_dict, kelly_to_dict
 from skatra.typing import FloatArray
-from skatra.utils import json_ready
+from skatra.utils import HTMLRepr, json_ready
 
 MODEL_FILE = "model.txt"
 CARD_FILE = "card.json"
 POINTER_FILE = "CURRENT"
 RUN_ID_LENGTH = 12
+_MANY_ROWS = 50_000
+"""Rows from which on it pays to predict by OpenMP's default of threads."""
+_FORKED = Event()
+if hasattr(os, "register_at_fork"):
+    # A child has none of its parent's OpenMP threads, and waits for them for ever.
+    os.register_at_fork(after_in_child=_FORKED.set)
 _RUN_ID = re.compile(f"[0-9a-f]{{{RUN_ID_LENGTH}}}")
 
 
@@ -64,7 +72,8 @@ class BoosterClassifier(ClassifierMixin, BaseEstimator):
                 "the rows that are not; a model says nothing about them."
             )
             raise ValueError(msg)
-        positive = np.asarray(self.booster.predict(values))
+        threads = 1 if _FORKED.is_set() or len(values) < _MANY_ROWS else 0
+        positive = np.asarray(self.booster.predict(values, num_threads=threads))
         return np.column_stack([1.0 - positive, positive])
 
     def predict(self, X: Any) -> Any:
@@ -126,6 +135,24 @@ def read_card(path: Path | str) -> dict[str, Any]:
         If there is no model.
     ModelCorruptError
         If its files do not match their checksums.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import Database, make_edge_bars
+    >>> from skatra.retraining import RetrainConfig, read_card, retrain
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name)
+    >>> with Database(path / "market.db", create=True) as db:
+    ...     _ = db.write_bars(make_edge_bars(1500, edge=0.4))
+    >>> config = RetrainConfig(
+    ...     database=path / "market.db", models=path / "models", max_holding=5,
+    ...     n_splits=2, n_estimators=10, param_grid={"num_leaves": [4]}, n_paths=0)
+    >>> result = retrain(config)
+    >>> read_card(result.model_path)["promoted"] == result.verdict.promoted
+    True
+    >>> folder.cleanup()
     """
     return _read(Path(path))[1]
 
@@ -186,7 +213,7 @@ def _load(folder: Path, card: dict[str, Any]) -> KellyClassifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
+class Champion(HTMLRepr):
     """The served model.
 
     Attributes

@@ -25,6 +25,7 @@ from skatra.retraining._files import write_file
 from skatra.retraining._references import fold_states
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._steps import NAIVE, PURGED, TUNED_MODEL
+from skatra.utils import format_number
 
 FOOTER = (
     "Positions are fractions of capital at quarter Kelly unless configured otherwise; "
@@ -49,6 +50,7 @@ def write_report(
     path : path-like
         File to write; it appears whole or not at all.
     title : str, default="Retraining report"
+        Heading of the page.
     introduction : str, default=""
         A paragraph under the title.
 
@@ -63,6 +65,23 @@ def write_report(
         If matplotlib or jinja2 is not installed (``skatra[plot]``).
     EmptyDataError
         If ``results`` is empty.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skatra.datasets import Database, make_edge_bars
+    >>> from skatra.retraining import RetrainConfig, retrain, write_report
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name)
+    >>> with Database(path / "market.db", create=True) as db:
+    ...     _ = db.write_bars(make_edge_bars(1500, edge=0.4))
+    >>> config = RetrainConfig(
+    ...     database=path / "market.db", models=path / "models", max_holding=5,
+    ...     n_splits=2, n_estimators=10, param_grid={"num_leaves": [4]}, n_paths=0)
+    >>> write_report(retrain(config), path / "report.html").name
+    'report.html'
+    >>> folder.cleanup()
     """
     require_report_libraries()
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -79,6 +98,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = format_number
     html = environment.get_template("report.html.j2").render(
         title=title,
         introduction=introduction,
@@ -160,8 +180,8 @@ def _book(result: RetrainResult) -> list[tuple[str, str]]:
         ("AUC", f"{scores['auc']:.3f}"),
         ("log loss; Brier score", f"{scores['log_loss']:.4f}; {scores['brier']:.4f}"),
         ("share of positive labels", f"{scores['base_rate']:.3f}"),
-        ("log growth per bet", f"{scores['growth_per_bet']:+.5f}"),
-        ("log growth a year", f"{scores['log_growth_per_year']:+.2%}"),
+        ("log growth per bet", format_number(scores["growth_per_bet"], "+.5f")),
+        ("log growth a year", format_number(scores["log_growth_per_year"], "+.2%")),
         ("volatility a year", f"{scores['volatility_per_year']:.2%}"),
         ("maximum drawdown", f"{scores['max_drawdown']:.2%}"),
         ("mean exposure", f"{scores['mean_exposure']:.1%} of capital"),
@@ -193,13 +213,14 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
             "title": "What each splitter would have promised",
             "svg": promise_figure(equities, key),
             "caption": f"Out-of-fold Kelly positions followed bar by bar. Shuffled "
-            f"KFold promises {promised:+.0%} log growth a year.",
+            f"KFold promises {format_number(promised, '+.0%')} log growth a year.",
         },
         {
             "title": "Where the folds lie",
             "svg": splits_figure(fold_states(rows, result.config), t0, key),
-            "caption": "Rows along time. Training rows whose label overlaps a test "
-            "label are purged; the embargo drops those that start just after.",
+            "caption": "Rows along time, below the end of one test block from close "
+            "by. Training rows whose label overlaps a test label are purged; the "
+            "embargo drops those that start just after the last one ends.",
         },
         {
             "title": "Held-out equity and drawdown",
@@ -227,8 +248,8 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
             "svg": importance_figure(result.importance.table, key),
             "caption": f"Shuffling one feature in purged folds of "
             f"{result.importance.rows:,} {result.importance.measured_on}; means over "
-            "folds with 95 % intervals, too narrow where folds share training rows. "
-            "An interval across 0 is no evidence.",
+            "folds with 95 % intervals by Student's t, too narrow where folds share "
+            "training rows. An interval across 0 is no evidence.",
         }
     )
     if not result.paths.equity.empty:
@@ -246,7 +267,7 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
 
 def _number(value: float | None, spec: str) -> str:
     """Format a figure, or say that there is none."""
-    return "not available" if value is None else format(value, spec)
+    return "not defined" if value is None else format_number(value, spec)
 
 
 def _trials(found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -272,7 +293,7 @@ def _trials(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             "least backtest for so many trials",
             f"{found['minimum_backtest_years']:.1f} years",
         ),
-        ("years learned from", f"{found['development_years']:.1f}"),
+        ("history learned from", f"{found['development_years']:.1f} years"),
     ]
 
 
@@ -294,9 +315,9 @@ def _comparison(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("paired difference a year", _number(found["difference_per_year"], "+.2%")),
         (
             "its two-sided bootstrap interval",
-            "not available"
+            "not defined"
             if interval is None
-            else f"{interval[0]:+.2%} to {interval[1]:+.2%}",
+            else " to ".join(format_number(bound, "+.2%") for bound in interval),
         ),
         ("reason", found["reason"]),
     ]
@@ -306,7 +327,7 @@ def _checks(waived: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return every data check and what it found; a run goes on only when waived."""
     said: dict[str, list[str]] = {name: [] for name in CHECKS}
     for problem in waived:
-        text = f"waived: {problem['table']}, {problem['count']:,} rows"
-        detail = f"; {problem['detail']}" if problem["detail"] else ""
-        said[problem["check"]].append(text + detail)
+        said[problem["check"]].append(
+            f"waived: {problem['table']}: {problem['detail']}"
+        )
     return [(name, "; ".join(texts) or "passed") for name, texts in said.items()]

@@ -24,11 +24,11 @@ from skatra.retraining._steps import (
     OutOfFold,
     SearchResult,
 )
-from skatra.utils import json_ready
+from skatra.utils import HTMLRepr, format_number, json_ready
 
 
 @dataclass(frozen=True, slots=True)
-class RetrainResult:
+class RetrainResult(HTMLRepr):
     """Everything a run of :func:`retrain` found.
 
     Attributes
@@ -87,8 +87,30 @@ class RetrainResult:
     importance: Importance
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def _html_rows(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "outcome": self.verdict.outcome,
+            "reason": self.verdict.reason,
+            "run_id": self.run_id,
+            "model_path": str(self.model_path),
+        }
+
     def out_of_fold(self, splitter: str, model: str = DEFAULT_MODEL) -> OutOfFold:
-        """Return the figures of one model under one splitter."""
+        """Return the figures of one model under one splitter.
+
+        Parameters
+        ----------
+        splitter : str
+            Its name in the report, such as "PurgedKFold".
+        model : str, default="LightGBM defaults"
+            Its name in the report.
+
+        Returns
+        -------
+        OutOfFold
+            The figures, with what every row was predicted.
+        """
         return next(
             result
             for result in self.splitters
@@ -129,7 +151,8 @@ class RetrainResult:
             f"{purged.auc:.3f}. Tuned under purged folds it scores {tuned.auc:.3f}: "
             f"{edge}. On held-out rows Kelly stakes "
             f"{scores['mean_absolute_position']:.1%} of capital on average and earns "
-            f"{scores['log_growth_per_year']:+.1%} log growth a year after cost. "
+            f"{format_number(scores['log_growth_per_year'], '+.1%')} log growth a year "
+            "after cost. "
             f"{verdict}"
         )
 
@@ -139,7 +162,13 @@ class RetrainResult:
         return values[0] if values else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every figure, ready for JSON; only ``seconds`` vary between runs."""
+        """Return every figure, ready for JSON; only ``seconds`` vary between runs.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "title": self.title,
             "run_id": self.run_id,

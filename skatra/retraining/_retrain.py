@@ -55,6 +55,7 @@ from skatra.retraining._steps import (
     search,
     split_holdout,
 )
+from skatra.retraining._tasks import make_backend
 from skatra.utils import json_ready
 
 Progress = Callable[[str], None]
@@ -161,6 +162,7 @@ def retrain(
     Returns
     -------
     RetrainResult or UpToDate
+        Every figure of the run; or that nothing changed since it was trained.
 
     Raises
     ------
@@ -196,7 +198,7 @@ def retrain(
             observe(event)
 
     session = Session(
-        n_jobs=config.n_jobs,
+        backend=make_backend(config.search_backend, config.n_jobs),
         should_stop=should_stop or (lambda: False),
         observe=tell,
         total=count_tasks(config),
@@ -245,71 +247,79 @@ def run(
     )
     if not force and (done := _up_to_date(db, config, lineage)) is not None:
         return done
-    with _training():
-        with session.stage("search"):
-            found = search(development, config, session)
-        with session.stage("compare"):
-            splitters = compare_splitters(rows, found.best_params, config, session)
-        with session.stage("paths"):
-            paths = backtest_paths(
-                development, bars, found.best_params, config, session
-            )
-        with session.stage("holdout"):
-            judged = judge_holdout(
-                development, held_out, bars, found.best_params, config, session
-            )
-        with session.stage("gate"):
-            inputs = inputs_digest(lineage, config)
-            decision = decide(
-                rows,
-                development,
-                held_out,
-                judged,
-                bars,
-                found,
-                config,
-                session,
-                leaking_pairs=_leaking_pairs(development, held_out, config),
-                champion=opponent(Path(config.models), inputs),
-                n_trials=ledger.count()["on_these_symbols"],
-            )
-            verdict = decision.verdict
-        with session.stage("importance"):
-            importance = measure_importance(
-                development, held_out, found.best_params, config, session
-            )
-    session.observe(
-        {
-            "event": "verdict",
-            "promoted": verdict.promoted,
-            "outcome": verdict.outcome,
-            "reason": verdict.reason,
-        }
-    )
-    with session.stage("publish"):
+    with session.working_on(rows):
         with _training():
-            model = fit_whole(rows, found.best_params, config, session)
-        card: dict[str, Any] = {
-            "config": config.to_dict(),
-            "best_params": found.best_params,
-            "data": data,
-            "holdout": judged.scores,
-            **decision.to_card(),
-            "inputs_sha256": inputs,
-            "trained_until": rows.label_times.max().isoformat(),
-            "folds": fold_spans(development, config),
-            "references": reference_histograms(
-                rows.data, np.asarray(judged.probability)
-            ),
-            "lineage": lineage,
-        }
-        card["nonfinite_features"] = nonfinite_features(rows.data)
-        run_id, path = _publish(model, card, rows, config, promote=verdict.promoted)
-        if verdict.promoted:
-            record_served(Path(config.models), run_id, card)
-        db.write_run(run_id, json_ready({**card, "seconds": session.stages}))
-        ledger.forget_arrays()
-        session.tell("publish", 0.0)
+            with session.stage("search"):
+                found = search(development, config, session)
+            with session.stage("compare"):
+                splitters = compare_splitters(rows, found.best_params, config, session)
+            with session.stage("paths"):
+                paths = backtest_paths(
+                    development, bars, found.best_params, config, session
+                )
+            with session.stage("holdout"):
+                judged = judge_holdout(
+                    rows,
+                    development,
+                    held_out,
+                    bars,
+                    found.best_params,
+                    config,
+                    session,
+                )
+            with session.stage("gate"):
+                inputs = inputs_digest(lineage, config)
+                decision = decide(
+                    rows,
+                    development,
+                    held_out,
+                    judged,
+                    bars,
+                    found,
+                    config,
+                    session,
+                    leaking_pairs=_leaking_pairs(development, held_out, config),
+                    champion=opponent(Path(config.models), inputs),
+                    n_trials=ledger.count()["on_these_symbols"],
+                )
+                verdict = decision.verdict
+            with session.stage("importance"):
+                importance = measure_importance(
+                    development, held_out, found.best_params, config, session
+                )
+        session.observe(
+            {
+                "event": "verdict",
+                "promoted": verdict.promoted,
+                "outcome": verdict.outcome,
+                "reason": verdict.reason,
+            }
+        )
+        with session.stage("publish"):
+            with _training():
+                model = fit_whole(rows, found.best_params, config, session)
+            card: dict[str, Any] = {
+                "config": config.to_dict(),
+                "best_params": found.best_params,
+                "trees": model.estimator_.booster_.num_trees(),
+                "data": data,
+                "holdout": judged.scores,
+                **decision.to_card(),
+                "inputs_sha256": inputs,
+                "trained_until": rows.label_times.max().isoformat(),
+                "folds": fold_spans(development, config),
+                "references": reference_histograms(
+                    rows.data, np.asarray(judged.probability)
+                ),
+                "lineage": lineage,
+            }
+            card["nonfinite_features"] = nonfinite_features(rows.data)
+            run_id, path = _publish(model, card, rows, config, promote=verdict.promoted)
+            if verdict.promoted:
+                record_served(Path(config.models), run_id, card)
+            db.write_run(run_id, json_ready({**card, "seconds": session.stages}))
+            ledger.forget_arrays()
+            session.tell("publish", 0.0)
     session.observe({"event": "published", "run_id": run_id, "path": str(path)})
     return RetrainResult(
         title=title or ", ".join(data["symbols"]),

@@ -22,9 +22,8 @@ from skatra.retraining._boosters import (
     families,
     forget_datasets,
 )
-from skatra.retraining._dask import DaskBackend
 from skatra.retraining._fingerprint import code_version, fingerprint
-from skatra.retraining._fold_data import RowsInMemory, SearchRows, rows_in_file
+from skatra.retraining._fold_data import InFile, InMemory, SearchRows, in_file
 from skatra.retraining._tasks import Backend, run_tasks
 
 
@@ -32,11 +31,25 @@ class TrialLedger(Protocol):
     """Where finished scores are kept between runs; a database table or a dict."""
 
     def get(self, key: str, /) -> Mapping[str, Any] | None:
-        """Return the record of a key, or None."""
+        """Return the record of a key, or None.
+
+        Parameters
+        ----------
+        key : str
+            Hash of the task.
+        """
         ...
 
     def put(self, key: str, record: dict[str, Any], /) -> None:
-        """Keep a record; called in the parent as soon as its task ends."""
+        """Keep a record; called in the parent as soon as its task ends.
+
+        Parameters
+        ----------
+        key : str
+            Hash of the task.
+        record : dict
+            Its scores and seconds; anything JSON can say.
+        """
         ...
 
 
@@ -81,16 +94,12 @@ class Scorer:
         """Make the rows reachable for the workers of so many tasks at most."""
         token = uuid.uuid4().hex
         with ExitStack() as stack:
-            where: Any = RowsInMemory(self.rows)
+            where: InMemory | InFile = InMemory(self.rows)
             if not self.backend.shares_memory:
-                dask = self.backend if isinstance(self.backend, DaskBackend) else None
                 where = stack.enter_context(
-                    rows_in_file(
-                        self.rows, self._data_hash, dask.folder if dask else None
-                    )
+                    in_file(self.rows, self._data_hash, self.backend.folder)
                 )
-                if dask is not None:
-                    stack.enter_context(dask.connected(where))
+            stack.enter_context(self.backend.connected(where))
             stack.callback(forget_datasets, token)
             self._job = Job(
                 token,

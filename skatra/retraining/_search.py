@@ -73,7 +73,7 @@ class LGBMSearch(GridSearchCV):
         ----------
         X : array-like of shape (n_samples, n_features)
             Whatever LightGBM takes.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), default=None
             The target.
         **params : dict
             ``label_times`` for the splitter, ``sample_weight`` for fits and scores,
@@ -83,6 +83,7 @@ class LGBMSearch(GridSearchCV):
         Returns
         -------
         self : object
+            Itself.
 
         Raises
         ------

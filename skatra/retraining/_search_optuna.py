@@ -41,8 +41,17 @@ class PurgedOptunaSearchCV(LGBMSearch):
         Fit the best candidate on all rows.
     error_score : "raise" or float, default="raise"
         Score of a fit that fails.
-    backend, ledger, should_stop, verbose
-        As in :class:`PurgedLGBMSearchCV`.
+    backend : {"threads", "processes", "dask"}, str, Client or DaskBackend, default=None
+        Where tasks run. A str with "://" is the address of a Dask scheduler. None is
+        "threads": LightGBM works outside Python's lock.
+    ledger : object, default=None
+        Has ``get(key)``, which returns a record or None, and ``put(key, record)``: a
+        dict-like store. Scores found there are not computed again; each new one is put
+        there at once. The key is the SHA-256 of data, fold, parameters, scoring and
+        code.
+    should_stop : callable, default=None
+        Asked between tasks; when it returns true, tasks in hand are finished and put
+        into the ledger, and SearchStoppedError is raised.
     sampler : optuna.samplers.BaseSampler, default=None
         None is ``TPESampler(seed=random_state)``.
     pruner : optuna.pruners.BasePruner, default=None
@@ -50,6 +59,8 @@ class PurgedOptunaSearchCV(LGBMSearch):
         candidates on as many folds.
     random_state : int, default=None
         Seed of the default sampler.
+    verbose : int, default=0
+        Above 0, the number of fits is printed.
 
     Attributes
     ----------

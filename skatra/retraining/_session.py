@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from joblib import effective_n_jobs
-
 from skatra import monitoring
 from skatra.exceptions import RunStoppedError
+from skatra.retraining._dataset import Rows, rows_digest
+from skatra.retraining._fold_data import InFile, InMemory, in_file
 from skatra.retraining._ledger import (
     SEARCH,
     DatabaseLedger,
@@ -20,6 +19,7 @@ from skatra.retraining._ledger import (
     unpack,
 )
 from skatra.retraining._monitored import MODEL
+from skatra.retraining._tasks import Backend, Threads, run_tasks
 from skatra.typing import Split
 
 Event = Mapping[str, Any]
@@ -41,7 +41,7 @@ def _ignore(event: Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work whose outcome its stage, parameters and rows decide.
+    """A fit on one fold, whose outcome its stage, parameters and rows decide.
 
     Attributes
     ----------
@@ -49,28 +49,45 @@ class Task:
     params : mapping
         Everything but data, rows and code that decides the outcome.
     split : (train, test)
-        Row positions.
+        Positions among the rows of the stage.
     work : callable
-        Returns figures and arrays.
+        Takes training and test rows, returns figures and arrays. It travels to
+        workers, and holds no rows.
     """
 
     stage: str
     params: Mapping[str, Any]
     split: Split
-    work: Callable[[], Outcome]
+    work: Callable[[Rows, Rows], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """Does tasks where they are sent: finds the rows, and cuts the fold itself."""
+
+    rows: InMemory | InFile
+    splits: InMemory | InFile
+
+    def __call__(self, task: tuple[int, Callable[[Rows, Rows], Any]]) -> Any:
+        """Return what the work gives, and its seconds."""
+        number, work = task
+        start = time.perf_counter()
+        rows: Rows = self.rows.load()
+        train, test = (rows.take(part) for part in self.splits.load()[number])
+        outcome = work(train, test)
+        return outcome, time.perf_counter() - start
 
 
 @dataclass(slots=True)
 class Session:
-    """What a run's steps share: ledger, threads, the wish to stop, who watches.
+    """What a run's steps share: ledger, backend, the wish to stop, who watches.
 
     Attributes
     ----------
     ledger : DatabaseLedger, optional
         Without one nothing is kept and everything is done.
-    n_jobs : int
-        Tasks at a time, each in a thread of its own; LightGBM works outside of
-        Python's lock.
+    backend : Backend
+        Where tasks run, those of the search included.
     should_stop : callable
         Asked between two tasks.
     observe : callable
@@ -84,13 +101,41 @@ class Session:
     """
 
     ledger: DatabaseLedger | None = None
-    n_jobs: int = 1
+    backend: Backend = field(default_factory=lambda: Threads(1))
     should_stop: Callable[[], bool] = _never
     observe: Observer = _ignore
     make_model: ModelMaker | None = None
     total: int = 0
     finished: int = 0
     stages: dict[str, float] = field(default_factory=dict)
+    _files: dict[str, InFile] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @contextmanager
+    def working_on(self, rows: Rows) -> Iterator[None]:
+        """Make rows reachable for the workers, who prove that they are ready.
+
+        Raises
+        ------
+        WorkersNotReadyError
+            If a cluster has no worker, or one lacks the package or the rows.
+        """
+        with self._stack:
+            where = self._reachable(rows)
+            self._stack.enter_context(self.backend.connected(where))
+            yield
+        self._files.clear()
+
+    def _reachable(self, rows: Rows) -> InMemory | InFile:
+        """Return where workers find rows: once in a file that bears their hash."""
+        if self.backend.shares_memory:
+            return InMemory(rows)
+        name = rows_digest(rows)
+        if name not in self._files:
+            self._files[name] = self._stack.enter_context(
+                in_file(rows, name, self.backend.folder)
+            )
+        return self._files[name]
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -115,10 +160,19 @@ class Session:
                 "and kept. Run the same command again to go on."
             )
 
-    def run(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def run(self, rows: Rows, tasks: Sequence[Task]) -> list[Outcome]:
         """Return every task's outcome in order; do only what is not in the ledger."""
         outcomes: list[Outcome | None] = [None] * len(tasks)
-        keys = [digest_of(t.stage, t.params, fold_hash(t.split)) for t in tasks]
+        keys = [
+            digest_of(
+                task.stage,
+                task.params,
+                fold_hash(
+                    (rows.positions[task.split[0]], rows.positions[task.split[1]])
+                ),
+            )
+            for task in tasks
+        ]
         missing = []
         for number, key in enumerate(keys):
             record = None if self.ledger is None else self.ledger.get(key)
@@ -127,37 +181,47 @@ class Session:
                 continue
             outcomes[number] = record["figures"], unpack(record.get("arrays", {}))
             self.tell(tasks[number].stage, 0.0, cached=True)
-        self._work(tasks, keys, missing, outcomes)
+
+        def keep(number: int, outcome: Outcome, seconds: float) -> None:
+            outcomes[number] = outcome
+            self._keep(tasks[number], keys[number], outcome, seconds)
+
+        splits = [task.split for task in tasks]
+        self._work(rows, splits, {n: tasks[n].work for n in missing}, keep)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def once(self, rows: Rows, split: Split, work: Callable[[Rows, Rows], Any]) -> Any:
+        """Return what one piece of work gives, done by a worker and not kept."""
+        given: list[Any] = []
+        self._work(rows, [split], {0: work}, lambda _, made, __: given.append(made))
+        return given[0]
 
     def _work(
         self,
-        tasks: Sequence[Task],
-        keys: Sequence[str],
-        missing: list[int],
-        outcomes: list[Outcome | None],
+        rows: Rows,
+        splits: Sequence[Split],
+        works: Mapping[int, Callable[[Rows, Rows], Any]],
+        keep: Callable[[int, Any, float], None],
     ) -> None:
-        """Do the missing tasks, a few at a time; finish those in hand."""
-        if not missing:
+        """Do what is missing, a few at a time; finish what is in hand."""
+        if not works:
             return
-        queue = iter(missing)
-        workers = min(effective_n_jobs(self.n_jobs), len(missing))
-        with ThreadPoolExecutor(workers) as pool:
-            running: dict[Future[tuple[Outcome, float]], int] = {}
-            while True:
-                while len(running) < workers and not self.should_stop():
-                    number = next(queue, None)
-                    if number is None:
-                        break
-                    running[pool.submit(_timed, tasks[number].work)] = number
-                if not running:
-                    break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number = running.pop(future)
-                    outcome, seconds = future.result()
-                    self._keep(tasks[number], keys[number], outcome, seconds)
-                    outcomes[number] = outcome
-        if any(outcomes[number] is None for number in missing):
+
+        def on_result(task: tuple[int, Any], result: Any) -> None:
+            if isinstance(result, Exception):
+                raise result
+            keep(task[0], *result)
+
+        with ExitStack() as stack:
+            cut: InMemory | InFile = InMemory(splits)
+            if not self.backend.shares_memory:
+                name = digest_of([fold_hash(split) for split in splits])
+                cut = stack.enter_context(in_file(splits, name, self.backend.folder))
+            worker = _Worker(self._reachable(rows), cut)
+            left = run_tasks(
+                worker, list(works.items()), self.backend, on_result, self.should_stop
+            )
+        if left:
             self.stop_if_asked()
 
     def _keep(self, task: Task, key: str, outcome: Outcome, seconds: float) -> None:
@@ -230,9 +294,3 @@ class SearchLedger:
 def _is_slimmed(record: Mapping[str, Any]) -> bool:
     """Tell whether a record's arrays were dropped after its run was published."""
     return bool(record.get("has_arrays")) and "arrays" not in record
-
-
-def _timed(work: Callable[[], Outcome]) -> tuple[Outcome, float]:
-    start = time.perf_counter()
-    outcome = work()
-    return outcome, time.perf_counter() - start

@@ -29,10 +29,11 @@ from skatra.retraining._monitored import (
 from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._settle import settle_open
 from skatra.typing import Span
+from skatra.utils import HTMLRepr
 
 
 @dataclass(frozen=True, slots=True)
-class SignalsReport:
+class SignalsReport(HTMLRepr):
     """What :func:`make_signals` did.
 
     Attributes
@@ -59,7 +60,13 @@ class SignalsReport:
     exposure: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Return everything, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         rows = [
             {
                 "symbol": symbol,
@@ -122,6 +129,7 @@ def make_signals(
     Returns
     -------
     SignalsReport
+        What was written, settled and left out.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from lightgbm import LGBMClassifier
 from sklearn.base import clone
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, get_scorer, log_loss, roc_auc_score
-from sklearn.model_selection import KFold, TimeSeriesSplit
+from sklearn.model_selection import KFold, ParameterGrid, TimeSeriesSplit
 
 from skatra.exceptions import EmptyDataError, SearchStoppedError
 from skatra.metrics import log_growth
@@ -25,12 +25,20 @@ from skatra.model_selection import (
 )
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
+from skatra.retraining._early_stopping import PurgedEarlyStoppingClassifier
 from skatra.retraining._evaluation import Backtest, backtest_positions
+from skatra.retraining._ledger import SEARCH
 from skatra.retraining._monitored import record_validation
 from skatra.retraining._search import PurgedLGBMSearchCV
-from skatra.retraining._session import ModelMaker, SearchLedger, Session, Task
+from skatra.retraining._session import (
+    ModelMaker,
+    Outcome,
+    SearchLedger,
+    Session,
+    Task,
+)
 from skatra.sizing import KellyClassifier
-from skatra.typing import FloatArray, Split
+from skatra.typing import FloatArray
 
 NAIVE = "KFold(shuffle=True)"
 FORWARD = "TimeSeriesSplit"
@@ -64,15 +72,44 @@ def lightgbm_classifier(config: RetrainConfig, params: Mapping[str, Any]) -> Any
         return model.set_fit_request(sample_weight=True)
 
 
+def inner_classifier(
+    config: RetrainConfig,
+    params: Mapping[str, Any],
+    make_model: ModelMaker | None = None,
+    *,
+    stops: bool = True,
+) -> Any:
+    """Return LightGBM, stopped early on purged rows where the settings say so."""
+    model = (make_model or lightgbm_classifier)(config, params)
+    if config.early_stopping_rounds == 0 or not stops:
+        return model
+    return PurgedEarlyStoppingClassifier(
+        model,
+        validation_fraction=config.early_stopping_fraction,
+        n_iter_no_change=config.early_stopping_rounds,
+        purge_gap=config.embargo,
+    )
+
+
+def fit_inner(model: Any, rows: Rows) -> Any:
+    """Fit an unsized model on rows, with everything that it takes."""
+    told: dict[str, Any] = {"sample_weight": rows.sample_weight}
+    if isinstance(model, PurgedEarlyStoppingClassifier):
+        told["label_times"] = rows.label_times
+    return model.fit(rows.data, rows.target, **told)
+
+
 def kelly_classifier(
     config: RetrainConfig,
     cv: Any,
     params: Mapping[str, Any],
     make_model: ModelMaker | None = None,
+    *,
+    stops: bool = True,
 ) -> Any:
     """Return the sized model: LightGBM calibrated out of fold under ``cv``."""
     return KellyClassifier(
-        (make_model or lightgbm_classifier)(config, params),
+        inner_classifier(config, params, make_model, stops=stops),
         kelly_multiplier=config.kelly_multiplier,
         calibration="sigmoid",
         cv=cv,
@@ -139,7 +176,13 @@ class OutOfFold:
     problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures without the per-row arrays."""
+        """Return the figures without the per-row arrays.
+
+        Returns
+        -------
+        dict
+            Plain dicts, lists, numbers and strings; NaN and infinities are None.
+        """
         return {
             "model": self.model,
             "splitter": self.splitter,
@@ -154,22 +197,21 @@ class OutOfFold:
         }
 
 
-def _predict_fold(
-    model: Any, rows: Rows, split: Split
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return scores, calibrated probabilities and positions of the test rows."""
-    train, test = split
-    with routing():
-        fitted = fit_rows(clone(model), rows.take(train))
-    X = rows.data.iloc[test]
-    positive = rows.target.to_numpy()[test] > 0
-    raw = fitted.estimator_.predict_proba(X)[:, 1]
-    calibrated = fitted.predict_proba(X)[:, 1]
+def predict_fold(model: Any, train: Rows, test: Rows) -> Outcome:
+    """Return ranking, calibrated probabilities and positions of the test rows.
+
+    One thread, unless the model's ``n_jobs`` asks for more: tasks run side by side.
+    """
+    with routing(), parallel_config("threading"):
+        fitted = fit_rows(clone(model), train)
+    positive = test.target.to_numpy() > 0
+    raw = fitted.estimator_.predict_proba(test.data)[:, 1]
+    calibrated = fitted.predict_proba(test.data)[:, 1]
     figures = {
         "auc": float(roc_auc_score(positive, raw)),
         "log_loss": float(log_loss(positive, calibrated, labels=[False, True])),
     }
-    return figures, {"p": calibrated, "f": fitted.decision_function(X)}
+    return figures, {"p": calibrated, "f": fitted.decision_function(test.data)}
 
 
 def model_params(config: RetrainConfig, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +224,18 @@ def model_params(config: RetrainConfig, params: Mapping[str, Any]) -> dict[str, 
         "max_position": config.max_position,
         "n_splits": config.n_splits,
         "embargo": str(config.embargo),
+        **stopping(config),
+    }
+
+
+def stopping(config: RetrainConfig) -> dict[str, Any]:
+    """Return what decides the number of trees; nothing where none is looked for."""
+    if config.early_stopping_rounds == 0:
+        return {}
+    return {
+        "early_stopping_rounds": config.early_stopping_rounds,
+        "early_stopping_fraction": config.early_stopping_fraction,
+        "early_stopping_gap": str(config.embargo),
     }
 
 
@@ -201,12 +255,8 @@ def out_of_fold(
         splits = list(cv.split(rows.data, rows.target, **keywords))
         audit = audit_splits(splits, rows.data, label_times=rows.label_times)
     told = {**model_params(config, params), "calibrated_by": splitter}
-    results = session.run(
-        [
-            Task("compare", told, split, partial(_predict_fold, model, rows, split))
-            for split in splits
-        ]
-    )
+    work = partial(predict_fold, model)
+    results = session.run(rows, [Task("compare", told, s, work) for s in splits])
     if label == TUNED_MODEL and splitter == PURGED:
         record_validation(cv, rows, [figures for figures, _ in results])
     probability = np.full(len(rows), np.nan)
@@ -239,7 +289,8 @@ def compare_splitters(
 ) -> tuple[OutOfFold, ...]:
     """Score LightGBM's defaults and the tuned model under three splitters.
 
-    Each splitter also cross-fits the model's calibration, as its user would.
+    The defaults are not stopped early, as nobody is who just calls ``fit``. Each
+    splitter also cross-fits the model's calibration, as its user would.
     """
     splitters = {
         NAIVE: KFold(config.n_splits, shuffle=True, random_state=config.seed),
@@ -249,7 +300,9 @@ def compare_splitters(
     found = []
     for label, params in ((DEFAULT_MODEL, {}), (TUNED_MODEL, tuned)):
         for splitter, cv in splitters.items():
-            model = kelly_classifier(config, cv, params, session.make_model)
+            model = kelly_classifier(
+                config, cv, params, session.make_model, stops=label == TUNED_MODEL
+            )
             try:
                 found.append(
                     out_of_fold(
@@ -288,7 +341,8 @@ class SearchResult:
     best_params : dict
         LightGBM parameters with the lowest out-of-fold log loss.
     table : DataFrame
-        One row per candidate: parameters, mean and std of the log loss.
+        One row per candidate: parameters, mean and std of the log loss, and the mean
+        number of trees where these were found by early stopping.
     """
 
     best_params: dict[str, Any]
@@ -309,14 +363,15 @@ def check_grid_names(config: RetrainConfig) -> None:
 def search(rows: Rows, config: RetrainConfig, session: Session) -> SearchResult:
     """Tune LightGBM by log loss under purged cross-validation."""
     check_grid_names(config)
+    if config.early_stopping_rounds:
+        return _search_stopping_early(rows, config, session)
     found = PurgedLGBMSearchCV(
         lightgbm_classifier(config, boosting(config)),
         {name: list(values) for name, values in config.param_grid.items()},
         cv=purged_kfold(config),
         scoring=weighted_log_loss(),
-        n_jobs=config.n_jobs,
         refit=False,
-        backend=config.search_backend,
+        backend=session.backend,
         ledger=SearchLedger(session, {**boosting(config), "seed": config.seed}),
         should_stop=session.should_stop,
     )
@@ -337,6 +392,53 @@ def search(rows: Rows, config: RetrainConfig, session: Session) -> SearchResult:
     )
     best = {**boosting(config), **found.best_params_}
     return SearchResult(best, table.sort_values("log_loss"))
+
+
+def _search_stopping_early(
+    rows: Rows, config: RetrainConfig, session: Session
+) -> SearchResult:
+    """Score candidates that stop early: each fit bins and counts its own trees."""
+    with routing():
+        splits = list(
+            purged_kfold(config).split(rows.data, label_times=rows.label_times)
+        )
+    grid = list(ParameterGrid({k: list(v) for k, v in config.param_grid.items()}))
+    whole = [{**boosting(config), **candidate} for candidate in grid]
+    outcomes = session.run(
+        rows,
+        [
+            Task(
+                SEARCH,
+                {**params, "seed": config.seed, **stopping(config)},
+                split,
+                partial(
+                    _score_fold, inner_classifier(config, params, session.make_model)
+                ),
+            )
+            for params in whole
+            for split in splits
+        ],
+    )
+    shape = (len(grid), len(splits))
+    losses, trees = (
+        np.reshape([figures[name] for figures, _ in outcomes], shape)
+        for name in ("log_loss", "trees")
+    )
+    table = pd.DataFrame(grid).assign(
+        log_loss=losses.mean(axis=1), std=losses.std(axis=1), trees=trees.mean(axis=1)
+    )
+    best = whole[int(losses.mean(axis=1).argmin())]
+    return SearchResult(best, table.sort_values("log_loss"))
+
+
+def _score_fold(model: Any, train: Rows, test: Rows) -> Outcome:
+    """Return the weighted log loss of the test rows, and the trees that made it."""
+    with routing():
+        fitted = fit_inner(clone(model), train)
+        score = weighted_log_loss()(
+            fitted, test.data, test.target, sample_weight=test.sample_weight
+        )
+    return {"log_loss": -float(score), "trees": fitted.n_iter_}, {}
 
 
 def weighted_log_loss() -> Any:
@@ -383,6 +485,7 @@ class Holdout:
 
 
 def judge_holdout(
+    rows: Rows,
     development: Rows,
     held_out: Rows,
     bars: pd.DataFrame,
@@ -397,13 +500,14 @@ def judge_holdout(
             "sign only, which judges nothing. Hold out more, or load more bars."
         )
         raise EmptyDataError(msg)
+    model = kelly_classifier(config, purged_kfold(config), params, session.make_model)
     task = Task(
         "holdout",
         model_params(config, params),
         (development.positions, held_out.positions),
-        partial(_judge, development, held_out, params, config, session),
+        partial(predict_fold, model.set_params(n_jobs=config.n_jobs)),
     )
-    ((figures, arrays),) = session.run([task])
+    ((figures, arrays),) = session.run(rows, [task])
     index = held_out.data.index
     probability: pd.Series[float] = pd.Series(
         np.asarray(arrays["p"], dtype=np.float64), index=index
@@ -432,30 +536,20 @@ def judge_holdout(
     return Holdout(positions, probability, book, reliability, scores)
 
 
-def _judge(
-    development: Rows,
-    held_out: Rows,
-    params: dict[str, Any],
-    config: RetrainConfig,
-    session: Session,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fit on the development rows and predict the held-out rows."""
-    model = fit_whole(development, params, config, session)
-    ranking = model.estimator_.predict_proba(held_out.data)[:, 1]
-    positive = held_out.target.to_numpy() > 0
-    return {"auc": float(roc_auc_score(positive, ranking))}, {
-        "p": model.predict_proba(held_out.data)[:, 1],
-        "f": model.decision_function(held_out.data),
-    }
-
-
 def fit_whole(
     rows: Rows, params: Mapping[str, Any], config: RetrainConfig, session: Session
 ) -> Any:
-    """Return the sized model fitted on rows, its folds in threads."""
+    """Return the sized model fitted on rows by a worker, its folds in threads."""
+    model = kelly_classifier(config, purged_kfold(config), params, session.make_model)
+    model.set_params(n_jobs=config.n_jobs)
+    split = (np.arange(len(rows)), np.arange(0))
+    return session.once(rows, split, partial(_fit, model))
+
+
+def _fit(model: Any, train: Rows, _: Rows) -> Any:
+    """Return a model fitted as it will be served: early stopping has said its word."""
     with routing(), parallel_config("threading"):
-        cv = purged_kfold(config)
-        model = kelly_classifier(config, cv, params, session.make_model)
-        model.set_params(n_jobs=config.n_jobs)
-        fit_rows(model, rows)
-    return model
+        fitted = fit_rows(model, train)
+    if isinstance(fitted.estimator_, PurgedEarlyStoppingClassifier):
+        fitted.estimator_ = fitted.estimator_.estimator_
+    return fitted

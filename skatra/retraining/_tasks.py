@@ -11,8 +11,8 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from joblib import effective_n_jobs
@@ -41,6 +41,15 @@ class Backend(Protocol):
         """Tell whether tasks see the objects of this process."""
         ...
 
+    @property
+    def folder(self) -> str | None:
+        """Return the folder for what workers read from files."""
+        ...
+
+    def connected(self, needed: Any) -> AbstractContextManager[None]:
+        """Hold the workers, who can read what is needed, for several rounds."""
+        ...
+
     def slots(self, n_tasks: int) -> int:
         """Return how many tasks are handed out at a time."""
         ...
@@ -56,6 +65,11 @@ class Threads:
 
     n_jobs: int | None = None
     shares_memory: ClassVar[bool] = True
+    folder: ClassVar[str | None] = None
+
+    def connected(self, needed: Any) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Do nothing: threads are started for each round."""
+        return nullcontext()
 
     def slots(self, n_tasks: int) -> int:
         """Return one per core, or as many as asked for."""
@@ -77,16 +91,46 @@ class Processes:
 
     n_jobs: int | None = None
     shares_memory: ClassVar[bool] = False
+    folder: ClassVar[str | None] = None
+    _pools: list[Executor] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Processes":
+        """Return itself: processes are shared, not copied."""
+        return self
+
+    @contextmanager
+    def connected(self, needed: Any) -> Iterator[None]:  # noqa: ARG002
+        """Keep the processes from one round to the next."""
+        if self._pools:
+            yield
+            return
+        self._pools.append(self._start())
+        try:
+            yield
+        finally:
+            self._pools.pop().shutdown()
+
+    def _start(self) -> Executor:
+        """Start processes, apart from those that joblib keeps for its own."""
+        workers = effective_n_jobs(-1 if self.n_jobs is None else self.n_jobs)
+        pool: Executor = ProcessPoolExecutor(int(workers), env=WORKER_ENVIRONMENT)
+        return pool
 
     def slots(self, n_tasks: int) -> int:
         """Return one per core, or as many as asked for."""
         return _slots(self.n_jobs, n_tasks)
 
     @contextmanager
-    def open(self, slots: int) -> Iterator[Executor]:
-        """Start the processes, apart from those that joblib keeps for its own."""
-        with ProcessPoolExecutor(slots, env=WORKER_ENVIRONMENT) as pool:
-            yield pool
+    def open(self, slots: int) -> Iterator[Executor]:  # noqa: ARG002
+        """Return the processes; new ones where one of them has died."""
+        try:
+            self._pools[-1].submit(int)
+        except BrokenExecutor:
+            self._pools[-1].shutdown()
+            self._pools[-1] = self._start()
+        yield self._pools[-1]
 
 
 class _Inline(Executor):

@@ -194,6 +194,7 @@ class SequentialBootstrapBagging(MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
 
         Returns
         -------
@@ -229,12 +230,16 @@ class SequentialBootstrapBagging(MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
         y : array-like of shape (n_samples,)
+            Labels.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; None is 1 each.
 
         Returns
         -------
         float
+            At most 1.
         """
         measure = accuracy_score if is_classifier(self) else r2_score
         return float(measure(y, self.predict(X), sample_weight=sample_weight))

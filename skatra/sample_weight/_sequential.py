@@ -98,10 +98,15 @@ def draw_probabilities(
     Parameters
     ----------
     label_times : Series, DataFrame or array-like of shape (n,)
+        Label intervals: a Series (index t0, values t1) or two columns.
     drawn : sequence of int, default=()
         Row positions drawn so far, repeats included.
-    groups, times
-        As in :func:`sequential_bootstrap`.
+    groups : array-like of shape (n,) or None, default=None
+        The symbol of each label; labels of different symbols do not overlap. None: the
+        other level of a MultiIndex (symbol, t0), else all labels are one symbol.
+    times : Index or None, default=None
+        The points at which overlap is measured, as in :func:`average_uniqueness`; None:
+        the distinct t0 and t1 of the symbol's labels.
 
     Returns
     -------

@@ -23,7 +23,7 @@ def afml_bet_size(
     ----------
     probability : array-like of float in [0, 1]
         Probability of the predicted class.
-    side : array-like of {-1, 0, 1}, default=1
+    side : array-like of int in {-1, 0, 1}, default=1
         The predicted side.
     n_classes : int >= 2, default=2
         Number K of classes.
@@ -33,7 +33,7 @@ def afml_bet_size(
     Returns
     -------
     float or ndarray of float64
-        In [-1, 1]; negative for a probability below chance.
+        In [-1, 1], broadcast over the inputs; negative for a probability below chance.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def afml_dynamic_bet_size(forecast: Any, price: Any, width: Any) -> Any:
     Returns
     -------
     float or ndarray of float64
-        In (-1, 1).
+        In (-1, 1), broadcast over the inputs.
 
     Raises
     ------
@@ -125,6 +125,7 @@ def discretize_positions(positions: Any, step: float) -> Any:
     Returns
     -------
     object of the type of positions (a float or ndarray for the rest)
+        The rounded positions, of the same shape.
 
     Raises
     ------

@@ -54,13 +54,13 @@ def average_active_positions(
         If positions are not finite, rows do not match, or times cannot be compared
         with the label times.
 
-    References
-    ----------
-    López de Prado (2018), *Advances in Financial Machine Learning*, section 10.3.
-
     Notes
     -----
     O((n + m) log n): sorted starts and ends, running sums, binary search.
+
+    References
+    ----------
+    López de Prado (2018), *Advances in Financial Machine Learning*, section 10.3.
 
     Examples
     --------

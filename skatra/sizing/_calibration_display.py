@@ -205,8 +205,12 @@ class KellyCalibrationDisplay:
             Sides that may be taken.
         max_position : float > 0, default=1.0
             Largest absolute position.
-        n_bins, strategy, ax
-            As in :meth:`from_estimator`.
+        n_bins : int, default=10
+            At most so many bins; equal probabilities stay together.
+        strategy : {"quantile", "uniform"}, default="quantile"
+            Bins of the same number of rows, or of the same width.
+        ax : two matplotlib Axes, default=None
+            Where to draw, upper first; None makes a figure.
 
         Returns
         -------
@@ -289,6 +293,7 @@ class KellyCalibrationDisplay:
         Returns
         -------
         KellyCalibrationDisplay
+            Itself, with the axes it drew on.
 
         Raises
         ------

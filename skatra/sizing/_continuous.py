@@ -69,13 +69,15 @@ def kelly_continuous_growth(
     ----------
     fraction : array-like of float
         Capital invested as a multiple of wealth.
-    mean, volatility, risk_free : array-like of float
+    mean, volatility : array-like of float
         As in :func:`kelly_continuous`.
+    risk_free : array-like of float, default=0.0
+        Return of what is not invested.
 
     Returns
     -------
     float or ndarray of float64
-        In nats per period.
+        In nats per period, broadcast over the inputs.
 
     Raises
     ------
@@ -126,6 +128,7 @@ def drawdown_probability(
     Returns
     -------
     float or ndarray of float64
+        In [0, 1]; of the shape of the arguments.
 
     Raises
     ------
@@ -174,6 +177,7 @@ def goal_probability(goal: Any, alpha: Any, kelly_multiplier: Any = 1.0) -> Any:
     Returns
     -------
     float or ndarray of float64
+        In [0, 1]; of the shape of the arguments.
 
     Raises
     ------
@@ -217,7 +221,7 @@ def kelly_multiplier_for_drawdown(alpha: Any, beta: Any) -> Any:
     Returns
     -------
     float or ndarray of float64
-        In (0, 1].
+        In (0, 1], broadcast over the inputs.
 
     Raises
     ------

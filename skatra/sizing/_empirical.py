@@ -63,12 +63,6 @@ def kelly_from_returns(
     kelly_notional : The same for two outcomes.
     kelly_portfolio : Many assets at once.
 
-    References
-    ----------
-    Breiman (1961), "Optimal Gambling Systems for Favorable Games", Berkeley
-    Symposium 4, 65-78. Rotando and Thorp (1992), American Mathematical Monthly 99,
-    922-931, example 2.
-
     Notes
     -----
     The root is sought on h(f) = (1 + f r_min) g'(f) rather than on g'. The factor
@@ -77,6 +71,12 @@ def kelly_from_returns(
     steps on h never pass the root, and their size is certain; Halley's correction of
     the same pass over the data makes them cubic: 3 to 8 of them on fat tails, where
     Newton on g' takes 14 to 54.
+
+    References
+    ----------
+    Breiman (1961), "Optimal Gambling Systems for Favorable Games", Berkeley
+    Symposium 4, 65-78. Rotando and Thorp (1992), American Mathematical Monthly 99,
+    922-931, example 2.
 
     Examples
     --------

@@ -162,8 +162,13 @@ class KellyGrowthDisplay:
             Whether full Kelly of a losing history is negative, rather than 0.
         kind : {"growth", "wealth"}, default="growth"
             What to draw, see :meth:`plot`.
-        n_periods, n_paths, random_state
-            Of kind "wealth", see :meth:`plot`.
+        n_periods : int > 0, default=250
+            Length of a history.
+        n_paths : int > 0, default=2000
+            Histories, drawn with replacement: periods are taken to be independent, so
+            that runs of losses in clusters are not in the bands.
+        random_state : int, RandomState instance or None, default=0
+            Of the histories.
         ax : matplotlib Axes, or two of them for "wealth", default=None
             Where to draw; None makes a figure.
 
@@ -231,8 +236,19 @@ class KellyGrowthDisplay:
             Simple return of a long unit position in each row.
         cost : float >= 0, default=0.0
             Paid per unit of capital staked.
-        kind, n_periods, n_paths, random_state, ax
-            As in :meth:`from_returns`.
+        kind : {"growth", "wealth"}, default="growth"
+            "growth": the curve, with full Kelly, the chosen fraction, break-even and
+            ruin marked. "wealth": median and the band from 5 % to 95 % of wealth, and
+            below of its drawdown from the highest value so far.
+        n_periods : int > 0, default=250
+            Length of a history.
+        n_paths : int > 0, default=2000
+            Histories, drawn with replacement: periods are taken to be independent, so
+            that runs of losses in clusters are not in the bands.
+        random_state : int, RandomState instance or None, default=0
+            Of the histories.
+        ax : matplotlib Axes, or two of them for "wealth", default=None
+            Where to draw; None makes a figure.
 
         Returns
         -------
@@ -299,6 +315,7 @@ class KellyGrowthDisplay:
         Returns
         -------
         KellyGrowthDisplay
+            Itself, with the axes it drew on.
 
         Raises
         ------

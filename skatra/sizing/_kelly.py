@@ -195,8 +195,10 @@ def kelly_growth(
         Capital invested as a multiple of wealth; negative takes the other side.
     p : array-like of float in [0, 1]
         Probability of winning.
-    win, loss : array-like of float > 0
-        Gain and loss per unit invested. ``win`` must be finite.
+    win : array-like of float > 0
+        Gain per unit invested, finite.
+    loss : array-like of float > 0, default=1.0
+        Loss per unit invested, as a positive number.
     cost : array-like of float >= 0, default=0.0
         Paid per unit invested: both outcomes lose ``cost x |f|``.
 

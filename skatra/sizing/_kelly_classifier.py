@@ -311,6 +311,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
 
         Returns
         -------
@@ -337,6 +338,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
 
         Returns
         -------
@@ -352,6 +354,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
 
         Returns
         -------
@@ -397,6 +400,7 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows and features.
         y : array-like of shape (n_samples,)
             True labels, used without returns.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -40,16 +40,16 @@ def kelly_exclusive(probabilities: Any, decimal_odds: Any) -> Any:
     ValueError
         If an input is out of range, or the probabilities sum to more than 1.
 
+    Notes
+    -----
+    Outcomes enter in the order of p x odds while it exceeds the reserve rate
+    R = (1 - sum p) / (1 - sum 1 / odds) of those before; the stake is p - R / odds.
+
     References
     ----------
     Smoczynski and Tomkins (2010), "An explicit solution to the problem of optimizing
     the allocations of a bettor's wealth when wagering on horse races", Mathematical
     Scientist 35, 10-17. Kelly (1956), section on odds with a track take.
-
-    Notes
-    -----
-    Outcomes enter in the order of p x odds while it exceeds the reserve rate
-    R = (1 - sum p) / (1 - sum 1 / odds) of those before; the stake is p - R / odds.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 from skatra.sizing._lookup import Lookup
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column, check_same_rows
+from skatra.utils import HTMLRepr, as_finite_column, check_same_rows
 
 __all__ = ["PayoffTable"]
 
@@ -24,7 +24,7 @@ _BLOCK = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PayoffTable:
+class PayoffTable(HTMLRepr):
     """Growth-optimal fraction f*(p) for payoffs that depend on a binary class.
 
     f*(p) solves p E[R+ / (1 + f R+)] + (1 - p) E[R- / (1 + f R-)] = 0, with R+ and
@@ -72,6 +72,7 @@ class PayoffTable:
         Parameters
         ----------
         p : array-like of float in [0, 1]
+            Probabilities.
 
         Returns
         -------

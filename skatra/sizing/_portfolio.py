@@ -12,13 +12,13 @@ from scipy.optimize import brentq
 from skatra.sizing._interior_point import FAILED, maximise_growth, newton_growth
 from skatra.sizing._kelly import _checked
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column, check_same_rows
+from skatra.utils import HTMLRepr, as_finite_column, check_same_rows
 
 __all__ = ["KellyPortfolio", "kelly_portfolio"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class KellyPortfolio:
+class KellyPortfolio(HTMLRepr):
     """A portfolio that maximises the mean log growth, and its certificate.
 
     Attributes
@@ -81,6 +81,7 @@ def kelly_portfolio(
     Returns
     -------
     KellyPortfolio
+        Weights, growth and a bound on what they miss.
 
     Raises
     ------
@@ -92,12 +93,6 @@ def kelly_portfolio(
     --------
     kelly_from_returns : One asset, exact and faster.
 
-    References
-    ----------
-    Breiman (1961). Cover (1984), "An Algorithm for Maximizing Expected Log Investment
-    Return", IEEE Transactions on Information Theory 30, 369-373, for the certificate.
-    Busseti, Ryu and Boyd (2016), "Risk-Constrained Kelly Gambling", equation 10.
-
     Notes
     -----
     Primal-dual interior point. By Jensen's inequality, for any admissible v,
@@ -106,6 +101,12 @@ def kelly_portfolio(
     function at its Newton decrement. The drawdown constraint E[(1 + r'w)^-lambda] <= 1,
     lambda = ln beta / ln alpha, is met by its multiplier, a root in one dimension; its
     Lagrangian gives the gap.
+
+    References
+    ----------
+    Breiman (1961). Cover (1984), "An Algorithm for Maximizing Expected Log Investment
+    Return", IEEE Transactions on Information Theory 30, 369-373, for the certificate.
+    Busseti, Ryu and Boyd (2016), "Risk-Constrained Kelly Gambling", equation 10.
 
     Examples
     --------

@@ -69,15 +69,15 @@ def risk_constrained_kelly(
     kelly_multiplier_for_drawdown : The rule of continuous time, without tails.
     kelly_portfolio : Takes the same bound for many assets.
 
-    References
-    ----------
-    Busseti, Ryu and Boyd (2016), "Risk-Constrained Kelly Gambling", Journal of
-    Investing 25(3), equation 8.
-
     Notes
     -----
     log E[(1 + f r)^-lambda] is convex in f, 0 at f = 0 and falling there. From full
     Kelly, Newton's steps come down to its other root without passing it.
+
+    References
+    ----------
+    Busseti, Ryu and Boyd (2016), "Risk-Constrained Kelly Gambling", Journal of
+    Investing 25(3), equation 8.
 
     Examples
     --------
@@ -156,17 +156,17 @@ def kelly_robust(
     UserWarning
         As :func:`kelly_from_returns`.
 
-    References
-    ----------
-    Sun and Boyd (2018), "Distributional Robust Kelly Gambling", arXiv:1812.10371,
-    section on divergence balls. With E[z^-lambda] of Busseti, Ryu and Boyd the
-    penalty is the same at lambda = 1 / t.
-
     Notes
     -----
     The worst Q tilts P by (1 + f r)^-s. Its slope E_Q[r / (1 + f r)] falls with f
     (the worst case of concave functions is concave): one root outside for f, one
     inside for s, whose divergence rises with s.
+
+    References
+    ----------
+    Sun and Boyd (2018), "Distributional Robust Kelly Gambling", arXiv:1812.10371,
+    section on divergence balls. With E[z^-lambda] of Busseti, Ryu and Boyd the
+    penalty is the same at lambda = 1 / t.
 
     Examples
     --------

@@ -53,6 +53,18 @@ def kelly_to_dict(model: KellyClassifier) -> dict[str, Any]:
     See Also
     --------
     kelly_from_dict : The way back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skatra.sizing import KellyClassifier, kelly_to_dict
+    >>> X = np.linspace(-1, 1, 40).reshape(-1, 1)
+    >>> returns = np.where(np.arange(40) % 3, 0.01, -0.01)
+    >>> kelly = KellyClassifier(LogisticRegression(), calibration=None)
+    >>> learned = kelly_to_dict(kelly.fit(X, returns > 0, returns=returns))
+    >>> isinstance(learned, dict)
+    True
     """
     check_is_fitted(model)
     calibrator = model.calibrator_

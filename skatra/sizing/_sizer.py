@@ -7,12 +7,13 @@ from typing import Any
 
 from skatra.sizing._kelly import kelly_fraction
 from skatra.sizing._trades import TradeStatistics, calculate_trade_statistics
+from skatra.utils import HTMLRepr
 
 __all__ = ["PositionSize", "PositionSizer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositionSize:
+class PositionSize(HTMLRepr):
     """A position size and how it came about.
 
     Attributes
@@ -45,7 +46,7 @@ class PositionSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositionSizer:
+class PositionSizer(HTMLRepr):
     """Size single trades by the capital they put at risk.
 
     By default a fixed share of the capital is at risk in every trade. With
@@ -148,6 +149,7 @@ class PositionSizer:
         Returns
         -------
         PositionSize
+            The size, what it risks, and why it is what it is.
 
         Raises
         ------
@@ -202,17 +204,24 @@ class PositionSizer:
 
         Parameters
         ----------
-        capital, entry_price, stop_loss_price, open_notional
-            As in :meth:`calculate_position_size`.
+        capital : float > 0
+            Current capital.
+        entry_price : float > 0
+            Price per unit.
+        stop_loss_price : float >= 0, default=None
+            Price at which the trade is given up; above the entry for a short. Without
+            it the whole price is at risk.
         win_rate : float in [0, 1], default=None
             Probability of winning.
         avg_win_loss_ratio : float > 0, default=None
             Average win / average loss.
-        trades : TradeStatistics, array-like or DataFrame, default=None
+        trades : TradeStatistics or array-like of shape (n_trades,), default=None
             History to size from instead; a loss at the stop stands for its average
             loss. No stake would have been ruined by its worst trade.
         kelly_multiplier : float in [0, 1], default=None
             Overrides the sizer's.
+        open_notional : float >= 0, default=0.0
+            Absolute notional of the positions held already, for ``max_exposure``.
 
         Returns
         -------

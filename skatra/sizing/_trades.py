@@ -11,7 +11,7 @@ from scipy.stats import binom
 from skatra.sizing._empirical import kelly_from_returns
 from skatra.sizing._kelly import _checked
 from skatra.typing import FloatArray
-from skatra.utils import as_finite_column
+from skatra.utils import HTMLRepr, as_finite_column
 
 __all__ = ["TradeStatistics", "calculate_trade_statistics"]
 
@@ -19,7 +19,7 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TradeStatistics:
+class TradeStatistics(HTMLRepr):
     """Statistics of closed trades, in the unit of the trades given.
 
     What the history cannot tell is None, never inf or NaN: an average without
@@ -110,6 +110,7 @@ def calculate_trade_statistics(
     Returns
     -------
     TradeStatistics
+        The figures, with confidence intervals.
 
     Raises
     ------

@@ -119,7 +119,8 @@ def kelly_shrinkage(p: Any, b: Any, sigma: Any) -> Any:
     Returns
     -------
     float or ndarray of float64
-        In [0, 1]; 1 where sigma is 0, 0 at break-even otherwise.
+        In [0, 1], broadcast over the inputs; 1 where sigma is 0, 0 at break-even
+        otherwise.
 
     Raises
     ------

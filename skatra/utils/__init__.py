@@ -11,6 +11,7 @@ from skatra.utils._bars import (
 from skatra.utils._growth import (
     mean_log_growth,
 )
+from skatra.utils._html import HTMLRepr
 from skatra.utils._json import json_ready
 from skatra.utils._label_times import (
     LabelIntervals,
@@ -20,7 +21,7 @@ from skatra.utils._label_times import (
     holds_times,
     times_to_numbers,
 )
-from skatra.utils._numbers import as_count, as_number
+from skatra.utils._numbers import as_count, as_number, format_number
 from skatra.utils._plotting import require_matplotlib
 from skatra.utils._rows import (
     as_finite_column,
@@ -35,6 +36,7 @@ from skatra.utils._sklearn import (
 __all__ = [
     "BAR_COLUMNS",
     "PRICE_COLUMNS",
+    "HTMLRepr",
     "LabelIntervals",
     "SymbolBlocks",
     "as_count",
@@ -47,6 +49,7 @@ __all__ = [
     "column_values",
     "common_unit",
     "event_times",
+    "format_number",
     "holds_times",
     "json_ready",
     "mean_log_growth",

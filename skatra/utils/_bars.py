@@ -30,6 +30,17 @@ class SymbolBlocks:
         Block k is ``[offsets[k], offsets[k + 1])`` after ``order``.
     symbols : Index of shape (n_symbols,) or None
         The symbol of each block; None for a plain time index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skatra.utils import symbol_blocks
+    >>> day = pd.Timestamp("2024-01-01")
+    >>> rows = pd.MultiIndex.from_tuples([("A", day), ("B", day), ("A", day)])
+    >>> blocks = symbol_blocks(rows)
+    >>> blocks.gather(np.array([1, 2, 3]))
+    array([1, 3, 2])
     """
 
     order: IntArray | None
@@ -37,11 +48,33 @@ class SymbolBlocks:
     symbols: pd.Index | None
 
     def gather(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Bring row values into block order (a view when nothing moves)."""
+        """Bring row values into block order (a view when nothing moves).
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, ...)
+            One entry per row.
+
+        Returns
+        -------
+        ndarray of shape (n, ...)
+            The same entries, each symbol's side by side.
+        """
         return values if self.order is None else values[self.order]
 
     def scatter(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Bring block-ordered values back into row order."""
+        """Bring block-ordered values back into row order.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, ...)
+            One entry per row.
+
+        Returns
+        -------
+        ndarray of shape (n, ...)
+            The same entries in the rows' own order.
+        """
         if self.order is None:
             return values
         result = np.empty_like(values)
@@ -62,6 +95,15 @@ def symbol_blocks(index: pd.Index) -> SymbolBlocks:
     SymbolBlocks
         Blocks in the order in which the symbols first appear when their rows are
         side by side, else sorted by the index's own symbol level.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.utils import symbol_blocks
+    >>> days = pd.date_range("2024-01-01", periods=2)
+    >>> rows = pd.MultiIndex.from_product([["A", "B"], days], names=["symbol", "time"])
+    >>> symbol_blocks(rows).offsets
+    array([0, 2, 4])
     """
     n = len(index)
     if not isinstance(index, pd.MultiIndex):
@@ -237,11 +279,21 @@ def column_values(bars: pd.DataFrame, column: str) -> FloatArray:
     Parameters
     ----------
     bars : DataFrame
+        Bars, or any frame of numbers.
     column : str
+        Name of the column.
 
     Returns
     -------
     ndarray of shape (n_bars,), float64
+        The values in the order of the bars.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.utils import column_values
+    >>> column_values(pd.DataFrame({"close": [1, None]}), "close")
+    array([ 1., nan])
     """
     series: pd.Series[Any] = bars[column]
     if isinstance(series.dtype, np.dtype):

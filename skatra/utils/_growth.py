@@ -22,7 +22,7 @@ def mean_log_growth(
         Signed fractions of capital and simple returns, finite.
     cost : float, default=0.0
         Paid per unit of capital staked.
-    sample_weight : ndarray of shape (n,) or None
+    sample_weight : ndarray of shape (n,), default=None
         Non-negative weights; a row of weight 0 counts for nothing, ruin included.
 
     Returns

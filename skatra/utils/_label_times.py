@@ -50,8 +50,16 @@ def times_to_numbers(times: Any, name: str) -> tuple[TimeArray, str | None, str 
     numbers : ndarray of shape (n,)
         int64 (datetimes in UTC and their own unit, integers) or float64.
     unit : {"s", "ms", "us", "ns"} or None
+        Of datetimes; None for numbers.
     tz : str or None
         "UTC-based" marker: None for naive datetimes and numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.utils import times_to_numbers
+    >>> times_to_numbers(pd.to_datetime(["1970-01-02"]).as_unit("s"), "times")
+    (array([86400]), 's', None)
     """
     index = _with_dtype_of_times(times)
     if isinstance(index, pd.DatetimeIndex):
@@ -155,12 +163,31 @@ def _plain_numbers(index: pd.Index, name: str) -> tuple[TimeArray, IntArray]:
 def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
     """Return the time level of an index: itself, or a MultiIndex's datetime level.
 
-    Arrow's datetimes come back as numpy's.
+    Parameters
+    ----------
+    index : Index of shape (n,)
+        Times, or a MultiIndex with one level of datetimes.
+    name : str, default="label_times"
+        What the user calls it, for the error message.
+
+    Returns
+    -------
+    Index of shape (n,)
+        The times, in row order; Arrow's datetimes as numpy's.
 
     Raises
     ------
     LabelTimesError
         If a MultiIndex has no datetime level, or more than one.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.utils import event_times
+    >>> days = pd.date_range("2024-01-01", periods=2)
+    >>> rows = pd.MultiIndex.from_product([["SP500"], days], names=["symbol", "t0"])
+    >>> event_times(rows).equals(days)
+    True
     """
     if not isinstance(index, pd.MultiIndex):
         return pd.DatetimeIndex(index) if holds_times(index) else index
@@ -181,11 +208,33 @@ def common_unit(
 ) -> tuple[TimeArray, TimeArray, str | None]:
     """Bring two time arrays to one unit and dtype without rounding.
 
+    Parameters
+    ----------
+    first, second : tuple of (ndarray of shape (n,), str or None)
+        Times as int64 or float64, with the unit of datetimes.
+    names : tuple of (str, str)
+        What the user calls them, for the error message.
+
+    Returns
+    -------
+    first, second : ndarray of shape (n,)
+        In one unit and dtype.
+    unit : str or None
+        Theirs; None for plain numbers.
+
     Raises
     ------
     LabelTimesError
         If one holds datetimes and the other numbers, or the finer unit cannot
         hold a time of the coarser array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatra.utils import common_unit
+    >>> days, hours = (np.array([2]), "s"), (np.array([500]), "ms")
+    >>> common_unit(days, hours, ("t0", "t1"))
+    (array([2000]), array([500]), 'ms')
     """
     (a, unit_a), (b, unit_b) = first, second
     if (unit_a is None) != (unit_b is None):
@@ -249,7 +298,7 @@ def as_label_intervals(
 
     Parameters
     ----------
-    label_times : Series, DataFrame or array-like
+    label_times : Series or array-like of shape (n_samples,) or (n_samples, 2)
         A Series with index t0 (for a MultiIndex its datetime level) and values
         t1; or two columns (t0, t1). Datetimes of any unit and time zone,
         integers or floats. Mixed datetime units are compared exactly.
@@ -266,6 +315,15 @@ def as_label_intervals(
     LabelTimesError
         If a time is missing, t1 < t0, t0 and t1 differ in kind or in being time
         zone aware; the message shows the first offending rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skatra.utils import as_label_intervals
+    >>> label_times = pd.Series([3, 5], index=[1, 2])
+    >>> intervals = as_label_intervals(label_times)
+    >>> intervals.t0, intervals.t1, intervals.unit
+    (array([1, 2]), array([3, 5]), None)
     """
     if isinstance(label_times, pd.Series):
         starts: Any = event_times(label_times.index, name)

@@ -1,10 +1,10 @@
-"""Single numbers that a user passes, refused by name where they are none."""
+"""Single numbers: those a user passes, checked by name, and those a user reads."""
 
 import operator
 from numbers import Real
 from typing import Any
 
-__all__ = ["as_count", "as_number"]
+__all__ = ["as_count", "as_number", "format_number"]
 
 
 def as_count(value: Any, name: str, least: int = 1) -> int:
@@ -22,6 +22,7 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
     Returns
     -------
     int
+        The number.
 
     Raises
     ------
@@ -78,3 +79,28 @@ def as_number(value: Any, name: str) -> float:
         msg = f"{name} must be a number, got {value!r}."
         raise ValueError(msg)  # noqa: TRY004 - one kind of error for every bad value
     return float(value)
+
+
+def format_number(value: float, spec: str) -> str:
+    """Return a number as text, a zero without a sign.
+
+    Parameters
+    ----------
+    value : float
+        What is to be read.
+    spec : str
+        As :func:`format` takes it.
+
+    Returns
+    -------
+    str
+        ``format(value, spec)``, but for the sign where only zeros would follow it.
+
+    Examples
+    --------
+    >>> from skatra.utils import format_number
+    >>> format_number(-1e-9, "+.2%"), format_number(-0.012, "+.1%")
+    ('0.00%', '-1.2%')
+    """
+    text = format(value, spec)
+    return text if any(digit in text for digit in "123456789n") else text.lstrip("+-")

@@ -97,6 +97,7 @@ def as_finite_column(values: Any, name: str, *, negative: bool = True) -> FloatA
     Returns
     -------
     ndarray of shape (n,), float64
+        The values, copied if they had to be converted.
 
     Raises
     ------
@@ -143,12 +144,14 @@ def take_rows(container: Any, rows: Any) -> Any:
     Parameters
     ----------
     container : frame, Series, ndarray, sparse matrix or sequence of length n
+        What to take rows of.
     rows : ndarray of int or bool
         Row positions, or a mask.
 
     Returns
     -------
     object of the container's type (a list for other sequences)
+        The rows in the order asked for.
 
     Examples
     --------

@@ -43,43 +43,114 @@ class Observer:
         function : callable
             Takes X, returns probabilities of shape (n, 2) or positions.
         X : array-like of shape (n, n_features)
+            Rows and features.
 
         Returns
         -------
-        ndarray
+        ndarray of shape (n,) or (n, 2)
             What the function returned.
         """
         del method
         return function(X)
 
     def positions_capped(self, wanted: Any, limit: float) -> None:
-        """Report positions before they are cut at ``max_position``."""
+        """Report positions before they are cut at ``max_position``.
+
+        Parameters
+        ----------
+        wanted : array-like of float
+            Positions before the cut.
+        limit : float
+            Largest absolute position.
+        """
 
     def connection_taken(self, database: str, seconds: float) -> None:
-        """Report how long a pool's user waited for a connection."""
+        """Report how long a pool's user waited for a connection.
+
+        Parameters
+        ----------
+        database : str
+            Name of the file.
+        seconds : float
+            The wait.
+        """
 
     def connection_timed_out(self, database: str) -> None:
-        """Report that no connection came free in time."""
+        """Report that no connection came free in time.
+
+        Parameters
+        ----------
+        database : str
+            Name of the file.
+        """
 
     def statement_run(self, database: str, kind: str) -> None:
-        """Report one SQL statement: kind is execute, executemany or script."""
+        """Report one SQL statement: kind is execute, executemany or script.
+
+        Parameters
+        ----------
+        database : str
+            Name of the file.
+        kind : {"execute", "executemany", "script"}
+            How it was run.
+        """
 
     def database_used(
         self, database: str, operation: str, seconds: float, rows: int
     ) -> None:
-        """Report a read or write block of a Database and the rows it changed."""
+        """Report a read or write block of a Database and the rows it changed.
+
+        Parameters
+        ----------
+        database : str
+            Name of the file.
+        operation : {"read", "write"}
+            What the block was for.
+        seconds : float
+            How long it took.
+        rows : int
+            Rows that it changed.
+        """
 
     def fold_made(self, splitter: str, train: int, test: int, dropped: int) -> None:
-        """Report one split of a purged splitter, in rows."""
+        """Report one split of a purged splitter, in rows.
+
+        Parameters
+        ----------
+        splitter : str
+            Name of the splitter's class.
+        train, test, dropped : int
+            Rows trained on, tested, and purged or embargoed.
+        """
 
     def splits_audited(self, audit: Any) -> None:
-        """Report an audit of a splitter, a SplitAudit."""
+        """Report an audit of a splitter, a SplitAudit.
+
+        Parameters
+        ----------
+        audit : SplitAudit
+            What was counted.
+        """
 
     def leak_refused(self, pairs: int) -> None:
-        """Report that ``raise_for_leaks`` found leaking pairs and raised."""
+        """Report that ``raise_for_leaks`` found leaking pairs and raised.
+
+        Parameters
+        ----------
+        pairs : int
+            Leaking pairs.
+        """
 
     def failed(self, component: str, error: BaseException) -> None:
-        """Report an error that reaches the user, and the part it comes from."""
+        """Report an error that reaches the user, and the part it comes from.
+
+        Parameters
+        ----------
+        component : str
+            The part of the package.
+        error : Exception
+            What was raised.
+        """
 
 
 observer: Observer | None = None

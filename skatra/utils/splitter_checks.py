@@ -51,6 +51,7 @@ def splitter_check_names() -> dict[str, str]:
     Returns
     -------
     laws : dict of str to str
+        One sentence for each check.
 
     Examples
     --------
@@ -163,8 +164,12 @@ def parametrize_with_splitter_checks(
         Takes a splitter and returns a dict of check names and reasons, or None.
         Those cases are marked xfail.
 
-    closed, times
-        As for :func:`check_splitter`.
+    closed : {"both", "left"}, default=None
+        Whether labels that touch overlap. None takes the splitter's own `closed`, else
+        "both".
+
+    times : str, default="label_times"
+        Parameter of `split` that takes label times as a Series (index t0, values t1).
 
     Returns
     -------

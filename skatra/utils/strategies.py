@@ -140,8 +140,17 @@ def panel_label_times(
     max_assets : int, default=4
         At most so many assets, at least one.
 
-    shapes, units, zones
-        As for :func:`label_times`.
+    shapes : sequence of str, default=SHAPES
+        "overlapping": labels of a few steps; "nested": some far longer ones around
+        them; "touching": each ends where the next starts; "points": t1 = t0;
+        "duplicated": several start together; "gaps": irregular starts with long holes;
+        "mixed": any of it.
+
+    units : sequence of str, default=UNITS
+        Units of datetimes; t0 and t1 may differ in theirs.
+
+    zones : sequence of str or None, default=ZONES
+        Time zones of datetimes; None is naive.
 
     min_rows, max_rows : int, default=6 and 20
         Number of labels of each asset.
@@ -200,12 +209,19 @@ def time_indexes(
 
     Parameters
     ----------
-    units, zones, min_rows, max_rows
-        As for :func:`label_times`.
+    units : sequence of str, default=UNITS
+        Units of datetimes; t0 and t1 may differ in theirs.
+    zones : sequence of str or None, default=ZONES
+        Time zones of datetimes; None is naive.
+    min_rows : int, default=12
+        Fewest times.
+    max_rows : int, default=60
+        Most times.
 
     Returns
     -------
     strategy : SearchStrategy of DatetimeIndex
+        For ``@given``.
 
     Raises
     ------

@@ -18,12 +18,12 @@ WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
 
-def run(*arguments, cwd, words=WORDS):
+def run(*arguments, cwd, words=WORDS, more=None):
     """Run the command and return the finished process."""
     return subprocess.run(
         [*words, *map(str, arguments)],
         cwd=cwd,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | (more or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -97,12 +97,16 @@ def test_metrics_say_what_happened(market, tmp_path):
 def test_show_config_and_dry_run_write_nothing(market, tmp_path):
     """Settings are told with their origin, the plan with its folds; no more."""
     job = ["--config", market / "job.toml"]
-    shown = run(*job, "--seed", "3", "--show-config", cwd=tmp_path)
+    more = {"SKATRA_RETRAIN_N_PATHS": "3", "SKATRA_RETRAIN_SEED": "5"}
+    flags = ["--seed", "3", "--gate", "max_drawdown=0.3"]
+    shown = run(*job, *flags, "--show-config", cwd=tmp_path, more=more)
     values = tomllib.loads(shown.stdout)
 
     assert shown.returncode == 0
     assert (values["seed"], values["n_splits"], values["embargo"]) == (3, 2, "5D")
     assert "seed = 3  # flag seed" in shown.stdout
+    assert "n_paths = 3  # SKATRA_RETRAIN_N_PATHS" in shown.stdout
+    assert "max_drawdown = 0.3  # flag gate.max-drawdown" in shown.stdout
     assert f"n_splits = 2  # {market / 'job.toml'}:3" in shown.stdout
     assert 'embargo = "5D"  # default' in shown.stdout
     plan = run(*job, "--dry-run", cwd=tmp_path)
@@ -203,6 +207,9 @@ def test_usage_errors_leave_with_2(market, tmp_path):
         ([market / "market.db", "--max-gap", "soon"], "max_gap"),
         (["--config", "bad.toml"], "n_split (line 1)"),
         (["--config", "absent.toml"], "absent.toml"),
+        ([market / "market.db", "--gate", "max_drawdown"], "NAME=VALUE"),
+        ([market / "market.db", "--gate", "drawdown=1"], "max_drawdown"),
+        ([market / "market.db", "--gate", "min_blocks=1"], "min_blocks"),
         ([], "database must be given"),
     ):
         done = run(*arguments, cwd=tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -163,6 +164,51 @@ def test_plot_and_frame(market):
     one = FeatureImportance(pd.DataFrame({"a": [0.1]}))
     assert one.to_frame()["standard_error"].isna().all()
     assert len(one.plot(axes).patches) == 4
+
+
+SLEEP = pd.DataFrame({"hours": [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]})
+"""Student (1908), p. 20: sleep gained by hyoscyamine, left over right, ten patients."""
+
+
+def test_the_published_interval():
+    """R's t.test on Student's ten differences gives 0.7001142 to 2.4598858."""
+    found = FeatureImportance(SLEEP).interval()
+
+    np.testing.assert_allclose(found.loc["hours"], [0.7001142, 2.4598858], atol=5e-8)
+
+
+@given(st.integers(2, 12), st.floats(0.01, 0.99), st.integers(0, 999))
+def test_intervals_are_those_of_a_t_test(n_folds, confidence, seed):
+    """An oracle of its own: scipy's one-sample t-test; order as in the frame."""
+    values = np.random.default_rng(seed).normal(size=(n_folds, 3))
+    importance = FeatureImportance(pd.DataFrame(values, columns=list("abc")))
+    found = importance.interval(confidence)
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(confidence)
+
+    assert list(found.index) == list(importance.to_frame().index)
+    np.testing.assert_allclose(found.loc[list("abc"), "low"], expected.low, rtol=1e-9)
+    np.testing.assert_allclose(found.loc[list("abc"), "high"], expected.high, rtol=1e-9)
+
+
+def test_few_folds_are_covered():
+    """Intervals of five normal folds hold 95 % of 4,000 means; 1.96 errors do not."""
+    values = np.random.default_rng(0).normal(size=(5, 4000))
+    found = FeatureImportance(pd.DataFrame(values)).interval()
+    frame = FeatureImportance(pd.DataFrame(values)).to_frame()
+    covered = ((found["low"] < 0) & (found["high"] > 0)).mean()
+
+    assert covered == pytest.approx(0.95, abs=0.011)
+    assert (frame["mean"].abs() < 1.96 * frame["standard_error"]).mean() < 0.9
+
+
+def test_one_fold_has_no_interval_and_bad_levels_are_named():
+    """NaN, as the standard error; a level of 95 is refused with what is asked."""
+    one = FeatureImportance(pd.DataFrame({"a": [0.1]}))
+
+    assert one.interval().isna().all(axis=None)
+    for level in (0.0, 1.0, 95, "0.95"):
+        with pytest.raises(ValueError, match="confidence must"):
+            one.interval(level)
 
 
 @given(st.integers(0, 999), st.integers(2, 8), st.integers(0, 3))

@@ -68,7 +68,7 @@ def decide_on(
     development, held_out = split_holdout(rows, config)
     found = search(development, config, session)
     judged = judge_holdout(
-        development, held_out, bars, found.best_params, config, session
+        rows, development, held_out, bars, found.best_params, config, session
     )
     return decide(
         rows,

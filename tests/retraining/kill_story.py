@@ -61,11 +61,7 @@ def child(folder, told):
 
 
 def look_around(folder):
-    """Return the state of the database and the models.
-
-    In the child, since a process that read a LightGBM model has threads, and must
-    not fork any more.
-    """
+    """Return the state of the database and the models."""
     models = folder / "models"
     load_model(models)
     with Database(folder / "market.db") as db:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skatra.exceptions import EmptyDataError
+from skatra.retraining._bounds import MIN_BLOCKS
 from skatra.retraining._evaluation import backtest_positions, block_bootstrap_bound
-from skatra.retraining._gate import MIN_BLOCKS
 
 TIMES = pd.date_range("2020-01-01", periods=12, freq="D", tz="UTC", unit="us")
 

@@ -1,6 +1,7 @@
 """The gate: refuses noise, finds an edge, keeps a champion that is not worse."""
 
 import dataclasses
+import math
 import os
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from skatra.retraining import GateBounds, RetrainConfig
 from skatra.retraining._contest import Contest, contest, unseen_rows
-from skatra.retraining._decision import decide
+from skatra.retraining._decision import decide, inputs_digest
 from skatra.retraining._evaluation import Backtest
 from skatra.retraining._gate import gate
 from skatra.retraining._registry import Champion
@@ -56,7 +57,7 @@ def planted(tmp_path_factory):
     development, held_out = split_holdout(rows, config)
     found = search(development, config, session)
     judged = judge_holdout(
-        development, held_out, bars, found.best_params, config, session
+        rows, development, held_out, bars, found.best_params, config, session
     )
     return config, rows, bars, development, held_out, found, judged
 
@@ -268,10 +269,85 @@ def test_many_trials_deflate_a_record():
 
 
 @pytest.mark.parametrize(
+    ("case", "bound", "value"),
+    [
+        (facing(STEADY, leaking_pairs=1), "max_leaking_pairs", 1),
+        (facing(STEADY, blocks=29), "min_blocks", 29),
+        (facing(STEADY, champion=book(STEADY + 1e-6)), "min_growth", -0.01),
+        (facing(FALL), "max_drawdown", 0.7),
+        (facing(STEADY, said=0.01), "max_excess_loss", 9.0),
+        (facing(STEADY, stake=0.0005), "min_stake", 0.0005),
+    ],
+)
+def test_a_wider_bound_lets_pass_what_it_bounds(case, bound, value):
+    """A check that fails by default passes under its own bound, which it shows."""
+    wide = {bound: value} | ({"min_deflated_sharpe": 0.0} if case.champion else {})
+    tight = gate(case, bounds=GateBounds())
+    (name, *_) = [check.name for check in tight.checks if not check.passed]
+    verdict = gate(case, bounds=GateBounds(**wide))
+    (check,) = [check for check in verdict.checks if check.name == name]
+
+    assert (check.passed, check.bound) == (True, value)
+    assert verdict.promoted
+
+
+def test_strict_bounds_refuse_what_passes_by_default():
+    """Growth, PBO and the deflated Sharpe ratio are refused beyond their bounds."""
+    rng = np.random.default_rng(0)
+    trials = rng.normal(size=(500, 20))
+    case = facing(0.003 + 0.01 * rng.standard_normal(500))
+    usual = gate(case, bounds=GateBounds())
+    growth = next(c for c in usual.checks if c.name == "growth, lower bound")
+    bounds = GateBounds(
+        min_growth=growth.value, max_overfitting=0.0, min_deflated_sharpe=1.0
+    )
+    failed = {
+        c.name: c.bound
+        for c in gate(case, bounds=bounds, trials=trials).checks
+        if not c.passed
+    }
+
+    assert usual.promoted
+    assert failed == {
+        "growth, lower bound": growth.value,
+        "overfitting": 0.0,
+        "deflated Sharpe ratio": 1.0,
+    }
+
+
+def test_bounds_are_among_the_inputs_of_a_run():
+    """A run under other bounds is another run: it may come to another verdict."""
+    strict, usual, same = (
+        RetrainConfig(database="d", models="m", gate=gate)
+        for gate in ({"max_drawdown": 0.1}, {}, GateBounds())
+    )
+
+    assert inputs_digest({}, usual) == inputs_digest({}, same)
+    assert inputs_digest({}, usual) != inputs_digest({}, strict)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
-    [("confidence", 0.5), ("max_drawdown", 1.5), ("min_blocks", 1), ("min_stake", -1)],
+    [
+        ("confidence", 0.5),
+        ("confidence", "high"),
+        ("max_drawdown", 1.5),
+        ("max_overfitting", math.nan),
+        ("min_growth", math.inf),
+        ("min_blocks", 1),
+        ("min_blocks", 30.5),
+        ("min_stake", -1),
+        ("max_leaking_pairs", -1),
+        ("min_deflated_sharpe", True),
+    ],
 )
 def test_bounds_that_bound_nothing_are_refused(name, value):
     """The parameter is named, with what it got."""
     with pytest.raises(ValueError, match=f"{name} must"):
         GateBounds(**{name: value})
+
+
+def test_a_bound_that_does_not_exist_is_named():
+    """A misspelt bound never leaves the gate as it was without a word."""
+    with pytest.raises(ValueError, match=r"max_drawdwn.*max_drawdown"):
+        RetrainConfig(database="d", models="m", gate={"max_drawdwn": 0.1})

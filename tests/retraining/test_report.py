@@ -1,13 +1,17 @@
 """The report is one whole page that needs nothing else."""
 
+import dataclasses
 import json
 import re
+from collections import defaultdict
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from skatra.exceptions import EmptyDataError
-from skatra.retraining import write_report
+from skatra.retraining import CHECKS, Check, DataProblem, DataReport, write_report
+from skatra.utils import format_number
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -18,8 +22,14 @@ class _Page(HTMLParser):
     def __init__(self):
         super().__init__()
         self.ids, self.links, self.open, self.unbalanced = [], [], [], []
+        self.tags, self.said = set(), defaultdict(list)
+
+    def handle_data(self, data):
+        if self.open:
+            self.said[self.open[-1]].append(data)
 
     def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value)
@@ -98,14 +108,114 @@ def test_page_holds_the_figures_of_the_json(page, small_run):
 
     assert [json.loads(each) for each in embedded] == [found, found]
     for path in found["paths"]:
-        assert f"<td>{path['log_growth_per_year']:+.2%}</td>" in shown
+        growth = format_number(path["log_growth_per_year"], "+.2%")
+        assert f"<td>{growth}</td>" in shown
     for row in found["importance"]["features"]:
-        assert f"<td>{row['mean']:+.5f}</td>" in shown
+        for name in ("mean", "low", "high"):
+            assert f"<td>{format_number(row[name], '+.5f')}</td>" in shown
     low, high = found["comparison"]["interval"]
     assert f"<dd>{low:+.2%} to {high:+.2%}</dd>" in shown
     pbo = found["trials"]["probability_of_backtest_overfitting"]
     assert f"<dd>{pbo:.3f}</dd>" in shown
     assert found["trained_until"] in shown
+
+
+HOSTILE = "<em>&amp;\"'$\\frac{</script><img src=x onerror=alert(1)>"
+
+
+def _written(run, folder):
+    """Return the parsed report of a run, and its text."""
+    text = write_report(run, folder / "page.html").read_text(encoding="utf-8")
+    parsed = _Page()
+    parsed.feed(text)
+    return parsed, text
+
+
+def test_names_are_text_wherever_they_stand(small_run, tmp_path):
+    """Symbols, features, reasons and settings with markup in them stay plain text."""
+    run = small_run
+    table = run.importance.table.assign(
+        feature=[HOSTILE, *run.importance.table.feature[1:]]
+    )
+    problem = DataProblem(
+        "gaps", "bars", f"1 of 9 rows, first {HOSTILE}", np.arange(1), True
+    )
+    verdict = dataclasses.replace(
+        run.verdict,
+        promoted=False,
+        outcome="refused",
+        champion_id=HOSTILE,
+        checks=(Check(HOSTILE, 1.0, 0.0, False, HOSTILE),),
+    )
+    hostile = dataclasses.replace(
+        run,
+        title=HOSTILE,
+        data={**run.data, "symbols": [HOSTILE], "symbols_without_rows": [HOSTILE]},
+        config=dataclasses.replace(run.config, symbols=(HOSTILE,), feature_set=HOSTILE),
+        importance=dataclasses.replace(run.importance, table=table),
+        checks=DataReport((problem,)),
+        verdict=verdict,
+        decision=dataclasses.replace(run.decision, verdict=verdict),
+    )
+    parsed, text = _written([hostile, hostile], tmp_path)
+    (embedded, _) = re.findall(
+        r'<script type="application/json"[^>]*>(.*?)</script>', text
+    )
+
+    assert (parsed.unbalanced, parsed.open) == ([], [])
+    assert not {"em", "img"} & parsed.tags
+    assert all(link.startswith("#") for link in parsed.links)
+    assert json.loads(embedded) == hostile.to_dict()
+    for place in ("h2", "dd", "td", "a", "text"):
+        assert any(HOSTILE in said for said in parsed.said[place]), place
+
+
+def test_waived_problems_are_told(small_run, tmp_path):
+    """A check that was waived says how many rows it let pass; the others passed."""
+    problem = DataProblem("gaps", "bars", "2 of 9 rows, first A", np.arange(2), True)
+    run = dataclasses.replace(small_run, checks=DataReport((problem,)))
+    _, text = _written(run, tmp_path)
+
+    assert "<dt>gaps</dt><dd>waived: bars: 2 of 9 rows, first A</dd>" in text
+    assert text.count("<dd>passed</dd>") == len(CHECKS) - 1
+    assert run.to_dict()["waived"] == [
+        {
+            "check": "gaps",
+            "table": "bars",
+            "count": 2,
+            "detail": "2 of 9 rows, first A",
+            "waived": True,
+        }
+    ]
+
+
+def test_nothing_is_a_negative_zero_or_no_number(small_run, tmp_path):
+    """Figures that round to 0 have no sign, and what is no number is said so."""
+    tiny = {name: -1e-12 for name in small_run.holdout.scores if "growth" in name}
+    paths = small_run.paths.table.assign(log_growth_per_year=-1e-12)
+    table = small_run.importance.table.assign(low=np.nan, high=np.nan)
+    lost = dataclasses.replace(
+        small_run.splitters[1], problem="too few rows", auc=np.nan, auc_error=np.nan
+    )
+    first, _, *rest = small_run.splitters
+    run = dataclasses.replace(
+        small_run,
+        holdout=dataclasses.replace(
+            small_run.holdout, scores={**small_run.holdout.scores, **tiny}
+        ),
+        paths=dataclasses.replace(small_run.paths, table=paths),
+        importance=dataclasses.replace(small_run.importance, table=table),
+        splitters=(first, lost, *rest),
+    )
+    parsed, _ = _written(run, tmp_path)
+    said = [
+        text for name, texts in parsed.said.items() if name != "text" for text in texts
+    ]
+
+    assert not [t for t in said if re.search(r"[-+]0(\.0+)?(%|\b)(?!\.)", t)]
+    assert not [t for t in said if re.search(r"\bnan\b|\bNone%", t)]
+    assert "not possible" in parsed.said["td"]
+    assert "not defined" in parsed.said["td"]
 
 
 def test_same_run_same_page(small_run, tmp_path):

@@ -1,5 +1,13 @@
 """Every row that any fit of a run saw, against every row that it then predicted."""
 
+import dataclasses
+import os
+import pickle
+import threading
+from contextlib import ExitStack
+from inspect import signature
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,35 +15,65 @@ from lightgbm import LGBMClassifier
 from sklearn.model_selection import GridSearchCV
 
 from skatra.datasets import Database, make_edge_bars
-from skatra.retraining import RetrainConfig, read_card
+from skatra.retraining import DaskBackend, RetrainConfig, read_card
+from skatra.retraining._fold_data import SearchRows
 from skatra.retraining._retrain import run
 from skatra.retraining._session import Session
 from skatra.retraining._steps import (
     boosting,
+    inner_classifier,
     lightgbm_classifier,
     purged_kfold,
     routing,
+    search,
     split_holdout,
     weighted_log_loss,
 )
+from skatra.retraining._tasks import Threads
 
-SEEN = []
-STAGE = ["none"]
+STOPPING = {"early_stopping_rounds": 2, "early_stopping_fraction": 0.2}
+NOTES = "SKATRA_TEST_NOTES"
+"""Names the folder in which every process keeps its notes, worker processes too."""
 
 
 class Recorder(LGBMClassifier):
     """LightGBM that keeps account of the rows it is given."""
 
-    def fit(self, X, y, sample_weight=None):
-        """Fit, and remember on what."""
+    def fit(self, X, y, sample_weight=None, eval_X=None, eval_y=None, **kwargs):
+        """Fit, and remember on what; write down what says when to stop."""
         self.rows_ = X.index
-        return super().fit(X, y, sample_weight=sample_weight)
+        if eval_X is not None:
+            note("stops", X.index, eval_X.index)
+            if "eval_X" in signature(LGBMClassifier.fit).parameters:
+                kwargs |= {"eval_X": eval_X, "eval_y": eval_y}
+            else:
+                kwargs["eval_set"] = [(eval_X, eval_y)]
+        return super().fit(X, y, sample_weight=sample_weight, **kwargs)
 
     def predict_proba(self, X, *args, **kwargs):
         """Predict, and write down what, and what was learned from."""
         if hasattr(self, "rows_") and hasattr(X, "index"):
-            SEEN.append((STAGE[0], self.rows_, X.index))
+            note("predicts", self.rows_, X.index)
         return super().predict_proba(X, *args, **kwargs)
+
+
+def note(what, fitted, other):
+    """Write down two sets of rows, in a file of this process and thread."""
+    folder = Path(os.environ[NOTES])
+    name = f"{os.getpid()}-{threading.get_ident()}.pickle"
+    with (folder / name).open("ab") as file:
+        pickle.dump((what, fitted, other), file)
+
+
+def take_notes(folder):
+    """Return what was written down since the last time, and forget it."""
+    notes = []
+    for path in sorted(folder.glob("*.pickle")):
+        with path.open("rb") as file:
+            while file.peek(1):
+                notes.append(pickle.load(file))  # noqa: S301 - our own
+        path.unlink()
+    return notes
 
 
 def recorder(config, params):
@@ -57,15 +95,17 @@ def write_market(path, n_bars):
         db.write_features(features, "mine")
 
 
-def observe(event):
-    """Remember which stage runs."""
-    if event["event"] == "stage":
-        STAGE[0] = event["stage"]
+@pytest.fixture(
+    scope="module",
+    params=[({}, "threads"), (STOPPING, "threads"), (STOPPING, "dask")],
+    ids=["threads", "stopping early", "stopping early on dask"],
+)
+def audited(request, tmp_path_factory):
+    """Return a run that met a champion, its settings, that champion, and all notes.
 
-
-@pytest.fixture(scope="module")
-def audited(tmp_path_factory):
-    """Return a run that met a champion, its settings and the champion's card."""
+    A note is (stage, "predicts" or "stops", rows fitted, other rows).
+    """
+    options, backend = request.param
     folder = tmp_path_factory.mktemp("audit")
     config = RetrainConfig(
         database=folder / "market.db",
@@ -76,15 +116,41 @@ def audited(tmp_path_factory):
         n_estimators=5,
         param_grid={"num_leaves": [3, 5], "min_child_samples": [5]},
         n_paths=3,
+        **options,
     )
-    for n_bars in (600, 900):
-        champion = read_card(config.models) if n_bars > 600 else None
-        SEEN.clear()
-        write_market(config.database, n_bars)
-        with Database(config.database) as db:
-            session = Session(make_model=recorder, observe=observe)
-            result = run(db, config, session)
-    return result, config, champion, list(SEEN)
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv(NOTES, str(folder))
+        where = Threads(1)
+        if backend == "dask":
+            where = DaskBackend(stack.enter_context(two_workers()).scheduler_address)
+        seen, stage = [], ["none"]
+
+        def observe(event):
+            if event["event"] == "stage":
+                seen.extend((stage[0], *found) for found in take_notes(folder))
+                stage[0] = event["stage"]
+
+        for n_bars in (600, 900):
+            champion = read_card(config.models) if n_bars > 600 else None
+            write_market(config.database, n_bars)
+            session = Session(backend=where, make_model=recorder, observe=observe)
+            seen.clear()
+            with Database(config.database) as db:
+                result = run(db, config, session)
+            seen.extend((stage[0], *found) for found in take_notes(folder))
+    return result, config, champion, list(seen)
+
+
+def two_workers():
+    """Return a Dask cluster of two worker processes."""
+    distributed = pytest.importorskip("distributed", reason="needs skatra[dask]")
+    return distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+    )
 
 
 def leaks(rows, fitted, predicted):
@@ -100,45 +166,79 @@ def leaks(rows, fitted, predicted):
 
 
 def test_no_stage_predicts_what_its_fit_overlaps(audited):
-    """Calibration, Kelly, paths, held-out rows and gate: 0 leaking pairs in all.
+    """Search, calibration, Kelly, paths, gate, importance: 0 leaking pairs in all.
 
     The comparison of splitters is left out: two of its three leak, to be shown.
     """
-    result, _, champion, seen = audited
+    result, config, champion, seen = audited
     counts = {}
-    for stage, fitted, predicted in seen:
-        if stage in ("compare", "publish") and len(predicted.difference(fitted)) == 0:
+    for stage, what, fitted, other in seen:
+        if what == "stops" or stage == "compare":
+            continue
+        if stage == "publish" and len(other.difference(fitted)) == 0:
             continue  # what was written is read back and compared
-        if stage != "compare":
-            counts.setdefault(stage, []).append(leaks(result.rows, fitted, predicted))
+        counts.setdefault(stage, []).append(leaks(result.rows, fitted, other))
 
+    stages = {"paths", "holdout", "gate", "importance", "publish"}
+    if config.early_stopping_rounds:
+        stages.add("search")
     assert champion is not None
     assert result.verdict.champion_id is not None
-    assert {"paths", "holdout", "gate", "publish"} <= counts.keys()
+    assert counts.keys() == stages
     assert {stage: sum(found) for stage, found in counts.items()} == dict.fromkeys(
         counts, 0
     )
     assert sum(map(len, counts.values())) > 50
 
 
+def test_what_says_stop_overlaps_no_row_that_trees_learn_from(audited):
+    """In every stage stopping rows are purged, after the others, and the gap away.
+
+    The comparison is not left out here: whatever its splitters leak, what stops a
+    fit does not overlap what it learns from.
+    """
+    result, config, _, seen = audited
+    found = [entry for entry in seen if entry[1] == "stops"]
+    if not config.early_stopping_rounds:
+        assert not found
+        return
+
+    assert {stage for stage, *_ in found} == {
+        "search", "compare", "paths", "holdout", "gate", "importance", "publish",
+    }  # fmt: skip
+    gap = pd.Timedelta(config.embargo)
+    ends = result.rows.label_times
+    for _, _, fitted, watched in found:
+        assert leaks(result.rows, fitted, watched) == 0
+        assert ends.loc[fitted].max() + gap < watched.get_level_values(1).min()
+
+
 def test_the_purged_part_of_the_comparison_leaks_nothing(audited):
     """Fits on shuffled rows leak, and the audit sees it; so it can see."""
     result, _, _, seen = audited
-    found = [leaks(result.rows, f, p) for stage, f, p in seen if stage == "compare"]
+    found = [
+        leaks(result.rows, fitted, other)
+        for stage, what, fitted, other in seen
+        if (stage, what) == ("compare", "predicts")
+    ]
 
     assert 0 < sum(count > 0 for count in found) < len(found)
 
 
 def test_held_out_rows_reach_no_fit_before_their_turn(audited):
-    """Paths see development rows alone, and the held-out fit learns from them."""
+    """Search, paths and importance see development rows alone; all fits learn there."""
     result, config, _, seen = audited
     development, held_out = split_holdout(result.rows, config)
-    for stage, fitted, predicted in seen:
-        if stage in ("paths", "holdout"):
+    for stage, _, fitted, other in seen:
+        if stage in ("search", "paths", "importance", "holdout"):
             assert fitted.isin(development.data.index).all()
-        if stage == "paths":
-            assert predicted.isin(development.data.index).all()
-    judged = [predicted for stage, _, predicted in seen if stage == "holdout"]
+        if stage in ("search", "paths", "importance"):
+            assert other.isin(development.data.index).all()
+    judged = [
+        other
+        for stage, what, _, other in seen
+        if (stage, what) == ("holdout", "predicts")
+    ]
     assert any(len(rows) == len(held_out) for rows in judged)
 
 
@@ -153,14 +253,30 @@ def test_the_gate_judges_what_the_champion_has_not_seen(audited):
     )
 
 
-def test_the_search_scores_what_its_fits_have_not_seen(audited):
-    """The search equals scikit-learn's over a model that keeps account: 0 leaks."""
+def test_the_search_scores_what_its_fits_have_not_seen(audited, monkeypatch):
+    """What reaches the search's Datasets and scores overlaps in no fold: 0 leaks.
+
+    Its scores are those of scikit-learn on the same rows.
+    """
     result, config, _, _ = audited
     rows, _ = split_holdout(result.rows, config)
-    SEEN.clear()
+    parts = {}
+    cut = SearchRows.part
+
+    def watched(self, fold, *, test):
+        part = cut(self, fold, test=test)
+        parts.setdefault(fold, {}).setdefault(test, []).append(part[0].index)
+        return part
+
+    monkeypatch.setattr(SearchRows, "part", watched)
+    plain = dataclasses.replace(
+        config, early_stopping_rounds=0, early_stopping_fraction=0.15
+    )
+    found = search(rows, plain, Session())
+    monkeypatch.undo()
     with routing():
-        plain = GridSearchCV(
-            recorder(config, boosting(config)),
+        theirs = GridSearchCV(
+            lightgbm_classifier(plain, boosting(plain)),
             {name: list(values) for name, values in config.param_grid.items()},
             cv=purged_kfold(config),
             scoring=weighted_log_loss(),
@@ -173,11 +289,43 @@ def test_the_search_scores_what_its_fits_have_not_seen(audited):
             label_times=rows.label_times,
         )
 
-    assert len(SEEN) >= 6
-    assert sum(leaks(rows, fitted, predicted) for _, fitted, predicted in SEEN) == 0
+    assert sorted(parts) == [0, 1, 2]
+    for fold in parts.values():
+        for fitted in fold[False]:
+            for scored in fold[True]:
+                assert leaks(rows, fitted, scored) == 0
     np.testing.assert_allclose(
-        np.sort(result.search.table["log_loss"]),
-        np.sort(-plain.cv_results_["mean_test_score"]),
+        np.sort(found.table["log_loss"]),
+        np.sort(-theirs.cv_results_["mean_test_score"]),
         rtol=0,
         atol=1e-12,
     )
+
+
+def test_a_search_that_stops_early_is_scikit_learn_s(audited):
+    """Scores and trees equal GridSearchCV over PurgedEarlyStoppingClassifier."""
+    result, config, _, _ = audited
+    if not config.early_stopping_rounds:
+        config = dataclasses.replace(config, **STOPPING)
+    rows, _ = split_holdout(result.rows, config)
+    found = search(rows, config, Session()).table
+    with routing():
+        theirs = GridSearchCV(
+            inner_classifier(config, boosting(config)),
+            {f"estimator__{k}": list(v) for k, v in config.param_grid.items()},
+            cv=purged_kfold(config),
+            scoring=weighted_log_loss(),
+            error_score="raise",
+        ).fit(
+            rows.data,
+            rows.target,
+            sample_weight=rows.sample_weight,
+            label_times=rows.label_times,
+        )
+
+    np.testing.assert_array_equal(
+        np.sort(found["log_loss"]), np.sort(-theirs.cv_results_["mean_test_score"])
+    )
+    best = found.iloc[0][list(config.param_grid)].to_dict()
+    assert {f"estimator__{k}": v for k, v in best.items()} == theirs.best_params_
+    assert found["trees"].between(1, config.n_estimators).all()

@@ -3,11 +3,9 @@
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
-import tomllib
 
 import numpy as np
 import pandas as pd
@@ -29,7 +27,6 @@ from skatra.retraining import (
     UpToDate,
     json_log,
     load_model,
-    load_settings,
     plan_retrain,
     retrain,
 )
@@ -90,7 +87,7 @@ def test_a_stopped_run_goes_on_where_it_was(quick):
         counted = len(db.trials())
 
     assert stops > 3
-    assert len(tasks) == counted + 1 == 25
+    assert len(tasks) == counted + 1 == 27
     undisturbed = retrain(alone)
     assert _figures(result) == _figures(undisturbed)
 
@@ -164,51 +161,6 @@ def test_paths_are_those_of_cross_val_paths(quick):
 
     np.testing.assert_array_equal(result.paths.positions, paths.paths)
     assert len(result.paths.table) == paths.n_paths
-
-
-def test_a_dask_cluster_gives_the_local_result_though_a_worker_is_killed(
-    quick, tmp_path
-):
-    """Two worker processes, one killed after the first score: the same run, bit by bit.
-
-    Tasks are in the ledger once, whoever did them.
-    """
-    distributed = pytest.importorskip("distributed", reason="needs skatra[dask]")
-    grid = {"num_leaves": [3, 4, 5, 6, 7], "min_child_samples": [5, 8]}
-    local = dataclasses.replace(quick, param_grid=grid)
-    path = tmp_path / "dask.db"
-    with Database(local.database) as db:
-        db.backup(path)
-    killed = []
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="127.0.0.1:0",
-        host="127.0.0.1",
-    ) as cluster:
-
-        def kill(event):
-            if event["event"] == "task" and not killed:
-                killed.append(cluster.workers[0].pid)
-                os.kill(killed[0], signal.SIGKILL)
-
-        spread = dataclasses.replace(
-            local,
-            database=path,
-            models=tmp_path / "dask-models",
-            backend="dask",
-            scheduler_address=cluster.scheduler_address,
-        )
-        away = retrain(spread, observe=kill)
-        with Database(path) as db:
-            counted = len(db.trials())
-    result = retrain(local)
-
-    assert killed
-    assert _figures(away) == _figures(result)
-    with Database(local.database) as db:
-        assert len(db.trials()) == counted
 
 
 def test_two_runs_at_once(quick):
@@ -307,6 +259,7 @@ def test_plan_is_what_the_run_does(quick):
         "paths": 9,
         "holdout": 3,
         "gate": 4,
+        "importance": 2,
         "publish": 3,
     }
     assert plan.seconds > 0
@@ -326,54 +279,6 @@ def test_log_is_one_object_a_line(quick, tmp_path):
 
     kinds = [event["event"] for event in events]
     assert kinds.count("stage") == len(STAGES)
-    assert kinds.count("task") == 25
+    assert kinds.count("task") == 27
     assert kinds[-2:] == ["published", "error"]
     assert all(event["time"] for event in events)
-
-
-def test_settings_come_with_their_origins(tmp_path):
-    """File beats default, override beats file; the TOML printed gives them again."""
-    file = tmp_path / "job.toml"
-    file.write_text(
-        '[retrain]\ndatabase = "market.db"\nmodels = "models"\n\n'
-        'n_splits = 3\nseed = 5\nwaive = ["gaps"]\n[retrain.param_grid]\n'
-        "num_leaves = [3, 5]\n"
-    )
-    settings = load_settings(file, {"seed": 6}, origin="flag {name}")
-    config, origins = settings.config, settings.origins
-
-    assert (config.n_splits, config.seed, config.embargo) == (3, 6, "5D")
-    assert config.database == tmp_path / "market.db"
-    assert origins["n_splits"] == f"{file}:5"
-    assert origins["param_grid"] == f"{file}:8"
-    assert (origins["seed"], origins["embargo"]) == ("flag seed", "default")
-    again = tmp_path / "again.toml"
-    again.write_text(settings.to_toml())
-    assert load_settings(again).config.to_dict() == config.to_dict()
-    assert set(tomllib.loads(settings.to_toml())) | {
-        "symbols",
-        "max_gap",
-        "scheduler_address",
-    } == {f.name for f in dataclasses.fields(RetrainConfig)}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("n_split = 3", r"n_split \(line 1\).*n_splits"),
-        ("\n\nn_splits = 1", "toml:3: n_splits"),
-        ('waive = ["gap"]', "toml:1: waive.*gaps"),
-        ("n_splits = ", "no TOML"),
-    ],
-)
-def test_bad_files_name_the_line(tmp_path, text, message):
-    """A misspelt key, a value out of range and bad syntax are found by line."""
-    (tmp_path / "job.toml").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        load_settings(tmp_path / "job.toml", {"database": "d", "models": "m"})
-
-
-def test_a_missing_database_setting_is_asked_for():
-    """Without a database nothing can be settled."""
-    with pytest.raises(ValueError, match="database must be given"):
-        load_settings(None, {}, defaults={"models": "m"})

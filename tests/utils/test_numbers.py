@@ -24,7 +24,7 @@ from skatra.metrics import (
     sharpe_ratio,
 )
 from skatra.sample_weight import draw_probabilities, sequential_bootstrap
-from skatra.utils import as_count, as_number
+from skatra.utils import as_count, as_number, format_number
 
 BARS = make_edge_bars(30, edge=0.0).droplevel(0)
 RETURNS = np.random.default_rng(0).normal(size=40)
@@ -91,3 +91,20 @@ def test_numbers_of_numpy_count():
     assert as_count(np.int8(3), "n") == 3
     assert as_number(np.float32(0.5), "d") == 0.5
     assert as_number(np.int64(2), "d") == 2.0
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "text"),
+    [
+        (-1e-9, "+.2%", "0.00%"),
+        (0.0, "+.5f", "0.00000"),
+        (-0.0, ".1f", "0.0"),
+        (-0.012, "+.1%", "-1.2%"),
+        (0.1, "+.0%", "+10%"),
+        (float("-inf"), "+.2f", "-inf"),
+        (float("nan"), ".2f", "nan"),
+    ],
+)
+def test_a_zero_has_no_sign(value, spec, text):
+    """What rounds to zero is written without a sign, all else as format does."""
+    assert format_number(value, spec) == text
