@@ -348,7 +348,9 @@ def serve_metrics(
             "certfile, or listen on 127.0.0.1 and let a proxy do both."
         )
     if credentials is not None and ":" not in credentials:
-        raise ValueError("credentials must be 'user:password'.")
+        raise ValueError(
+            "credentials must be 'user:password', got text without a colon."
+        )
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be in [0, 65535], got {port}.")
     tls = _tls_context(certfile, keyfile)

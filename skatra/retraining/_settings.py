@@ -158,7 +158,7 @@ def load_settings(
         return Settings(_config(values), origins)
     except (ValueError, TypeError) as error:
         for name in sorted(located, key=_KNOWN.index):
-            if _complaint(name, values[name]) == str(error):
+            if str(error) in _complaints(name, values[name]):
                 raise ValueError(f"{origins[name]}: {error}") from error
         raise
 
@@ -174,13 +174,13 @@ def _config(values: Mapping[str, Any]) -> RetrainConfig:
     return RetrainConfig(**plain, gate=GateBounds.of(bounds))
 
 
-def _complaint(name: str, value: Any) -> str:
-    """Return what is wrong with a setting on its own; nothing if that is nothing."""
-    try:
-        _config({"database": "", "models": "", **_NEEDED_BY.get(name, {}), name: value})
-    except (ValueError, TypeError) as error:
-        return str(error)
-    return ""
+def _complaints(name: str, value: Any) -> Iterator[str]:
+    """Yield what is wrong with a setting alone, and beside what it needs."""
+    for needed in ({}, _NEEDED_BY.get(name, {})):
+        try:
+            _config({"database": "", "models": "", **needed, name: value})
+        except (ValueError, TypeError) as error:
+            yield str(error)
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
