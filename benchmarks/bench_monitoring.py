@@ -3,21 +3,27 @@
 One-row, 100-row and 1,000-row predictions of KellyClassifier around LightGBM with
 monitoring off and on, in turns; the instruments alone, beside the same five metrics
 (calls in progress, duration, rows, probability, failures) on bare prometheus_client and
-on OpenTelemetry; a scrape of the full page; reading a database; and scrapes while 200
-silent clients, slow readers and oversized requests hang on the exporter.
+on OpenTelemetry; a scrape of the full page; reading a database; and scrapes, plain and
+over TLS, while another process keeps 200 bad clients on the exporter: silent ones, ones
+that drip a request byte by byte or never read the answer, oversized and malformed
+requests, handshakes that stop half-way.
 
 limit
     An empty call, and for the page its bytes written once to a socket.
 
-    python benchmarks/bench_monitoring.py            # about a minute
+    python benchmarks/bench_monitoring.py            # about three minutes
 """
 
+import contextlib
 import gc
 import json
+import multiprocessing
 import os
 import platform
 import resource
 import socket
+import ssl
+import subprocess
 import tempfile
 import threading
 import urllib.request
@@ -233,48 +239,124 @@ def consume(end):
         pass
 
 
-def hostile(table):
-    """Time scrapes over HTTP, calm and beside 200 silent and some worse clients."""
-    with monitoring.serve_metrics(port=0) as server:
+ATTACKS = {
+    "silent": b"",
+    "slow loris": b"GET /metrics HTTP/1.1\r\n",
+    "slow reader": b"GET /metrics HTTP/1.1\r\n\r\n",
+    "oversized": b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 60_000,
+    "malformed": b"\xff\x00garbage\r\n\r\n",
+    "half a hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+"""Kinds of bad clients, and what each says."""
+SHAKE_HANDS = {"slow loris", "slow reader", "oversized"}
+"""Those that misbehave after the TLS handshake; the others never finish it."""
 
-        def scrape():
-            start = perf_counter()
-            with urllib.request.urlopen(server.url, timeout=30) as answer:
-                answer.read()
-            return (perf_counter() - start) * 1e3
 
-        for _ in range(10):
-            scrape()
-        calm = sorted(scrape() for _ in range(100))
-        table("scrape over HTTP, median", calm[50], "ms")
-        table("scrape over HTTP, p99", calm[98], "ms")
-        before = memory()
-        worst = []
-        for _ in range(4):
-            clients = [
-                socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)
-            ]
-            for place, client in enumerate(clients[:30]):
-                kind = place % 3
-                try:
-                    if kind == 0:
-                        client.sendall(b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 60_000)
-                    elif kind == 1:
-                        client.sendall(b"\x16\x03\x01garbage\r\n\r\n")
-                    else:
-                        client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")  # never reads
-                except OSError:
-                    continue
-            worst += [scrape() for _ in range(50)]
-            for client in clients:
-                client.close()
-            sleep(0.1)
-        worst.sort()
-        gc.collect()
-        table("scrape beside 200 silent and bad clients, median", worst[100], "ms")
-        table("scrape beside 200 silent and bad clients, p99", worst[197], "ms")
-        table("memory grown meanwhile", (memory() - before) / 1e6, "MB")
-        table("threads of the exporter", float(threading.active_count() - 1), "")
+def attack(port, kind, tls):
+    """Return a connection that misbehaves."""
+    client = socket.socket()
+    client.settimeout(20)
+    if kind == "slow reader":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    with contextlib.suppress(OSError):
+        client.connect(("127.0.0.1", port))
+        if tls and kind in SHAKE_HANDS:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            client = context.wrap_socket(client)
+        client.setblocking(False)
+        client.send(ATTACKS[kind])
+    client.setblocking(False)
+    return client
+
+
+def is_open(client, kind):
+    """Return whether a bad client is still connected, after it dripped or sipped."""
+    try:
+        if kind == "slow loris":
+            client.send(b"X")
+        return bool(client.recv(1))
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return True
+    except OSError:
+        return False
+
+
+def besiege(port, kinds, tls, stop):
+    """Keep 200 bad clients connected, new ones for those cut off; runs elsewhere."""
+    kinds = [kinds[n % len(kinds)] for n in range(200)]
+    clients = [attack(port, kind, tls) for kind in kinds]
+    while not stop.is_set():
+        for place, kind in enumerate(kinds):
+            if not is_open(clients[place], kind):
+                clients[place].close()
+                clients[place] = attack(port, kind, tls)
+        stop.wait(0.25)
+
+
+def hostile(table, folder):
+    """Time scrapes, plain and over TLS, calm and beside 200 bad clients."""
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(  # noqa: S603
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",  # noqa: S607
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    trust = ssl.create_default_context(cafile=str(certificate))
+    for protocol, files in (
+        ("http", {}),
+        ("https", {"certfile": certificate, "keyfile": key}),
+    ):
+        with monitoring.serve_metrics(port=0, **files) as server:
+            context = trust if files else None
+
+            def scrape(url=server.url, context=context):
+                start = perf_counter()
+                with urllib.request.urlopen(url, timeout=30, context=context) as page:
+                    page.read()
+                return (perf_counter() - start) * 1e3
+
+            for _ in range(20):
+                scrape()
+            calm = sorted(scrape() for _ in range(200))
+            table(f"{protocol}, calm, median of a scrape", calm[100], "ms")
+            table(f"{protocol}, calm, p99", calm[197], "ms")
+            siege(table, protocol, server.port, scrape)
+
+
+def siege(table, protocol, port, scrape):
+    """Measure beside each kind of bad client, then beside all for longer."""
+    spawn = multiprocessing.get_context("spawn")
+    resident = []
+    for kinds in (*((kind,) for kind in ATTACKS), tuple(ATTACKS)):
+        stop = spawn.Event()
+        attacker = spawn.Process(
+            target=besiege, args=(port, kinds, protocol == "https", stop), daemon=True
+        )
+        attacker.start()
+        sleep(3.0)
+        resident.append(memory())
+        took = sorted(scrape() for _ in range(300))
+        if len(kinds) > 1:
+            end = perf_counter() + 20.0
+            while perf_counter() < end:
+                resident.append(memory())
+                took.append(scrape())
+                sleep(0.02)
+            took.sort()
+        name = kinds[0] if len(kinds) == 1 else "all kinds"
+        table(f"{protocol}, 200 x {name}, p99", took[int(0.99 * len(took))], "ms")
+        if len(kinds) > 1:
+            table(f"{protocol}, 200 x {name}, slowest", took[-1], "ms")
+            table(f"{protocol}, threads", float(threading.active_count()), "")
+            gc.collect()
+            # The first siege fills caches and the allocator's free lists.
+            grown = (max(resident[1:]) - resident[0]) / 1e6
+            table(f"{protocol}, memory grown from first siege to last", grown, "MB")
+        stop.set()
+        attacker.join(10.0)
 
 
 def memory():
@@ -301,7 +383,7 @@ def main():
     predictions(table)
     with tempfile.TemporaryDirectory() as folder:
         scrapes(table, Path(folder))
-    hostile(table)
+        hostile(table, Path(folder))
     versions = {}
     for name in ("prometheus-client", "opentelemetry-sdk", "lightgbm"):
         try:

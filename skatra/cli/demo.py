@@ -38,7 +38,8 @@ def demo(
         ),
     ] = False,
     seconds: Annotated[
-        float | None, typer.Option(help="End --live after this long (else Ctrl-C).")
+        float | None,
+        typer.Option(help="End --live after this long (else Ctrl-C).", min=0.0),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of --live's metrics.")] = 9464,
     ticks: Annotated[
@@ -90,6 +91,8 @@ def _run_live(output: Path, seconds: float | None, port: int, ticks: float) -> N
     from skatra.cli.serve_metrics import wait_for_end
     from skatra.monitoring import serve_metrics
 
+    with serve_metrics(port=port):
+        pass  # a port that is taken is said now, not after the demo has trained
     demo = LiveDemo(output)
     ended = threading.Event()
     with serve_metrics(port=port, databases=[demo.path]) as server:

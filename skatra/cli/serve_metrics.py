@@ -26,7 +26,8 @@ def serve(
         typer.Option(help="File with 'user:password' for HTTP basic authentication."),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Leave after this long; default: Ctrl-C.")
+        float | None,
+        typer.Option(help="Leave after this long; default: Ctrl-C.", min=0.0),
     ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error.")

@@ -13,8 +13,7 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import cross_validate
 
-from skatra.exceptions import MissingDependencyError
-from skatra.utils import HTMLRepr, as_number
+from skatra.utils import HTMLRepr, as_number, require_matplotlib
 
 _BASE = "unchanged"
 
@@ -121,11 +120,9 @@ class FeatureImportance(HTMLRepr):
         MissingDependencyError
             If matplotlib is not installed (``skatra[plot]``).
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            msg = "plots need matplotlib. Install it with: pip install 'skatra[plot]'."
-            raise MissingDependencyError(msg) from error
+        require_matplotlib()
+        from matplotlib.figure import Figure
+
         frame = self.to_frame()[::-1]
         if ax is None:
             height = 1.2 + 0.25 * len(frame)

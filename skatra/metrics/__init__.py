@@ -2,15 +2,15 @@
 
 from skatra.metrics._drawdown import (
     DrawdownStatistics,
+    drawdown,
     drawdown_statistics,
     drawdowns,
+    max_drawdown,
 )
 from skatra.metrics._growth import (
     GrowthScorer,
-    drawdown,
     growth_scorer,
     log_growth,
-    max_drawdown,
 )
 from skatra.metrics._overfitting import (
     BacktestOverfitting,

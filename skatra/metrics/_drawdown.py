@@ -6,11 +6,83 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skatra.metrics._growth import drawdown
 from skatra.typing import FloatArray
-from skatra.utils import HTMLRepr
+from skatra.utils import HTMLRepr, as_finite_column
 
-__all__ = ["DrawdownStatistics", "drawdown_statistics", "drawdowns"]
+__all__ = [
+    "DrawdownStatistics",
+    "drawdown",
+    "drawdown_statistics",
+    "drawdowns",
+    "max_drawdown",
+]
+
+
+def drawdown(equity: Any) -> Any:
+    """Return how far capital stands below its highest value so far.
+
+    Parameters
+    ----------
+    equity : array-like of shape (n,)
+        Capital over time, not negative, starting above 0.
+
+    Returns
+    -------
+    ndarray or Series of shape (n,)
+        1 - equity / running maximum, in [0, 1]; a Series keeps its index.
+
+    Raises
+    ------
+    ValueError
+        If equity is empty, not finite, negative, or starts at 0.
+
+    See Also
+    --------
+    max_drawdown : The largest of them.
+
+    Examples
+    --------
+    >>> from skatra.metrics import drawdown
+    >>> drawdown([1.0, 2.0, 1.5, 3.0])
+    array([0.  , 0.  , 0.25, 0.  ])
+    """
+    wealth = as_finite_column(equity, "equity", negative=False)
+    if not len(wealth) or wealth[0] == 0:
+        msg = "equity must start above 0, got " + (
+            "0." if len(wealth) else "no values."
+        )
+        raise ValueError(msg)
+    depth: FloatArray = 1.0 - wealth / np.maximum.accumulate(wealth)
+    if isinstance(equity, pd.Series):
+        return pd.Series(depth, index=equity.index, name="drawdown")
+    return depth
+
+
+def max_drawdown(equity: Any) -> float:
+    """Return the largest drawdown of capital.
+
+    Parameters
+    ----------
+    equity : array-like of shape (n,)
+        Capital over time, not negative, starting above 0.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 is ruin.
+
+    Raises
+    ------
+    ValueError
+        As :func:`drawdown`.
+
+    Examples
+    --------
+    >>> from skatra.metrics import max_drawdown
+    >>> max_drawdown([1.0, 2.0, 1.5, 3.0])
+    0.25
+    """
+    return float(np.max(drawdown(equity)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Growth of capital under positions, and its drawdown."""
+"""Growth of capital under positions."""
 
 import numbers
 from typing import Any, ClassVar
@@ -8,15 +8,13 @@ import pandas as pd
 import sklearn
 from sklearn.base import BaseEstimator
 
-from skatra.typing import FloatArray
+from skatra.metrics._path import position_path
 from skatra.utils import as_finite_column, check_same_rows, mean_log_growth
 
 __all__ = [
     "GrowthScorer",
-    "drawdown",
     "growth_scorer",
     "log_growth",
-    "max_drawdown",
 ]
 
 
@@ -226,8 +224,6 @@ class GrowthScorer(BaseEstimator):
         self, estimator: Any, X: Any, returns: Any, weight: Any, label_times: Any
     ) -> float:
         """Return the growth per unit of time, overlapping positions averaged."""
-        from skatra.metrics._path import position_path
-
         if weight is not None or label_times is None:
             what = "got none" if label_times is None else "and no sample_weight"
             msg = (
@@ -337,73 +333,6 @@ def growth_scorer(
         msg = f"per must be 'event' or 'time', got {per!r}."
         raise ValueError(msg)
     return GrowthScorer(cost, returns=returns, per=per)
-
-
-def drawdown(equity: Any) -> Any:
-    """Return how far capital stands below its highest value so far.
-
-    Parameters
-    ----------
-    equity : array-like of shape (n,)
-        Capital over time, not negative, starting above 0.
-
-    Returns
-    -------
-    ndarray or Series of shape (n,)
-        1 - equity / running maximum, in [0, 1]; a Series keeps its index.
-
-    Raises
-    ------
-    ValueError
-        If equity is empty, not finite, negative, or starts at 0.
-
-    See Also
-    --------
-    max_drawdown : The largest of them.
-
-    Examples
-    --------
-    >>> from skatra.metrics import drawdown
-    >>> drawdown([1.0, 2.0, 1.5, 3.0])
-    array([0.  , 0.  , 0.25, 0.  ])
-    """
-    wealth = as_finite_column(equity, "equity", negative=False)
-    if not len(wealth) or wealth[0] == 0:
-        msg = "equity must start above 0, got " + (
-            "0." if len(wealth) else "no values."
-        )
-        raise ValueError(msg)
-    depth: FloatArray = 1.0 - wealth / np.maximum.accumulate(wealth)
-    if isinstance(equity, pd.Series):
-        return pd.Series(depth, index=equity.index, name="drawdown")
-    return depth
-
-
-def max_drawdown(equity: Any) -> float:
-    """Return the largest drawdown of capital.
-
-    Parameters
-    ----------
-    equity : array-like of shape (n,)
-        Capital over time, not negative, starting above 0.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 is ruin.
-
-    Raises
-    ------
-    ValueError
-        As :func:`drawdown`.
-
-    Examples
-    --------
-    >>> from skatra.metrics import max_drawdown
-    >>> max_drawdown([1.0, 2.0, 1.5, 3.0])
-    0.25
-    """
-    return float(np.max(drawdown(equity)))
 
 
 def _no_returns() -> str:

@@ -9,10 +9,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from skatra.exceptions import MissingDependencyError
 from skatra.metrics._trials import trial_table
 from skatra.typing import FloatArray, IntArray
-from skatra.utils import HTMLRepr, as_count
+from skatra.utils import HTMLRepr, as_count, require_matplotlib
 
 __all__ = [
     "BacktestOverfitting",
@@ -107,11 +106,9 @@ class BacktestOverfitting(HTMLRepr):
         MissingDependencyError
             If matplotlib is not installed (``skatra[plot]``).
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            msg = "plots need matplotlib. Install it with: pip install 'skatra[plot]'."
-            raise MissingDependencyError(msg) from error
+        require_matplotlib()
+        from matplotlib.figure import Figure
+
         if axes is None:
             axes = Figure(figsize=(9, 3.5), layout="constrained").subplots(1, 2)
         left, right = axes

@@ -7,9 +7,15 @@ import numpy as np
 import pandas as pd
 
 from skatra.exceptions import LabelTimesError
-from skatra.metrics._growth import drawdown
+from skatra.metrics._drawdown import drawdown
 from skatra.typing import FloatArray, LabelTimesLike
-from skatra.utils import HTMLRepr, as_finite_column, as_label_intervals, check_same_rows
+from skatra.utils import (
+    HTMLRepr,
+    as_finite_column,
+    as_label_intervals,
+    check_same_rows,
+    holds_times,
+)
 
 __all__ = ["PositionPath", "position_path"]
 
@@ -203,7 +209,7 @@ def _group_codes(label_times: Any, groups: Any, n: int) -> Any:
     if groups is None and isinstance(label_times, pd.Series):
         index = label_times.index
         if isinstance(index, pd.MultiIndex) and index.nlevels == 2:
-            timed = [isinstance(level, pd.DatetimeIndex) for level in index.levels]
+            timed = [holds_times(level) for level in index.levels]
             groups = index.get_level_values(timed.index(False))
     if groups is None:
         return np.zeros(n, dtype=np.intp)

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skatra.exceptions import MissingDependencyError
-from skatra.metrics._growth import max_drawdown
+from skatra.metrics._drawdown import max_drawdown
 from skatra.metrics._path import position_path
 from skatra.metrics._record import Convention, TrackRecord
 from skatra.metrics._sharpe import probabilistic_sharpe_ratio
@@ -20,6 +19,7 @@ from skatra.utils import (
     as_label_intervals,
     as_number,
     check_same_rows,
+    require_matplotlib,
 )
 
 __all__ = ["PathMetrics", "path_metrics"]
@@ -88,11 +88,9 @@ class PathMetrics(HTMLRepr):
         MissingDependencyError
             If matplotlib is not installed (``skatra[plot]``).
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            msg = "plots need matplotlib. Install it with: pip install 'skatra[plot]'."
-            raise MissingDependencyError(msg) from error
+        require_matplotlib()
+        from matplotlib.figure import Figure
+
         if axes is None:
             axes = Figure(figsize=(9, 3.5), layout="constrained").subplots(1, 2)
         left, right = axes
@@ -152,8 +150,7 @@ def path_metrics(
     Raises
     ------
     ValueError
-        If rows do not match, values are not finite, there are more paths than rows
-        (a transposed table), or an option is out of range.
+        If rows do not match, values are not finite, or an option is out of range.
 
     See Also
     --------
@@ -194,10 +191,11 @@ def path_metrics(
         )
         raise ValueError(msg)
     table = trial_table(positions, "positions", "(n_rows, n_paths)")
-    if table.shape[1] > table.shape[0]:
+    if len(table) != len(returns) == table.shape[1]:
         msg = (
-            f"positions must be of shape (n_rows, n_paths), got {table.shape}: more "
-            "paths than rows. If it is the other way round, pass positions.T."
+            "positions must be of shape (n_rows, n_paths) with as many rows as returns "
+            f"({len(returns)}), got {table.shape}: they are transposed. Pass "
+            "positions.T."
         )
         raise ValueError(msg)
     check_same_rows(

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
-from skatra.exceptions import MissingDependencyError
 from skatra.model_selection._label_times import resolve_label_intervals
 from skatra.model_selection._states import SplitReader, State, checked_splits
 from skatra.typing import IntArray, LabelTimesLike, TimeArray
+from skatra.utils import require_matplotlib
 
 _MAX_BINS = 1000
 _NAMES = {
@@ -153,7 +153,7 @@ class PurgedSplitDisplay:
         MissingDependencyError
             If matplotlib is not installed.
         """
-        _require_matplotlib()
+        require_matplotlib()
         splitter = check_cv(cv, y)
         own = getattr(cv, "label_times", None)
         gap = getattr(cv, "purge_gap", 0)
@@ -193,7 +193,7 @@ class PurgedSplitDisplay:
         display : PurgedSplitDisplay
             Itself, with `ax_` and `figure_`.
         """
-        _require_matplotlib()
+        require_matplotlib()
         if kind not in ("splits", "paths"):
             raise ValueError(f"kind must be 'splits' or 'paths', got {kind!r}.")
         n_lanes = len(self.shares)
@@ -350,18 +350,6 @@ class _Times:
         rows = np.bincount(self._rank[test], minlength=len(self._rows))
         most: NDArray[np.bool_] = rows * 2 > self._rows
         return most
-
-
-def _require_matplotlib() -> None:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        msg = (
-            f"plotting needs matplotlib ({error.name} is missing). Install "
-            "skatra[plot]."
-        )
-        raise MissingDependencyError(msg) from error
-    del plt
 
 
 def _new_axes(n_lanes: int) -> Any:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import KFold, cross_val_score
 
-from skatra.exceptions import MissingDependencyError
 from skatra.model_selection._split import PurgedKFold
 from skatra.typing import LabelTimesLike
+from skatra.utils import require_matplotlib
 
 # Vermilion and blue of Okabe and Ito first, with marks of their own.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -70,14 +70,9 @@ class LeakDiagnostic:
         MissingDependencyError
             If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            msg = (
-                f"plotting needs matplotlib ({error.name} is missing). Install "
-                "skatra[plot]."
-            )
-            raise MissingDependencyError(msg) from error
+        require_matplotlib()
+        import matplotlib.pyplot as plt
+
         if ax is None:
             ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")[1]
         for number, name in enumerate(self.mean.columns):

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import errno
 import hashlib
 import hmac
 import ipaddress
@@ -83,9 +84,7 @@ class MetricsServer:
         self._clients: dict[asyncio.Task[Any], bool] = {}
         self._page_task: asyncio.Future[bytes] | None = None
         self._painter = ThreadPoolExecutor(1, thread_name_prefix="skatra-metrics-page")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family, backlog=512)
-        self._listener.setblocking(False)
+        self._listener = _listen(host, port)
         self.port = int(self._listener.getsockname()[1])
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http{'s' if tls else ''}://{shown}:{self.port}/metrics"
@@ -220,6 +219,49 @@ class MetricsServer:
         return await asyncio.shield(self._page_task)
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; say of which address it could not be one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        way_out = (
+            "another program listens there. Pass another port, or 0 for a free one."
+            if taken
+            else f"{error.strerror}. Pass an address of this machine."
+        )
+        msg = f"cannot listen on host={host!r}, port={port}: {way_out}"
+        raise OSError(error.errno, msg) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _tls_context(certfile: Any, keyfile: Any) -> ssl.SSLContext | None:
+    """Return the context of a certificate and its key, None without any."""
+    if certfile is None:
+        if keyfile is not None:
+            raise ValueError(
+                f"keyfile={os.fspath(keyfile)!r} needs the certfile that it belongs "
+                "to; without one nothing is encrypted."
+            )
+        return None
+    for name, path in (("certfile", certfile), ("keyfile", keyfile)):
+        if path is not None and not os.path.isfile(path):  # noqa: PTH113
+            raise FileNotFoundError(errno.ENOENT, f"{name} is no file", os.fspath(path))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        tls.load_cert_chain(certfile, keyfile)
+    except ssl.SSLError as error:
+        key = "the key in it" if keyfile is None else f"keyfile={os.fspath(keyfile)!r}"
+        raise ValueError(
+            f"certfile={os.fspath(certfile)!r} and {key} must be a certificate and its "
+            f"own key in PEM, got {error.reason or error}."
+        ) from None
+    return tls
+
+
 def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Say nothing of clients that break their connection."""
     del loop, context
@@ -284,9 +326,11 @@ def serve_metrics(
     ------
     ValueError
         If a public address lacks a password, or a password over the network lacks
-        TLS.
+        TLS; if certificate and key do not belong together or are none; if the port
+        is out of range.
     OSError
-        If the port is taken.
+        If the port is taken, the address is none of this machine's, or a file is
+        missing.
 
     Examples
     --------
@@ -307,11 +351,9 @@ def serve_metrics(
         raise ValueError(
             "credentials must be 'user:password', got text without a colon."
         )
-    tls = None
-    if certfile is not None:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        tls.load_cert_chain(certfile, keyfile)
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be in [0, 65535], got {port}.")
+    tls = _tls_context(certfile, keyfile)
     secret = None
     if credentials is not None:
         header = "Basic " + base64.b64encode(credentials.encode()).decode()

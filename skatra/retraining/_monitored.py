@@ -1,7 +1,7 @@
 """What retraining and signals tell monitoring; nothing is worked out when off."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import pandas as pd
 from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import SkatraError
-from skatra.model_selection import SplitAudit
+from skatra.model_selection import PurgedKFold, audit_splits
+from skatra.retraining._dataset import Rows
 from skatra.retraining._registry import POINTER_FILE, read_card, read_pointer
 
 MODEL = "champion"
@@ -55,18 +56,23 @@ def record_champion(models: Path) -> float | None:
         return None
 
 
-def record_audit(audit: SplitAudit, leaking_pairs: int) -> None:
-    """Keep rows of the folds, and the leaks over all splits of the decision."""
-    for fold, row in enumerate(audit.to_frame().to_dict("records")):
+def record_validation(
+    cv: PurgedKFold, rows: Rows, figures: Sequence[Mapping[str, float]]
+) -> None:
+    """Keep what each fold of the tuned model scored, and the rows it left out."""
+    if not monitoring.is_enabled():
+        return
+    audit = audit_splits(cv, rows.data, label_times=rows.label_times)
+    folds = audit.to_frame().to_dict("records")
+    for fold, (row, scores) in enumerate(zip(folds, figures, strict=True)):
         monitoring.record_fold(
             MODEL,
             fold,
-            {},
+            scores,
             n_train=row["train"],
             n_purged=row["purged"],
             n_embargoed=row["embargoed"],
         )
-    monitoring.record_leakage(MODEL, "overlap", leaking_pairs)
 
 
 def is_stored(db: Database, run_id: str, frame: pd.DataFrame) -> "pd.Series[bool]":

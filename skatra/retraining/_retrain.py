@@ -42,12 +42,7 @@ from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
 from skatra.retraining._models import promote_model
-from skatra.retraining._monitored import (
-    MODEL,
-    record_audit,
-    record_champion,
-    record_served,
-)
+from skatra.retraining._monitored import MODEL, record_champion, record_served
 from skatra.retraining._plan import count_tasks
 from skatra.retraining._references import fold_spans, reference_histograms
 from skatra.retraining._registry import (
@@ -486,7 +481,7 @@ def _leaking_pairs(development: Rows, held_out: Rows, config: RetrainConfig) -> 
         [border], pd.concat([development.data, held_out.data]), label_times=both
     )
     pairs = int(folds.n_leaking_pairs + judged.n_leaking_pairs)
-    record_audit(folds, pairs)
+    monitoring.record_leakage(MODEL, "overlap", pairs)
     return pairs
 
 

@@ -28,6 +28,7 @@ from skatra.retraining._dataset import Rows
 from skatra.retraining._early_stopping import PurgedEarlyStoppingClassifier
 from skatra.retraining._evaluation import Backtest, backtest_positions
 from skatra.retraining._ledger import SEARCH
+from skatra.retraining._monitored import record_validation
 from skatra.retraining._search import PurgedLGBMSearchCV
 from skatra.retraining._session import (
     ModelMaker,
@@ -256,6 +257,8 @@ def out_of_fold(
     told = {**model_params(config, params), "calibrated_by": splitter}
     work = partial(predict_fold, model)
     results = session.run(rows, [Task("compare", told, s, work) for s in splits])
+    if label == TUNED_MODEL and splitter == PURGED:
+        record_validation(cv, rows, [figures for figures, _ in results])
     probability = np.full(len(rows), np.nan)
     position = np.full(len(rows), np.nan)
     for (_, test), (_, arrays) in zip(splits, results, strict=True):

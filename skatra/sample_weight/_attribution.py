@@ -16,6 +16,7 @@ from skatra.utils import (
     check_bars,
     check_same_rows,
     column_values,
+    holds_times,
     symbol_blocks,
 )
 
@@ -211,9 +212,7 @@ def _log_returns(close: "pd.Series[Any]") -> FloatArray:
 
 def _check_one_symbol(index: pd.MultiIndex) -> None:
     """Refuse bars of several symbols for labels without any."""
-    symbols = index.get_level_values(
-        int(isinstance(index.levels[0], pd.DatetimeIndex))
-    ).unique()
+    symbols = index.get_level_values(int(holds_times(index.levels[0]))).unique()
     if len(symbols) > 1:
         msg = (
             f"label_times must say of which symbol each label is: close holds "

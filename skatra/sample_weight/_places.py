@@ -13,6 +13,7 @@ from skatra.utils import (
     as_label_intervals,
     common_unit,
     event_times,
+    holds_times,
     times_to_numbers,
 )
 
@@ -115,7 +116,7 @@ def starts_of(label_times: LabelTimesLike) -> Any:
     if isinstance(label_times, pd.Series):
         return event_times(label_times.index)
     if isinstance(label_times, pd.DataFrame):
-        return pd.Index(label_times.iloc[:, 0])
+        return event_times(pd.Index(label_times.iloc[:, 0]))
     return None
 
 
@@ -141,7 +142,7 @@ def _group_codes(
         others = [
             level
             for level in range(index.nlevels)
-            if not isinstance(index.levels[level], pd.DatetimeIndex)
+            if not holds_times(index.levels[level])
         ]
         if len(others) != 1:
             msg = (
@@ -174,9 +175,7 @@ def _spread(
 ) -> tuple[NDArray[np.int64], TimeArray, pd.Index]:
     """Say for each point of the grid to which symbol it belongs."""
     if isinstance(times, pd.MultiIndex) and len(names):
-        symbols = times.get_level_values(
-            int(isinstance(times.levels[0], pd.DatetimeIndex))
-        )
+        symbols = times.get_level_values(int(holds_times(times.levels[0])))
         codes = names.get_indexer(symbols).astype(np.int64)
         known = codes >= 0
         return codes[known], grid[known], times[known]

@@ -106,7 +106,7 @@ def _is_zoned(label_times: Any) -> bool | None:
     if isinstance(label_times, pd.Series):
         start: Any = event_times(label_times.index)
     elif isinstance(label_times, pd.DataFrame):
-        start = pd.Index(label_times.iloc[:, 0])
+        start = event_times(pd.Index(label_times.iloc[:, 0]))
     else:
         start = pd.Index(np.asarray(label_times)[:, 0])
     return start.tz is not None if isinstance(start, pd.DatetimeIndex) else None

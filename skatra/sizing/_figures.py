@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skatra.exceptions import MissingDependencyError
+from skatra.utils import require_matplotlib
 
 __all__ = ["BLUE", "GREEN", "ORANGE", "VERMILION", "clean", "new_axes", "write_above"]
 
@@ -18,14 +18,9 @@ def new_axes(n_rows: int, size: tuple[float, float], ax: Any, name: str) -> Any:
     MissingDependencyError
         If matplotlib is not installed.
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        msg = (
-            f"plotting needs matplotlib ({error.name} is missing). Install "
-            "skatra[plot]."
-        )
-        raise MissingDependencyError(msg) from error
+    require_matplotlib()
+    import matplotlib.pyplot as plt
+
     if ax is None:
         ratios = [3, 2][:n_rows]
         return plt.subplots(

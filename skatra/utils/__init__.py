@@ -22,6 +22,7 @@ from skatra.utils._label_times import (
     times_to_numbers,
 )
 from skatra.utils._numbers import as_count, as_number, format_number
+from skatra.utils._plotting import require_matplotlib
 from skatra.utils._rows import (
     as_finite_column,
     check_same_rows,
@@ -52,6 +53,7 @@ __all__ = [
     "holds_times",
     "json_ready",
     "mean_log_growth",
+    "require_matplotlib",
     "safe_indexing",
     "symbol_blocks",
     "take_rows",

@@ -173,7 +173,7 @@ def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
     Returns
     -------
     Index of shape (n,)
-        The times, in row order.
+        The times, in row order; Arrow's datetimes as numpy's.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
     True
     """
     if not isinstance(index, pd.MultiIndex):
-        return index
+        return pd.DatetimeIndex(index) if holds_times(index) else index
     levels = [i for i, level in enumerate(index.levels) if holds_times(level)]
     if len(levels) != 1:
         msg = (
@@ -198,7 +198,7 @@ def event_times(index: pd.Index, name: str = "label_times") -> pd.Index:
             f"got {len(levels)} among levels {list(index.names)}."
         )
         raise LabelTimesError(msg)
-    return index.get_level_values(levels[0])
+    return pd.DatetimeIndex(index.get_level_values(levels[0]))
 
 
 def common_unit(

@@ -86,7 +86,7 @@ def test_log_growth_refuses_what_it_cannot_measure(market):
         (([0.1], [0.1]), {"cost": -0.1}, r"cost must be a number in \[0, inf\)"),
         (([0.1], [0.1]), {"cost": "a"}, r"cost must be a number .*, got 'a'"),
         (([], []), {}, "at least one row"),
-        (([0.1], [0.1]), {"sample_weight": [0]}, "zero in every row"),
+        (([0.1], [0.1]), {"sample_weight": [0]}, "above 0 in some row"),
         (([0.1], [0.1]), {"sample_weight": [-1]}, "must not be negative"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -191,3 +191,29 @@ def test_impossible_inputs_are_named(change, message):
     }
     with pytest.raises((ValueError, LabelTimesError), match=message):
         position_path(**{**given_rows, **change})
+
+
+def arrow(labels):
+    """Return label times whose t0 level and t1 are held by Arrow."""
+    pytest.importorskip("pyarrow", reason="Arrow's dtypes need pyarrow")
+    kind = f"timestamp[{labels.index.levels[1].unit}, tz=UTC][pyarrow]"
+    level = pd.Index(labels.index.levels[1], dtype=kind)
+    return pd.Series(
+        pd.array(labels, dtype=kind), index=labels.index.set_levels(level, level=1)
+    )
+
+
+def test_levels_of_arrow_are_times():
+    """Symbols are told apart, whoever holds t0."""
+    days = pd.date_range("2026-01-05", periods=30, tz="UTC")
+    index = pd.MultiIndex.from_product([["A", "B"], days], names=["symbol", "t0"])
+    labels = pd.Series(
+        index.get_level_values(1) + pd.Timedelta("3D"), index=index, name="t1"
+    )
+    rng = np.random.default_rng(0)
+    position, returns = rng.uniform(-1, 1, 60), rng.normal(0, 0.01, 60)
+    expected = position_path(position, returns, labels)
+    found = position_path(position, returns, arrow(labels))
+
+    pd.testing.assert_series_equal(found.wealth, expected.wealth)
+    pd.testing.assert_series_equal(found.exposure, expected.exposure)

@@ -115,12 +115,24 @@ def test_plot(market):
     assert right.patches
 
 
+def test_there_may_be_more_paths_than_rows():
+    """Each path is measured as it is alone, however many there are."""
+    rng = np.random.default_rng(0)
+    positions, returns = rng.uniform(-1, 1, (20, 90)), rng.normal(0, 0.01, 20)
+    together = path_metrics(positions, returns).table
+    alone = path_metrics(positions[:, [70]], returns).table
+
+    assert len(together) == 90
+    np.testing.assert_array_equal(together.iloc[70], alone.iloc[0])
+
+
 def test_misuse_is_named(market):
     """Transposed tables, other rows, probabilities and bad costs."""
     X, returns, label_times = market
     two = pd.concat({0: X, 1: X}, axis=1)
     for arguments, options, message in [
-        ((np.ones((2, 150)), returns), {}, "more paths than rows"),
+        ((X.to_numpy().T, returns), {}, r"they are transposed. Pass positions\.T"),
+        ((np.ones((2, 150)), returns), {}, "rows"),
         ((X[::-1], returns), {}, "the same index"),
         ((two, returns), {}, "one column per path"),
         ((X, returns), {"cost": -1}, "cost must be"),

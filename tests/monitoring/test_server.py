@@ -100,6 +100,43 @@ def test_malformed_and_oversized_requests_are_refused(server, request_bytes, sta
     assert fetch(server.url)[0] == 200
 
 
+def test_a_taken_port_is_named():
+    """The error says which address, and how to get another."""
+    with (
+        monitoring.serve_metrics(port=0) as server,
+        pytest.raises(OSError, match=f"port={server.port}: another program.*or 0"),
+    ):
+        monitoring.serve_metrics(port=server.port)
+    monitoring.disable()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keyfile": "{key}"}, "needs the certfile"),
+        ({"certfile": "{junk}"}, "must be a certificate and its own key"),
+        ({"certfile": "{cert}"}, "the key in it must be a certificate"),
+        ({"certfile": "{cert}", "keyfile": "{junk}"}, "keyfile=.*must be a cert"),
+        ({"certfile": "none.pem"}, "certfile is no file: 'none.pem'"),
+        ({"certfile": "{cert}", "keyfile": "none.pem"}, "keyfile is no file"),
+        ({"port": 70_000}, r"port must be in \[0, 65535\]"),
+    ],
+)
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a key")
+def test_wrong_files_of_tls_are_named(pem, tmp_path, options, message):
+    """Which file is missing, is none, or does not belong to the other."""
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    files = {"cert": pem[0], "key": pem[1], "junk": junk}
+    options = {
+        name: value.format(**files) if isinstance(value, str) else value
+        for name, value in options.items()
+    }
+
+    with pytest.raises((ValueError, OSError), match=message):
+        monitoring.serve_metrics(**{"port": 0} | options)
+
+
 def connect(port):
     """Return a new connection."""
     return socket.create_connection(("127.0.0.1", port), 20)

@@ -1,16 +1,26 @@
-"""What signals count is what they wrote."""
+"""What retraining and signals count is what they did."""
 
+import dataclasses
+import threading
+import time
+import urllib.request
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold
 
 from skatra import monitoring
 from skatra.datasets import Database
-from skatra.exceptions import StaleDataError
-from skatra.retraining import make_signals, promote_model
+from skatra.exceptions import LeakageError, PoolTimeoutError, StaleDataError
+from skatra.model_selection import audit_splits
+from skatra.monitoring import CATALOGUE, LABELS
+from skatra.retraining import make_signals, promote_model, retrain
 from skatra.retraining._registry import read_card
+from skatra.sizing import KellyClassifier
 
 
 @pytest.fixture
@@ -90,3 +100,136 @@ def test_refusals_are_counted(served):
     made = counts() - before
     assert made["signals_suppressed_total", "stale_data"] == 1
     assert 'error_type="StaleDataError"' in monitoring.render()
+
+
+@pytest.fixture(scope="module")
+def watched(small_config, tmp_path_factory):
+    """Retrain, counting from nothing; return run, models folder and pages."""
+    folder = tmp_path_factory.mktemp("watched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(monitoring._instruments, "_recorder", None)
+        monitoring.enable()
+        config = dataclasses.replace(small_config, models=folder / "models")
+        pages = []
+        run = retrain(config, observe=lambda _: pages.append(monitoring.render()))
+        pages.append(monitoring.render())
+        promote_model(config.models, run.run_id)
+        yield run, config.models, pages
+        monitoring.disable()
+
+
+def moved(page):
+    """Return metrics that something happened to.
+
+    Counters and histograms stand at zero before, and so do calls in progress; any other
+    gauge is absent until it is set.
+    """
+    found = set()
+    for family in text_string_to_metric_families(page):
+        name = family.name + "_total" * (family.type == "counter")
+        at_zero = family.type != "gauge" or name.endswith("in_progress")
+        if any(sample.value for sample in family.samples) or (
+            family.samples and not at_zero
+        ):
+            found.add(name)
+    return {name for name in found if name.startswith("skatra_")}
+
+
+class Peeping(LogisticRegression):
+    """Renders the metrics page in the middle of a prediction."""
+
+    pages = []  # noqa: RUF012 - clones share it
+
+    def predict_proba(self, X):
+        """Predict, and look."""
+        self.pages.append(monitoring.render())
+        return super().predict_proba(X)
+
+
+def fail_everywhere(path):
+    """Let happen, for real, what a healthy run never counts."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    returns = 0.05 * X[:, 0] + rng.normal(scale=0.02, size=60)
+    model = KellyClassifier(Peeping(), max_position=0.001)
+    model.fit(X, returns > 0, returns=returns)
+    model.decision_function(X)
+    with pytest.raises(ValueError, match="features"):
+        model.predict_proba(np.zeros((1, 3)))
+    days = pd.date_range("2026-01-05", periods=30, freq="D")
+    label_times = pd.Series(days + pd.Timedelta("2D"), index=days)
+    naive = audit_splits(KFold(3), np.zeros((30, 1)), label_times=label_times)
+    with pytest.raises(LeakageError):
+        naive.raise_for_leaks()
+    for number in range(LABELS["component"].cap + 1):
+        monitoring.record_error(f"part{number}", ValueError())
+    ready, done = threading.Event(), threading.Event()
+    with Database(path) as db:
+
+        def hold():
+            with db.pool.get_connection(readonly=False):
+                ready.set()
+                done.wait(20)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        ready.wait(20)
+        with (
+            pytest.raises(PoolTimeoutError),
+            db.pool.get_connection(readonly=False, timeout=0.01),
+        ):
+            pass
+        done.set()
+        holder.join()
+
+
+def scraped(path):
+    """Return pages of an exporter, until one could read the database in time."""
+    pages = []
+    with monitoring.serve_metrics(port=0, databases=[path]) as server:
+        for _ in range(100):
+            with urllib.request.urlopen(server.url) as answer:
+                pages.append(answer.read().decode())
+            if 'skatra_db_table_rows{database="live.db",table="bars"}' in pages[-1]:
+                break
+            time.sleep(0.05)
+    return pages
+
+
+def test_every_metric_of_the_catalogue_is_moved_by_some_code(watched, tmp_path):
+    """Retraining, signals and faults move all that is exported, and nothing else."""
+    run, models, before = watched
+    pages = Peeping.pages = [*before]
+    live = tmp_path / "live.db"
+    monitoring.enable()
+    with Database(live, create=True) as db:
+        db.write_bars(run.bars)
+        for day in run.bars.index.get_level_values(1)[-20:]:
+            make_signals(live, models, now=day)
+        fail_everywhere(live)
+        pages += scraped(live)
+    monitoring.disable()
+
+    names = set().union(*map(moved, pages))
+
+    assert names == {metric.name for metric in CATALOGUE.values()}
+
+
+def test_folds_score_what_the_report_says(watched, small_config):
+    """Scores of folds average to the tuned model's, rows to its training sets."""
+    run, _, pages = watched
+    tuned = run.out_of_fold("PurgedKFold", "tuned")
+    found = {
+        (sample.name, *map(sample.labels.get, ("metric", "fold"))): sample.value
+        for family in text_string_to_metric_families(pages[-1])
+        for sample in family.samples
+    }
+    folds = [str(fold) for fold in range(small_config.n_splits)]
+    scored = {key[1:] for key in found if key[0] == "skatra_cv_fold_score"}
+
+    assert scored == {(name, f) for name in ("auc", "log_loss") for f in folds}
+    for name in ("auc", "log_loss"):
+        scores = [found["skatra_cv_fold_score", name, fold] for fold in folds]
+        assert np.mean(scores) == pytest.approx(getattr(tuned, name), rel=1e-12)
+    rows = [found["skatra_cv_fold_train_rows", None, fold] for fold in folds]
+    assert sum(rows) == tuned.train_rows

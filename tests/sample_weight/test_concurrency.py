@@ -219,3 +219,33 @@ def test_groups_and_numbers_of_another_kind_are_named():
         concurrency([(0, 1), (1, 2)], np.zeros((2, 1)))
     with pytest.raises(ValueError, match="oldest must be a number, got '1'"):
         time_decay([(0, 1)], oldest="1")
+
+
+def arrow(labels):
+    """Return label times whose t0 level and t1 are held by Arrow."""
+    pytest.importorskip("pyarrow", reason="Arrow's dtypes need pyarrow")
+    kind = f"timestamp[{labels.index.levels[1].unit}, tz=UTC][pyarrow]"
+    level = pd.Index(labels.index.levels[1], dtype=kind)
+    return pd.Series(
+        pd.array(labels, dtype=kind), index=labels.index.set_levels(level, level=1)
+    )
+
+
+def test_levels_of_arrow_are_times():
+    """Label times and bars held by Arrow give what numpy's give, symbol by symbol."""
+    days = pd.date_range("2026-01-05", periods=30, tz="UTC")
+    bars = pd.MultiIndex.from_product([["A", "B"], days], names=["symbol", "t0"])
+    labels = pd.Series(days[[3, 4, 9, 5, 9]], index=bars[[0, 2, 5, 31, 34]])
+    close = pd.Series(np.arange(100.0, 160.0) ** 1.1, index=bars)
+    held = arrow(labels)
+
+    for measure in (
+        concurrency,
+        average_uniqueness,
+        lambda label_times: average_uniqueness(label_times, times=bars),
+        lambda label_times: return_attribution(label_times, close),
+    ):
+        np.testing.assert_array_equal(
+            measure(held).to_numpy(), measure(labels).to_numpy()
+        )
+    assert concurrency(held).index.equals(concurrency(labels).index)
