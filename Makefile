@@ -5,9 +5,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RENDER := grafana/render
+ANSWERS := $(RENDER)/out/results.json
+DASHBOARD := grafana/dashboards/atra-dashboard.json
 BENCH := .venv-bench
 
-.PHONY: demo live test test-oracle test-thorough test-soak test-oldest lint types docs check-docs screenshots bench bench-report check-grafana check-grafana-types lock clean
+.PHONY: demo live test test-oracle test-thorough test-soak test-oldest lint types docs check-docs screenshots bench bench-report check-grafana check-grafana-types check-grafana-panels check-compose grafana-images lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
@@ -67,11 +70,32 @@ bench-report: $(READY)
 # Needs Debian's prometheus package; starts it on loopback and leaves nothing running.
 check-grafana: $(READY)
 	$(BIN)/python grafana/build_dashboard.py --check
-	$(BIN)/python .ci/check_dashboard.py
+	$(BIN)/python .ci/check_dashboard.py --results $(ANSWERS)
 
 # Needs npm: the dashboard against the TypeScript types that Grafana publishes.
 check-grafana-types: $(READY)
 	$(BIN)/python .ci/check_types.py
+
+# Needs npm and Debian's chromium: what check-grafana was answered, drawn with the
+# components that Grafana publishes. A blank panel or a hidden legend is an error.
+check-grafana-panels: $(RENDER)/node_modules/.ready
+	test $(ANSWERS) -nt $(DASHBOARD) || $(MAKE) check-grafana
+	node $(RENDER)/draw.mjs $(DASHBOARD) $(ANSWERS)
+
+# Five minutes of the live demo as the pictures of docs/images; see grafana/README.md.
+grafana-images: $(READY) $(RENDER)/node_modules/.ready
+	$(BIN)/python .ci/check_dashboard.py --seconds 300 --ticks 4 --results $(ANSWERS)
+	node $(RENDER)/draw.mjs $(DASHBOARD) $(ANSWERS) docs/images
+
+$(RENDER)/node_modules/.ready: $(RENDER)/package.json
+	npm install --prefix $(RENDER) --silent --no-audit --no-fund --no-package-lock --ignore-scripts
+	@touch $@
+
+# The compose file against the schema that the Compose specification publishes.
+check-compose:
+	$(PYTHON) -m venv .schema
+	.schema/bin/python -m pip install -q --disable-pip-version-check check-jsonschema==0.39.0
+	.schema/bin/check-jsonschema --builtin-schema vendor.compose-spec grafana/docker-compose.yml
 
 # The one rule that makes the environment: hashed versions first, then skatra itself.
 $(READY): pyproject.toml requirements.lock
@@ -101,4 +125,4 @@ lock:
 	@! grep -n '://' requirements.lock requirements-bench.lock
 
 clean:
-	rm -rf $(VENV) $(BENCH) .uv docs/_build docs/gallery skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .uv .schema $(RENDER)/node_modules $(RENDER)/out docs/_build docs/gallery skatra-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

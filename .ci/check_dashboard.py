@@ -4,7 +4,8 @@
 resolves every variable, executes every query of every panel and lints the rules. Then
 it seeds faults, one at a time, and sends each through the same check against the same
 server: one that passes is a hole in the check. ``--static`` does only what needs no
-Prometheus. Nothing is left running.
+Prometheus; ``--results`` keeps the answers, which grafana/render draws. Nothing is left
+running.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from dashboard_form import (
 from dashboard_live import (
     Moment,
     Prometheus,
+    capture,
     free_port,
     live_demo,
     live_problems,
@@ -92,6 +94,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--static", action="store_true")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--ticks", type=float, default=10.0, help="of the demo, a second"
+    )
+    parser.add_argument("--results", type=Path, help="receives what every query gave")
     options = parser.parse_args()
     document = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
@@ -101,11 +107,15 @@ def main():
         promtool()
         port = free_port()
         with (
-            live_demo(port),
+            live_demo(port, options.ticks),
             Prometheus(f"127.0.0.1:{port}", rules=RULES) as server,
         ):
             time.sleep(options.seconds)
             samples = lint_page(f"http://127.0.0.1:{port}/metrics")
+            if options.results:
+                given = capture(document, server, options.seconds)
+                options.results.parent.mkdir(parents=True, exist_ok=True)
+                options.results.write_text(json.dumps(given), encoding="utf-8")
             moment = Moment(server)
             found, count = live_problems(document, moment)
             problems += found + rule_problems(groups, moment)

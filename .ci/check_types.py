@@ -14,7 +14,7 @@ DASHBOARD = Path(__file__).parents[1] / "grafana" / "dashboards" / "atra-dashboa
 PACKAGES = ("@grafana/schema@13.2.3", "typescript@5.9.3")
 # What Grafana writes itself but does not type: a variable's definition, and the query
 # of an annotation on Prometheus.
-UNTYPED = ("expr", "step", "textFormat", "titleFormat")
+UNTYPED = ("expr", "step", "textFormat", "titleFormat", "useValueForTime")
 RAW = "./node_modules/@grafana/schema/dist/types/raw"
 PLAIN = """
 // Enumerations are nominal in TypeScript; JSON holds their plain values.

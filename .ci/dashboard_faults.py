@@ -161,8 +161,8 @@ _LIVE = {
     "quantile in per cent": (
         edit("Wait for a connection", "0.95", "95"), "infinite"),
     "groups that do not match": (
-        edit("Exposure and capped stakes", "(sum by (strategy) (rate(skatra_kelly_fr",
-             "(sum by (side) (rate(skatra_kelly_fr", 1), "no data"),
+        edit("Capped stakes", "(sum by (strategy) (rate(skatra_kelly_fr",
+             "(sum by (side) (rate(skatra_kelly_fr"), "no data"),
     "many to many": (
         edit("File descriptors", "/ process_max_fds{",
              "/ on (job) group_left () skatra_db_table_rows{"), "refused"),
@@ -209,10 +209,13 @@ _FORM = {
         "unit is seconds, but no query has seconds"),
     "rate shown as a count": (
         put(SIDE, "fieldConfig", "defaults", "unit", value="short"),
-        "a rate of counts needs the unit cps"),
+        "a rate of counts needs the unit cpm"),
     "count shown as a rate": (
         put("Rows by table", "fieldConfig", "defaults", "unit", value="cps"),
         "unit is per second, but no query has a rate"),
+    "zeros without a scale": (
+        put("Failed calls", "fieldConfig", "defaults", "custom", value={}),
+        "zeros would be drawn on a scale of 0 to 100"),
     "seconds shown as counts": (
         put("Firing alerts", "fieldConfig", "defaults", "unit", value="s"),
         "unit is seconds, but no query has seconds"),
@@ -229,8 +232,8 @@ _FORM = {
         "no link to a runbook section"),
     "overlap": (put("Growth a day", "gridPos", "x", value=4),
                 "Growth a day: overlaps Sizes"),
-    "off the grid": (put("Free disk", "gridPos", "w", value=12),
-                     "Free disk: leaves the grid"),
+    "off the grid": (put("Readable", "gridPos", "w", value=12),
+                     "Readable: leaves the grid"),
     "repeated id": (put("Sizes", "id", value=1), "panel ids repeat"),
     "unknown key": (put("Sizes", "colour", value="red"),
                     "/colour is unknown to the typed SDK"),

@@ -18,6 +18,7 @@ from panels import NOT_SHOWN  # noqa: E402
 from skatra.monitoring import CATALOGUE  # noqa: E402
 
 UNITS = {value for name, value in vars(units).items() if not name.startswith("_")}
+COUNTED = {"short", "cps", "cpm", "rowsps"}
 OUTSIDE = {
     "up": "gauge",
     "ALERTS": "gauge",
@@ -191,6 +192,9 @@ def _panel(panel):
         yield f"{title}: thresholds are not in order"
     if limits == [80] or "value" not in (steps or [{"value": 0}])[0]:
         yield f"{title}: thresholds are a default, which means nothing here"
+    scaled = defaults.get("max") or (defaults.get("custom") or {}).get("axisSoftMax")
+    if panel["type"] == "timeseries" and defaults.get("unit") in COUNTED and not scaled:
+        yield f"{title}: zeros would be drawn on a scale of 0 to 100"
     if (panel.get("datasource") or {}).get("uid") != "${datasource}":
         yield f"{title}: fixed data source"
     if not panel.get("targets"):
@@ -214,13 +218,12 @@ def _panel(panel):
             yield f"{title}: unit is seconds, but no query has seconds"
         if sized != (defaults.get("unit") == "bytes"):
             yield f"{title}: unit and query disagree about bytes"
-        counts = re.match(
-            r"(topk\(10, )?(sum by \([\w, ]+\) \()?rate\(", target["expr"]
-        )
+        counts = re.match(r"(60 \* )?(sum by \([\w, ]+\) \()?rate\(", target["expr"])
         plain = counts and " / " not in target["expr"] and not timed
-        if plain and defaults.get("unit") != "cps":
-            yield f"{title}: a rate of counts needs the unit cps"
-        if defaults.get("unit") == "cps" and not plain:
+        units = {"cpm"} if plain and counts[1] else {"cps", "rowsps"}
+        if plain and defaults.get("unit") not in units:
+            yield f"{title}: a rate of counts needs the unit {' or '.join(sorted(units))}"
+        if defaults.get("unit") in {"cps", "cpm", "rowsps"} and not plain:
             yield f"{title}: unit is per second, but no query has a rate"
 
 

@@ -116,12 +116,12 @@ def free_port():
 
 
 @contextlib.contextmanager
-def live_demo(port):
+def live_demo(port, ticks=10.0):
     """Run ``skatra demo --live`` for a block."""
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "-m", "skatra", "demo", "--live", "--port", str(port),
-             "--output", folder, "--ticks", "10", "--seconds", "600"],
+             "--output", folder, "--ticks", str(ticks), "--seconds", "600"],
             cwd=ROOT, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -207,11 +207,30 @@ class Moment:
         return self._answers[key]
 
 
-def replaced(query, chosen):
+def replaced(query, chosen, window=60):
     """Return a query with Grafana's macros and variables filled in."""
     for name in VARIABLES:
         query = query.replace(f"${name}", chosen.get(name, ".+"))
-    return query.replace("$__rate_interval", "8s")
+    query = query.replace("$__rate_interval", "8s")
+    return query.replace("$__range", f"{math.ceil(window)}s")
+
+
+def capture(document, server, seconds):
+    """Return what Grafana would receive for the last seconds, panel by panel."""
+    end = math.floor(time.time())
+    span = {"start": end - math.floor(seconds), "end": end, "step": 1}
+    panels = {}
+    for panel, query, legend in queries_of(document):
+        text = replaced(query, {}, seconds)
+        if panel["type"] == "stat":
+            found = server.ask("query", query=text, time=end)["result"]
+        else:
+            found = server.ask("query_range", query=text, **span)["result"]
+        panels.setdefault(panel["id"], []).append({"legend": legend, "result": found})
+    (note,) = document["annotations"]["list"]
+    text = replaced(note["expr"], {})
+    marks = server.ask("query_range", query=text, **span)["result"]
+    return span | {"panels": panels, "annotations": marks}
 
 
 def live_problems(document, moment):

@@ -67,12 +67,21 @@ html_sidebars = {
         "faq",
         "features",
         "glossary",
+        "importance",
         "install",
         "kelly",
+        "labels",
+        "leaks",
         "monitoring",
+        "retraining",
         "routing",
+        "scaling",
+        "serving",
         "splits",
+        "storage",
         "tour",
+        "trials",
+        "weights",
     )
 }
 html_static_path = ["_static"]

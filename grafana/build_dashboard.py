@@ -86,15 +86,13 @@ def build_panel(panel, number, x, y, base):
                 .scheme("Blues")
                 .steps(32)
             )
-            .y_axis(heatmap.YAxisConfig().unit(panel.unit).decimals(2))
+            .y_axis(heatmap.YAxisConfig().unit(panel.unit).decimals(0))
         )
     else:
         made = (
             timeseries.Panel()
             .line_width(1)
-            .fill_opacity(8)
             .show_points(common_models.VisibilityMode.NEVER)
-            .axis_soft_min(0)
             .tooltip(
                 common.VizTooltipOptions()
                 .mode(common_models.TooltipDisplayMode.MULTI)
@@ -114,9 +112,24 @@ def build_panel(panel, number, x, y, base):
                     common_models.GraphThresholdsStyleMode.DASHED
                 )
             )
-        low, high = panel.bounds
-        if low is not None:
-            made = made.min(low).max(high)
+        for limit, put in zip(
+            (*panel.bounds, *panel.axis()),
+            (made.min, made.max, made.axis_soft_min, made.axis_soft_max),
+            strict=True,
+        ):
+            if limit is not None:
+                put(limit)
+        if panel.log:
+            made = made.scale_distribution(
+                common.ScaleDistributionConfig()
+                .type(common_models.ScaleDistribution.LOG)
+                .log(10)
+            ).axis_grid_show(False)  # one line for each of nine marks a decade
+        for name, color in panel.colors.items():
+            fixed = {"mode": "fixed", "fixedColor": color}
+            made = made.override_by_name(
+                name, [models.DynamicConfigValue(id_val="color", value=fixed)]
+            )
     made = (
         made.id(number)
         .title(panel.title)
@@ -190,11 +203,12 @@ def build_dashboard(base):
             .enable(True)
             .icon_color("purple")
             .expr(
-                "changes(skatra_model_trained_timestamp_seconds{"
-                f"{MATCHERS['<M>']}}}[2m]) > 0"
+                "1000 * max by (model) (skatra_model_trained_timestamp_seconds{"
+                f"{MATCHERS['<M>']}}})"
             )
+            .use_value_for_time(True)
             .title_format("Retrained {{model}}")
-            .text_format("{{instance}}")
+            .text_format("The served model was trained at this moment.")
             .step("60s")
         )
         .link(

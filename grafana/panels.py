@@ -15,6 +15,8 @@ MATCHERS = {
     "<R>": RATE,
 }
 GREEN = ((None, "green"),)
+COUNTS = {"short", "cps", "cpm", "rowsps", "none"}
+NARROW = 6
 
 
 def levels(orange=None, red=None, *, low_is_bad=False):
@@ -29,7 +31,12 @@ def levels(orange=None, red=None, *, low_is_bad=False):
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel."""
+    """One panel.
+
+    ``bounds`` are hard limits of the axis, ``soft`` ones give way to data. Without
+    them the axis reaches from 0 to the first threshold, so that a panel of zeros has a
+    scale that means something. ``log`` is for ages: seconds to years in one picture.
+    """
 
     title: str
     unit: str
@@ -40,7 +47,19 @@ class Panel:
     kind: str = "timeseries"
     width: int = 8
     height: int = 8
-    bounds: tuple = field(default=(None, None))
+    bounds: tuple = (None, None)
+    soft: tuple | None = None
+    log: bool = False
+    colors: dict = field(default_factory=dict)
+
+    def axis(self):
+        """Return the soft limits of the value axis."""
+        if self.soft is not None or self.log:
+            return self.soft or (None, None)
+        limits = [value for value, _ in self.steps[1:]]
+        if limits and self.steps[0][1] == "green":
+            return 0, limits[0]
+        return 0, 1 if self.unit in COUNTS else None
 
     def queries(self):
         """Return the queries with matchers filled in, and their legends."""
@@ -52,7 +71,9 @@ class Panel:
 
 def stat(title, unit, text, query, runbook, steps, legend=""):
     """Return a small panel with one number."""
-    return Panel(title, unit, text, ((query, legend),), runbook, steps, "stat", 4, 4)
+    return Panel(
+        title, unit, text, ((query, legend),), runbook, steps, "stat", NARROW, 4
+    )
 
 
 def quantiles(metric, matcher, by=""):
@@ -75,6 +96,14 @@ ROWS = {
     "Overview": (
         stat("Targets up", "percentunit", "Share of scrape targets that answer.",
              "avg(up{<S>})", "skatratargetdown", levels(0.5, 1.0, low_is_bad=True)),
+        stat("Firing alerts now", "short",
+             "Alerts of skatra that fire now; the row of errors names them.",
+             'sum(ALERTS{alertname=~"Skatra.+", alertstate="firing"}) or vector(0)',
+             "alerts", levels(None, 1)),
+        stat("Highest exposure", "percentunit",
+             "Sum of absolute open positions over capital, of the strategy with most.",
+             "max(skatra_kelly_exposure_ratio{<T>})", "skatraexposurehigh",
+             levels(0.8, 1.0)),
         stat("Signals, last hour", "short", "Signals made in the last hour.",
              "sum(increase(skatra_signals_total{<T>}[1h]))", "skatranosignals",
              levels(1, 2, low_is_bad=True)),
@@ -97,35 +126,44 @@ ROWS = {
              "skatrapredictionerrorshigh", levels(0.01, 0.05)),
     ),
     "Signals": (
-        Panel("Signals by side", "cps", "Signals per second, long and short.",
-              (("sum by (side) (rate(skatra_signals_total{<T>}[<R>]))", "{{side}}"),),
-              "skatrasignalstorm"),
-        Panel("Busiest symbols", "cps", "The ten symbols with most signals.",
-              (("topk(10, sum by (symbol) (rate(skatra_signals_total{<T>}[<R>])))",
-                "{{symbol}}"),), "skatrasignalstorm"),
-        Panel("Signals held back", "cps",
+        Panel("Signals by side", "cpm", "Signals per minute, long and short.",
+              (("60 * sum by (side) (rate(skatra_signals_total{<T>}[<R>]))",
+                "{{side}}"),), "skatrasignalstorm", width=NARROW),
+        Panel("Busiest symbols", "cpm", "The five symbols with most signals.",
+              (("60 * sum by (symbol) (rate(skatra_signals_total{<T>}[<R>])) and on "
+                "(symbol) topk(5, sum by (symbol) (increase(skatra_signals_total{<T>}"
+                "[$__range] @ end())))", "{{symbol}}"),), "skatrasignalstorm", width=NARROW),
+        Panel("Signals held back", "cpm",
               "Why no signal was made: no edge, old data, no model, a duplicate.",
-              (("sum by (reason) (rate(skatra_signals_suppressed_total{<T>}[<R>]))",
-                "{{reason}}"),), "skatranosignals"),
+              (("60 * sum by (reason) "
+                "(rate(skatra_signals_suppressed_total{<T>}[<R>]))", "{{reason}}"),),
+              "skatranosignals", width=NARROW),
+        Panel("Age of signals", "s", "Since each strategy's last signal.",
+              (("time() - max by (strategy) "
+                "(skatra_signal_last_timestamp_seconds{<T>})", "{{strategy}}"),),
+              "skatranosignals", levels(3600, 14400), width=NARROW, log=True),
         Panel("Time to make signals", "s", "Of one moment, features to position.",
               quantiles("signal_generation_duration_seconds", "<T>"),
-              "skatrapredictionslow", levels(0.25, 1.0)),
+              "skatrapredictionslow", levels(0.25, 1.0), width=NARROW),
         Panel("Kelly stakes", "percentunit",
               "Distribution of absolute positions, as share of capital.",
               (("sum by (le) (increase(skatra_kelly_fraction_ratio_bucket{<T>}[<R>]))",
-                "{{le}}"),), "skatraexposurehigh", kind="heatmap"),
-        Panel("Exposure and capped stakes", "percentunit",
-              "Sum of absolute open positions over capital (red line: all of it), and "
-              "the share of stakes cut by a limit.",
+                "{{le}}"),), "skatraexposurehigh", kind="heatmap", width=NARROW),
+        Panel("Exposure", "percentunit",
+              "Sum of absolute open positions over capital (red line: all of it).",
               (("sum by (strategy) (skatra_kelly_exposure_ratio{<T>})",
-                "exposure {{strategy}}"),
-               ("sum by (strategy) (rate(skatra_kelly_capped_total{<T>}[<R>])) / "
+                "{{strategy}}"),), "skatraexposurehigh", levels(0.8, 1.0),
+              width=NARROW),
+        Panel("Capped stakes", "percentunit",
+              "Share of stakes that a limit cut: near 100 % the limits size the bets, "
+              "not Kelly.",
+              (("sum by (strategy) (rate(skatra_kelly_capped_total{<T>}[<R>])) / "
                 "(sum by (strategy) (rate(skatra_kelly_fraction_ratio_count{<T>}[<R>]))"
-                " > 0)", "capped {{strategy}}")),
-              "skatraexposurehigh", levels(0.8, 1.0)),
+                " > 0)", "{{strategy}}"),), "skatraexposurehigh", levels(0.5, 0.9),
+              width=NARROW),
     ),
     "Predictions": (
-        Panel("Rows predicted", "cps", "Rows per second by method of the model.",
+        Panel("Rows predicted", "rowsps", "Rows per second by method of the model.",
               (("sum by (model, method) (rate(skatra_prediction_rows_total{<M>}[<R>]))",
                 "{{model}} {{method}}"),), "skatranosignals"),
         Panel("Time of a prediction", "s", "Of one call, whatever its rows.",
@@ -146,13 +184,15 @@ ROWS = {
                ("skatra:prediction_probability:ks5m{<J>}", "KS {{model}}")),
               "skatradrifthigh", levels(0.1, 0.25)),
         Panel("Drift of features", "none",
-              "The ten features whose values of the last hour differ most from the "
+              "The five features whose values of the last hour differ most from the "
               "deciles of training: population stability index.",
-              (("topk(10, skatra:feature:psi1h{<J>})", "{{feature}}"),),
+              (("skatra:feature:psi1h{<J>} and on (job, model, feature) topk(5, "
+                "max_over_time(skatra:feature:psi1h{<J>}[$__range] @ end()))",
+                "{{feature}}"),),
               "skatradrifthigh", levels(0.1, 0.25)),
         Panel("Brier score", "none",
               "Mean squared error of settled probabilities, last hour, and that of "
-              "always saying the base rate: a useful model is below.",
+              "always saying the base rate: a useful model is below. A coin has 0.25.",
               (("sum by (model) (increase(skatra_calibration_squared_error_total{<M>}"
                 "[1h])) / (sum by (model) (increase("
                 f"{LIVE_BINS}{{<M>}}[1h])) > 0)", "{{model}}"),
@@ -161,7 +201,7 @@ ROWS = {
                 "sum by (model) (increase(skatra_calibration_positives_total{<M>}[1h]))"
                 f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0))",
                 "base rate {{model}}")),
-              "skatracalibrationworsethanbaserate", levels(0.25, 0.3)),
+              "skatracalibrationworsethanbaserate", levels(None, 0.25), soft=(None, None)),
         Panel("Win rate, said and real", "percentunit",
               "Mean probability of settled predictions and the share that won.",
               (("sum by (model) (increase(skatra_calibration_predicted_probability_"
@@ -169,50 +209,53 @@ ROWS = {
                 f"{LIVE_BINS}{{<M>}}[1h])) > 0)", "said {{model}}"),
                ("sum by (model) (increase(skatra_calibration_positives_total{<M>}[1h]))"
                 f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0)",
-                "real {{model}}")), "skatrawinratebelowexpected", bounds=(0, 1)),
+                "real {{model}}")), "skatrawinratebelowexpected", soft=(0.4, 0.6)),
         Panel("Calibration gap by probability", "percentunit",
-              "Share that won minus probability said, by tenth of probability, one "
-              "hour; 0 is perfect.",
+              "Share that won minus probability said, by tenth of probability (lower "
+              "edge), one hour; 0 is perfect. Tenths with fewer than 30 settled "
+              "predictions are left out.",
               (("(sum by (bin) (increase(skatra_calibration_positives_total{<M>}[1h])) "
                 "- sum by (bin) (increase(skatra_calibration_predicted_probability_"
                 f"total{{<M>}}[1h]))) / (sum by (bin) (increase({LIVE_BINS}"
-                "{<M>}[1h])) > 0)", "{{bin}}"),),
-              "skatracalibrationworsethanbaserate"),
+                "{<M>}[1h])) >= 30)", "{{bin}}"),),
+              "skatracalibrationworsethanbaserate", soft=(-0.1, 0.1)),
     ),
     "Model and cross-validation": (
         Panel("Retraining runs", "short", "Runs of the last day by how they ended.",
               (("sum by (outcome) (increase(skatra_retrain_runs_total{<M>}[1d]))",
-                "{{outcome}}"),), "skatraretrainfailing"),
+                "{{outcome}}"),), "skatraretrainfailing", width=NARROW,
+              colors={"success": "green", "rejected": "orange", "failure": "red"}),
         Panel("Time of retraining", "s", "Mean time of a run and of its stages.",
               (("sum by (model) (rate(skatra_retrain_duration_seconds_sum{<M>}[1d])) / "
                 "(sum by (model) (rate(skatra_retrain_duration_seconds_count{<M>}[1d]))"
-                " > 0)", "{{model}}"),
+                " > 0)", "all of {{model}}"),
                ("sum by (stage) (rate(skatra_retrain_stage_duration_seconds_sum{<M>}"
                 "[1d])) / (sum by (stage) (rate(skatra_retrain_stage_duration_seconds_"
                 "count{<M>}[1d])) > 0)", "{{stage}}")),
-              "skatraretrainfailing"),
+              "skatraretrainfailing", width=NARROW),
         Panel("Training rows", "short", "Rows that the served model was trained on.",
               (("max by (model) (skatra_model_training_rows{<M>})", "{{model}}"),),
-              "skatramodelstale"),
+              "skatramodelstale", width=NARROW),
+        Panel("Under way", "short", "Calls of models and retraining runs going on now.",
+              (("sum by (model) (skatra_predictions_in_progress{<M>})",
+                "calls {{model}}"),
+               ("sum by (model) (skatra_retrain_in_progress{<M>})",
+                "retraining {{model}}")), "skatraretrainfailing", width=NARROW),
         Panel("Model and data ages", "s",
-              "Since training, since the last retraining that was promoted, and since "
+              "Since training, since retraining last succeeded, and since "
               "the last label that the model knows.",
               (("time() - max by (model) (skatra_model_trained_timestamp_seconds{<M>})",
                 "trained {{model}}"),
                ("time() - max by (model) "
                 "(skatra_retrain_last_success_timestamp_seconds{<M>})",
-                "promoted {{model}}"),
+                "succeeded {{model}}"),
                ("time() - max by (model) "
                 "(skatra_model_training_data_end_timestamp_seconds{<M>})",
-                "data {{model}}")), "skatramodelstale", levels(432000, 604800)),
-        Panel("Under way", "short", "Calls of models and retraining runs going on now.",
-              (("sum by (model) (skatra_predictions_in_progress{<M>})",
-                "calls {{model}}"),
-               ("sum by (model) (skatra_retrain_in_progress{<M>})",
-                "retraining {{model}}")), "skatraretrainfailing"),
+                "data {{model}}")), "skatramodelstale", levels(432000, 604800), log=True),
         Panel("Score by fold", "none", "Out-of-fold scores of the last validation.",
               (("max by (model, metric, fold) (skatra_cv_fold_score{<M>})",
-                "{{model}} {{metric}} fold {{fold}}"),), "skatracalibrationworsethanbaserate"),
+                "{{model}} {{metric}} fold {{fold}}"),), "skatracalibrationworsethanbaserate",
+              soft=(None, None)),
         Panel("Rows lost to purge and embargo", "percentunit",
               "By fold, of all rows that might have been trained on.",
               (("sum by (fold) (skatra_cv_fold_purged_rows{<M>}) / sum by (fold) "
@@ -221,7 +264,7 @@ ROWS = {
                ("sum by (fold) (skatra_cv_fold_embargoed_rows{<M>}) / sum by (fold) "
                 "(skatra_cv_fold_train_rows{<M>} + skatra_cv_fold_purged_rows{<M>} + "
                 "skatra_cv_fold_embargoed_rows{<M>})", "embargoed, fold {{fold}}")),
-              "skatraleakagedetected", levels(0.2, 0.4)),
+              "skatraleakagedetected", levels(0.2, 0.4), soft=(0, 0.01)),
         Panel("Leaks by check", "short", "Leaks of the last day; any is an alarm.",
               (("sum by (check) (increase(skatra_leakage_violations_total{<M>}[24h]))",
                 "{{check}}"),), "skatraleakagedetected", levels(None, 1)),
@@ -244,56 +287,67 @@ ROWS = {
               (("skatra_db_size_bytes{<S>}", "{{database}} file"),
                ("skatra_db_wal_size_bytes{<S>}", "{{database}} log"),
                ("skatra_db_freelist_bytes{<S>}", "{{database}} unused")),
-              "skatrawalnotcheckpointed"),
+              "skatrawalnotcheckpointed", width=NARROW),
         Panel("Growth a day", "bytes", "Of the file, from the last hour.",
               (("deriv(skatra_db_size_bytes{<S>}[1h]) * 86400", "{{database}}"),),
-              "skatradiskfullsoon"),
+              "skatradiskfullsoon", width=NARROW),
         Panel("Free disk", "bytes", "Of the file's disk.",
               (("skatra_db_filesystem_free_bytes{<S>}", "{{database}}"),),
               "skatradiskfullsoon",
-              levels(1 << 30, 10 << 30, low_is_bad=True)),
+              levels(1 << 30, 10 << 30, low_is_bad=True), width=NARROW),
+        Panel("Readable", "bool_yes_no",
+              "Whether the last scrape could read each database. A lone dip is "
+              "a reading that took longer than a scrape waits.",
+              (("min by (database) (skatra_db_collect_success{<S>})",
+                "{{database}}"),), "skatradatabaseunreadable",
+              ((None, "red"), (1, "green")), width=NARROW, bounds=(0, 1)),
         Panel("Rows by table", "short", "Counted at most once a minute.",
               (("sum by (table) (skatra_db_table_rows{<S>})", "{{table}}"),),
               "skatradatastale"),
-        Panel("Newest data", "s", "Age of the newest time in each table.",
+        Panel("Newest data", "s", "Age of the newest time in each table, and of the last write. Bars older "
+              "than five days (red line) are an alarm.",
               (("time() - max by (table) (skatra_db_latest_event_timestamp_seconds"
                 "{<S>})", "{{table}}"),
                ("time() - max by (database) (skatra_db_last_write_timestamp_seconds"
-                "{<S>})", "{{database}} written")), "skatradatastale"),
+                "{<S>})", "{{database}} written")), "skatradatastale",
+              levels(None, 432000), log=True),
         Panel("Stored predictions", "short", "By what became of them.",
               (("sum by (model, state) (skatra_db_predictions{<M>})",
                 "{{model}} {{state}}"),), "skatrawinratebelowexpected"),
         Panel("Time of reads and writes", "s", "95th percentile, by operation.",
               (("histogram_quantile(0.95, sum by (le, operation) (rate("
                 "skatra_db_query_duration_seconds_bucket{<S>}[<R>])))",
-                "{{operation}}"),), "skatrapoolexhausted", levels(0.1, 1.0)),
+                "{{operation}}"),), "skatrapoolexhausted", levels(0.1, 1.0),
+              width=NARROW),
         Panel("Statements and rows", "cps", "SQL statements, and rows written.",
               (("sum by (kind) (rate(skatra_db_statements_total{<S>}[<R>]))",
                 "{{kind}}"),
                ("sum by (database) (rate(skatra_db_rows_written_total{<S>}[<R>]))",
-                "rows {{database}}")), "skatrawalnotcheckpointed"),
+                "rows {{database}}")), "skatrawalnotcheckpointed", width=NARROW),
         Panel("Pool", "short", "Connections by state, their limit, who waits and who gave up.",
               (("sum by (state) (skatra_db_pool_connections{<S>})", "{{state}}"),
                ("sum(skatra_db_pool_connections_max{<S>})", "limit"),
                ("sum(skatra_db_pool_waiters{<S>})", "waiting"),
                ("sum(increase(skatra_db_pool_timeouts_total{<S>}[<R>]))",
                 "timeouts")),
-              "skatrapoolexhausted"),
+              "skatrapoolexhausted", width=NARROW),
         Panel("Wait for a connection", "s", "95th percentile.",
               (("histogram_quantile(0.95, sum by (le) (rate("
                 "skatra_db_pool_acquire_duration_seconds_bucket{<S>}[<R>])))", "p95"),),
-              "skatrapoolexhausted", levels(0.1, 1.0)),
+              "skatrapoolexhausted", levels(0.1, 1.0), width=NARROW),
     ),
     "Errors": (
         Panel("Errors by part", "cps", "Errors that reached a user, per second.",
               (("sum by (component) (rate(skatra_errors_total{<S>}[<R>]))",
                 "{{component}}"),), "skatraerrorshigh", levels(0.01, 0.1)),
-        Panel("Errors by type", "cps", "The ten most frequent types.",
-              (("topk(10, sum by (error_type) (rate(skatra_errors_total{<S>}[<R>])))",
-                "{{error_type}}"),), "skatraerrorshigh", levels(0.01, 0.1)),
+        Panel("Errors by type", "cps", "The five most frequent types.",
+              (("sum by (error_type) (rate(skatra_errors_total{<S>}[<R>])) and on "
+                "(error_type) topk(5, sum by (error_type) (increase("
+                "skatra_errors_total{<S>}[$__range] @ end())))", "{{error_type}}"),), "skatraerrorshigh", levels(0.01, 0.1)),
         Panel("Firing alerts", "short", "Alerts of skatra that fire now.",
               (('sum by (alertname) (ALERTS{alertname=~"Skatra.+", '
-                'alertstate="firing"}) or vector(0)', "{{alertname}}"),),
+                'alertstate="firing"}) or label_replace(vector(0), "alertname", '
+                '"none", "", "")', "{{alertname}}"),),
               "alerts", levels(None, 1)),
     ),
     "System": (
@@ -314,16 +368,13 @@ ROWS = {
                ("skatra_db_collect_duration_seconds{<S>}", "{{database}}")),
               "skatrascrapeslow", levels(0.1, 1.0)),
         Panel("Samples and folded labels", "short",
-              "Samples of a scrape (the budget is 2,000), updates of the last hour "
-              "that went to 'other', and whether databases could be read.",
+              "Samples of a scrape (the budget is 2,000), and updates of the last hour "
+              "that went to 'other'.",
               (("scrape_samples_scraped{<S>}", "{{instance}}"),
                ("sum by (metric) (increase("
                 "skatra_exporter_dropped_label_values_total{<S>}[1h])) > 0 or "
                 "sum(increase(skatra_exporter_dropped_label_values_total{<S>}[1h]))",
-                "folded {{metric}}"),
-               ("min by (database) (skatra_db_collect_success{<S>})",
-                "readable {{database}}")), "skatralabelscapped",
-              levels(2000, 5000)),
+                "folded {{metric}}")), "skatralabelscapped", levels(2000, 5000)),
     ),
 }  # fmt: skip
 

@@ -6,6 +6,8 @@ Every search and path computation runs through joblib, so a real cluster runs it
 unchanged: start workers anywhere, name the scheduler, and the result is the same.
 """
 
+import logging
+
 import matplotlib.pyplot as plt
 import numpy as np
 from distributed import Client, LocalCluster
@@ -36,7 +38,10 @@ here = cross_val_paths(model, X, y, cv=cv, method="decision_function")
 if __name__ == "__main__":
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster),
         parallel_config("dask"),

@@ -6,6 +6,8 @@ Try enough configurations on noise and one of them shines. ``overfitting_report`
 a finished search and says what the best of as many without skill would show.
 """
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import uniform
@@ -49,7 +51,7 @@ with config_context(enable_metadata_routing=True):
     search.fit(
         features.loc[rows], labels["label"][rows], label_times=labels["t1"][rows]
     )
-print(overfitting_report(search, reference=0.5))
+print(fill(str(overfitting_report(search, reference=0.5)), 80))
 
 # %%
 

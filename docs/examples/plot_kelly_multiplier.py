@@ -69,6 +69,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# Growth bends: twice the stake brings less than twice the growth, and drawdowns grow
-# with it. Full Kelly grows fastest here because the planted edge is large and
-# stable; an edge estimated from few trades has its peak well below.
+# Growth bends: twice the stake brings less than twice the growth. Full Kelly still
+# grows fastest here, because the planted edge is large and never changes; what an edge
+# that is estimated from few trades does to full Kelly is computed in the guide, "When
+# Kelly hurts".

@@ -292,7 +292,9 @@ class DatabaseFile(HTMLRepr):
             If there is no room for the copy that SQLite makes; nothing changes.
         """
         if getattr(self._open_transactions, "connection", None) is not None:
-            raise DatabaseError("vacuum must not run inside a transaction.")
+            raise DatabaseError(
+                "vacuum must not run inside a transaction. Call it after the block."
+            )
         with self._writing() as connection:
             before = pragma(connection, "page_count")
             # The writer's locks stay; only SQLite's transaction pauses.

@@ -125,7 +125,9 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         look_back: Any = self.look_back
         whole = isinstance(look_back, int | np.integer)
         if not whole or isinstance(look_back, bool) or look_back < 1:
-            raise ValueError(f"look_back must be an integer >= 1: {self.look_back!r}.")
+            raise ValueError(
+                f"look_back must be an integer >= 1, got {self.look_back!r}."
+            )
         _span(self.delay, "delay")
         _span(self.max_age, "max_age")
         _keys(X)

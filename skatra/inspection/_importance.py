@@ -391,7 +391,8 @@ def _names(X: Any) -> list[Any]:
     """Return the names of the columns, or their positions."""
     if isinstance(X, pd.DataFrame):
         if not X.columns.is_unique:
-            msg = "X must not repeat a column name."
+            twice = X.columns[X.columns.duplicated()].tolist()
+            msg = f"X must not repeat a column name, got {twice} twice. Rename them."
             raise ValueError(msg)
         return list(X.columns)
     if getattr(X, "ndim", 0) != 2:

@@ -112,7 +112,10 @@ def _thresholds(threshold: Any, index: pd.Index) -> FloatArray:
     else:
         bound = as_number(threshold, "threshold, unless a Series,")
         if np.isnan(bound):
-            msg = "threshold must be a number or a Series, got nan."
+            msg = (
+                "threshold must be a positive number or a Series, got nan. Drop "
+                "missing values before you average."
+            )
             raise ValueError(msg)
         values = np.full(len(index), bound)
     bad = np.flatnonzero(values <= 0)

@@ -277,7 +277,10 @@ def _check_blocks(
 ) -> None:
     """Refuse tables and blocks that make no sense."""
     if n_trials < 2:
-        msg = "trial_returns must hold at least 2 trials: one leaves nothing to choose."
+        msg = (
+            f"trial_returns must hold at least 2 trials, one a column, got {n_trials}: "
+            "one leaves nothing to choose."
+        )
         raise ValueError(msg)
     if n_trials > n_observations and not timed:
         msg = (

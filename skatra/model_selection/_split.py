@@ -261,7 +261,9 @@ def purged_train_test_split(
     (array([0, 1, 2, 3, 4]), array([6, 7]))
     """
     if not arrays:
-        raise ValueError("At least one array is required as input.")
+        raise ValueError(
+            "At least one array is required as input, got none. Pass X, y, ... first."
+        )
     check_options(purge_gap, embargo, closed)
     for position, array in enumerate(arrays):
         count_rows(array, f"the array at position {position}")

@@ -304,7 +304,9 @@ def serve_metrics(
             "certfile, or listen on 127.0.0.1 and let a proxy do both."
         )
     if credentials is not None and ":" not in credentials:
-        raise ValueError("credentials must be 'user:password'.")
+        raise ValueError(
+            "credentials must be 'user:password', got text without a colon."
+        )
     tls = None
     if certfile is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

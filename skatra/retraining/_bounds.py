@@ -90,6 +90,16 @@ class GateBounds:
     def of(cls, bounds: Any) -> Self:
         """Return bounds from bounds, or from a mapping of some of them.
 
+        Parameters
+        ----------
+        bounds : GateBounds or mapping of str to float
+            Bounds that are not named keep their defaults.
+
+        Returns
+        -------
+        GateBounds
+            The same object, or a new one.
+
         Raises
         ------
         ValueError
@@ -111,5 +121,11 @@ class GateBounds:
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the bounds, ready for JSON."""
+        """Return the bounds, ready for JSON.
+
+        Returns
+        -------
+        dict
+            Every bound by name.
+        """
         return asdict(self)

@@ -67,7 +67,7 @@ class RetrainConfig:
         Largest absolute position, as a fraction of capital.
     cost : float, default=0.0002
         Cost of turning over one unit of capital once (0.0002 is 2 basis points).
-    gate : GateBounds or mapping
+    gate : GateBounds or mapping, default=GateBounds()
         What the gate asks of the model; a mapping such as ``{"max_drawdown": 0.3}``
         leaves the other bounds at their defaults.
     n_paths : int, default=4

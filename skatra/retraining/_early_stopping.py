@@ -100,7 +100,7 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta)
                 sample_weight, "sample_weight", negative=False
             )
             if not np.any(sample_weight > 0):
-                msg = "sample_weight must not be zero in every row."
+                msg = "sample_weight must be above 0 in some row, got only zeros."
                 raise ValueError(msg)
         train, stop = self._held_out(X, label_times, len(y))
         model = self._inner()

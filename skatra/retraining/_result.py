@@ -87,6 +87,13 @@ class RetrainResult(HTMLRepr):
     importance: Importance
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return what came of the run, in a line; the figures fill pages."""
+        return (
+            f"RetrainResult(title={self.title!r}, run_id={self.run_id!r}, "
+            f"outcome={self.verdict.outcome!r}, model_path={str(self.model_path)!r})"
+        )
+
     def _html_rows(self) -> dict[str, Any]:
         return {
             "title": self.title,

@@ -154,7 +154,10 @@ class LGBMSearch(GridSearchCV):
     ) -> dict[str, Any]:
         """Return what ``cv_results_`` holds."""
         if not candidates or not n_splits:
-            msg = "No fits were performed: there are no candidates, or no splits."
+            msg = (
+                f"No fits were performed: param_grid gives {len(candidates)} "
+                f"candidates and cv {n_splits} splits. Give at least one of each."
+            )
             raise ValueError(msg)
         flat = [score for row in scores for score in row]
         whole = next((s.value for s in flat if isinstance(s.value, Mapping)), None)

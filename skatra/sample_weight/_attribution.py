@@ -113,7 +113,8 @@ def return_attribution(
     if not weight.any():
         msg = (
             "close must move during at least one label; every label's return is 0, "
-            "so that no weights can be made of them."
+            "so that no weights can be made of them. Check that close covers the "
+            "labels."
         )
         raise ValueError(msg)
     result: pd.Series[float] | FloatArray = as_weights(

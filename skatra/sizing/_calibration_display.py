@@ -225,8 +225,12 @@ class KellyCalibrationDisplay:
         """
         check_same_rows(y_true=y_true, y_prob=y_prob)
         happened = as_finite_column(np.asarray(y_true, dtype=np.float64), "y_true")
-        if not np.isin(happened, (0.0, 1.0)).all():
-            msg = "y_true must hold 0 and 1, or False and True."
+        strange = happened[~np.isin(happened, (0.0, 1.0))]
+        if len(strange):
+            msg = (
+                f"y_true must hold 0 and 1, or False and True, got {strange[0]:g}. "
+                "Pass y == positive_class."
+            )
             raise ValueError(msg)
         p = _checked(as_finite_column(y_prob, "y_prob"), "y_prob", upper=1.0)
         multiplier = float(_checked(kelly_multiplier, "kelly_multiplier", upper=1.0))

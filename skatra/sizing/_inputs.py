@@ -79,7 +79,7 @@ def positive_weight(sample_weight: Any, y: Any) -> FloatArray:
         return np.ones(len(y))
     weight = as_finite_column(sample_weight, "sample_weight", negative=False)
     if not np.any(weight > 0):
-        msg = "sample_weight must not be zero in every row."
+        msg = "sample_weight must be above 0 in some row, got only zeros."
         raise ValueError(msg)
     if len(np.unique(y[weight > 0])) < 2:
         msg = (

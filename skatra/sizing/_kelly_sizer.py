@@ -134,7 +134,7 @@ class KellySizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if sample_weight is not None:
             weight = as_finite_column(sample_weight, "sample_weight", negative=False)
             if not np.any(weight > 0):
-                msg = "sample_weight must not be zero in every row."
+                msg = "sample_weight must be above 0 in some row, got only zeros."
                 raise ValueError(msg)
         self.kelly_multiplier_ = effective_multiplier(self.kelly_multiplier)
         given = self.win is not None

@@ -124,7 +124,14 @@ class PayoffTable(HTMLRepr):
         held = weight > 0
         returns, positive, weight = returns[held], positive[held], weight[held]
         if positive.all() or not positive.any():
-            msg = "returns of both classes are needed, got rows of one class only."
+            only = "positive" if positive.all() and len(positive) else "negative"
+            kind = (
+                f"{len(positive)} of the {only} class only" if len(positive) else "none"
+            )
+            msg = (
+                f"positive must hold rows of both classes with weight, got {kind}. "
+                "Give a longer history."
+            )
             raise ValueError(msg)
         gains = _Outcomes.of(returns[positive], weight[positive])
         losses = _Outcomes.of(returns[~positive], weight[~positive])

@@ -49,7 +49,7 @@ def mean_log_growth(
     if sample_weight is not None:
         held = sample_weight > 0
         if not held.any():
-            msg = "sample_weight must not be zero in every row."
+            msg = "sample_weight must be above 0 in some row, got only zeros."
             raise ValueError(msg)
         factors, sample_weight = factors[held], sample_weight[held]
     if np.any(factors <= -1.0):

@@ -243,7 +243,9 @@ def common_unit(
         ]
         msg = (
             f"{names[0]} and {names[1]} must be of one kind, got {kinds[0]} and "
-            f"{kinds[1]}. Give both as datetimes, or both as numbers."
+            f"{kinds[1]}. Give both as datetimes, or both as numbers; a Series holds "
+            "t0 in its index and t1 in its values: "
+            "pandas.Series(t1.to_numpy(), index=t0)."
         )
         raise LabelTimesError(msg)
     if unit_a == unit_b:

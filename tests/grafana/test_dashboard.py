@@ -73,6 +73,15 @@ def test_every_seeded_fault_is_caught(document, name):
     assert any(fault.says in problem for problem in problems), problems
 
 
+def test_every_row_has_a_picture(document):
+    """Docs show a picture of each row, small enough for a page."""
+    page = (ROOT / "docs" / "monitoring.rst").read_text(encoding="utf-8")
+    for row in (p for p in document["panels"] if p["type"] == "row"):
+        name = f"dashboard-{row['title'].lower().replace(' ', '-')}.png"
+        assert f"image:: images/{name}" in page
+        assert 0 < (ROOT / "docs" / "images" / name).stat().st_size < 300_000
+
+
 def test_rules_use_what_is_exported():
     """Every metric in a rule is in the catalogue, made by a rule, or Prometheus'."""
     groups = yaml.safe_load((GRAFANA / "prometheus" / "skatra.rules.yml").read_text())
