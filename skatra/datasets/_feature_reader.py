@@ -3,7 +3,6 @@
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -207,8 +206,8 @@ class FeatureReader:
     ) -> None:
         """Copy every column of some symbols into arrays in an order of its own.
 
-        A few symbols at a time are read one after the other onto a shelf; a second
-        thread takes them from there to their places while the next ones are read.
+        A few symbols at a time are read one after the other onto a shelf, and taken
+        from there to their places while they are still in the processor's cache.
 
         Parameters
         ----------
@@ -224,43 +223,30 @@ class FeatureReader:
         widest = max(dtype.itemsize for dtype in self.dtypes)
         size = min(_TOGETHER, len(parts)) * longest * widest
         at_once = min(len(arrays), max(1, _ROOM // size))
-        shelves = np.empty((2, at_once, size), dtype=np.uint8)
-        with ThreadPoolExecutor(1) as helper:
-            under_way: list[Future[None]] = []
-            for first, k in product(
-                range(0, len(parts), _TOGETHER), range(0, len(arrays), at_once)
-            ):
-                if len(under_way) > 1:
-                    under_way.pop(0).result()
-                batch = slice(first, first + _TOGETHER)
-                some = parts[batch]
-                total = sum(len(part.times) for part in some)
-                shelves = shelves[::-1]
-                columns = {
-                    number: row[: total * dtype.itemsize].view(dtype)
-                    for (number, dtype), row in zip(
-                        list(enumerate(self.dtypes))[k : k + at_once],
-                        shelves[0],
-                        strict=False,
-                    )
-                }
-                self.fill(some, columns)
-                chosen = arrays[k : k + at_once]
-                values = list(columns.values())
-                if turns:
-                    stop = first + len(some)
-                    targets = [
-                        array.reshape(-1, len(parts))[:, first:stop].T
-                        for array in chosen
-                    ]
-                    values = [row.reshape(len(some), -1) for row in values]
-                    job = helper.submit(_copy_all, values, targets)
-                else:
-                    ends = _ends(some, taken[batch], places[batch])
-                    job = helper.submit(_scatter, values, chosen, *ends)
-                under_way.append(job)
-            for job in under_way:
-                job.result()
+        shelf = np.empty((at_once, size), dtype=np.uint8)
+        for first, k in product(
+            range(0, len(parts), _TOGETHER), range(0, len(arrays), at_once)
+        ):
+            batch = slice(first, first + _TOGETHER)
+            some = parts[batch]
+            total = sum(len(part.times) for part in some)
+            numbers = range(k, min(k + at_once, len(arrays)))
+            columns = {
+                number: row[: total * self.dtypes[number].itemsize].view(
+                    self.dtypes[number]
+                )
+                for number, row in zip(numbers, shelf, strict=False)
+            }
+            self.fill(some, columns)
+            if turns:
+                stop = first + len(some)
+                for number, values in columns.items():
+                    target = arrays[number].reshape(-1, len(parts))[:, first:stop]
+                    target[...] = values.reshape(len(some), -1).T
+            else:
+                sources, targets = _ends(some, taken[batch], places[batch])
+                for number, values in columns.items():
+                    arrays[number][targets] = values[sources]
 
     def room(self, n: int) -> tuple[NDArray[Any] | None, list[NDArray[Any]]]:
         """Return room for n rows: a block if the dtypes agree, and every column."""
@@ -296,21 +282,6 @@ class FeatureReader:
         times = [part.times for part in parts] or [np.empty(0, np.int64)]
         index = key_index([part.symbol for part in parts], counts, times)
         return self.framed(block, arrays, index)
-
-
-def _copy_all(values: Sequence[NDArray[Any]], targets: Sequence[NDArray[Any]]) -> None:
-    for source, target in zip(values, targets, strict=True):
-        target[...] = source
-
-
-def _scatter(
-    values: Sequence[NDArray[Any]],
-    targets: Sequence[NDArray[Any]],
-    sources: NDArray[np.intp],
-    places: NDArray[np.intp],
-) -> None:
-    for source, target in zip(values, targets, strict=True):
-        target[places] = source[sources]
 
 
 def _ends(
