@@ -10,7 +10,7 @@ ANSWERS := $(RENDER)/out/results.json
 DASHBOARD := grafana/dashboards/atra-dashboard.json
 BENCH := .venv-bench
 
-.PHONY: demo live test test-oracle test-thorough test-oldest lint types docs check-docs screenshots bench bench-report check-grafana check-grafana-types check-grafana-panels check-compose grafana-images lock clean
+.PHONY: demo live test test-oracle test-thorough test-soak test-oldest lint types docs check-docs screenshots bench bench-report check-grafana check-grafana-types check-grafana-panels check-compose grafana-images lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
@@ -28,6 +28,11 @@ test-oracle: $(READY)
 
 test-thorough: $(READY)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -q
+
+# Nothing acknowledged is lost: 32 threads in 4 processes for a minute, 200 kills of
+# each kind. About ten minutes.
+test-soak: $(READY)
+	SKATRA_SOAK=60 SKATRA_KILLS=200 $(BIN)/python -m pytest -q tests/datasets/test_processes.py
 
 # scikit-learn 1.6 and pandas 2.2 in a temporary environment.
 test-oldest:

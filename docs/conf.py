@@ -1,6 +1,7 @@
 """Sphinx configuration."""
 
 import sys
+import warnings
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
@@ -10,6 +11,9 @@ from docutils.utils.math.latex2mathml import tex2mathml
 sys.path.insert(0, str(Path(__file__).parent))
 
 import skatra
+
+# A busy machine makes Dask remark on slow disks: not part of any page.
+warnings.filterwarnings("ignore", module=r"distributed\.")
 
 project = "skatra"
 author = "the skatra developers"

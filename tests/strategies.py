@@ -303,6 +303,17 @@ def stored_features(draw):
 
 
 @st.composite
+def chunk_values(draw):
+    """Columns of a chunk: any bits of each dtype, few distinct ones or many."""
+    dtype = np.dtype(draw(st.sampled_from(["<f8", "<f4", "<i8", "<i1"])))
+    alphabet = st.binary(min_size=dtype.itemsize, max_size=dtype.itemsize)
+    distinct = draw(st.lists(alphabet, min_size=1, max_size=5))
+    picked = draw(st.lists(st.sampled_from(distinct), max_size=300))
+    repeats = draw(st.integers(1, 5))
+    return np.frombuffer(b"".join(picked) * repeats, dtype=dtype)
+
+
+@st.composite
 def stored_bars(draw):
     """Sorted bars that can be trusted."""
     index = draw(keyed(min_rows=1)).sort_values()

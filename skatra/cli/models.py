@@ -38,7 +38,13 @@ def list_command(
         mark = "*" if row["champion"] else " "
         say = row["problem"] or row["reason"]
         typer.echo(f"{mark} {row['run_id']}  {row['outcome'] or 'damaged':<20}  {say}")
-    typer.echo(f"{len(found)} models in {models}; * is served")
+    served = any(row["champion"] for row in found)
+    pointer = "* is served" if served else "none is served (skatra models verify)"
+    typer.echo(f"{_count(len(found), 'model')} in {models}; {pointer}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 @app.command()
@@ -95,7 +101,7 @@ def verify(
     else:
         for name, problem in problems.items():
             typer.echo(f"{name}: {problem}")
-        typer.echo(f"{len(problems)} problems" if problems else "sound")
+        typer.echo(_count(len(problems), "problem") if problems else "sound")
     if problems:
         raise typer.Exit(EXIT_PROBLEMS)
 

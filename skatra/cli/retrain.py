@@ -249,6 +249,7 @@ def _metrics(path: Path | None) -> Iterator[None]:
     from skatra.retraining import STAGES
 
     monitoring.enable(models=["champion"], stages=tuple(STAGES))
+    monitoring.resume_textfile(path)
     try:
         yield
     finally:

@@ -71,7 +71,9 @@ def signals(
     if metrics_port is not None and every is None:
         raise ValueError("metrics-port needs --every: one round ends before a scrape.")
     options: dict[str, Any] = {
-        "symbols": None if symbols is None else symbols.split(","),
+        "symbols": None
+        if symbols is None
+        else [name.strip() for name in symbols.split(",")],
         "limits": SignalLimits(
             max_position=max_position, max_exposure=max_exposure, split=split
         ),

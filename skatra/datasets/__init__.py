@@ -1,5 +1,6 @@
 """The pooled SQLite database and the dataset loader."""
 
+from skatra.datasets._async import AsyncConnection
 from skatra.datasets._database import Database
 from skatra.datasets._frames import WriteReport
 from skatra.datasets._ingest import IngestReport, ingest_bars
@@ -12,6 +13,7 @@ from skatra.datasets._registry import get_db_pool
 from skatra.datasets._samples import load_index_bars, make_edge_bars
 
 __all__ = [
+    "AsyncConnection",
     "Database",
     "IngestReport",
     "SQLiteConnectionPool",

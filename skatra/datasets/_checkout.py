@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from skatra.datasets._connections import GIVEN_BACK, PooledConnection
-from skatra.datasets._slots import OWN_FILES, Slot
+from skatra.datasets._slots import OWN_FILES, Slot, Waiter
 from skatra.exceptions import DatabaseError
 from skatra.utils import observation
 
@@ -137,6 +137,8 @@ class Checkout:
         Seconds after which queries are interrupted.
     durable : bool
         Commit to the disk, not only to the operating system.
+    place : Slot or Waiter or None
+        What ``Lender.ask`` gave already.
     """
 
     __slots__ = (
@@ -145,6 +147,7 @@ class Checkout:
         "_held",
         "_keep",
         "_limit",
+        "_place",
         "_pool",
         "_readonly",
         "_slot",
@@ -159,8 +162,10 @@ class Checkout:
         wait: float | None = None,
         limit: float | None = None,
         durable: bool = False,
+        place: "Slot | Waiter | None" = None,
     ) -> None:
         self._pool = pool
+        self._place = place
         self._readonly = readonly
         self._wait = wait
         self._limit = limit
@@ -190,12 +195,14 @@ class Checkout:
             assert outer.connection is not None  # noqa: S101
             self._keep: list[Any] = outer.connection.open_cursors()
             return outer.connection
+        place, self._place = self._place, None
         slot = pool.acquire(
             readonly=self._readonly,
             timeout=self._wait,
             holds=held.reader is not None,
             limit=self._limit,
             durable=self._durable,
+            place=place,
         )
         self._slot, self._connection = slot, slot.connection
         if self._readonly:

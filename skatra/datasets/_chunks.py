@@ -6,11 +6,16 @@ That is eight years of daily bars or a week of minutes, and fits on one page of 
 file; a chunk that fills up is split in two. SQLite's own
 integrity check does not see a flipped bit inside a value; this does, and it also
 sees a chunk that sits in another chunk's place.
+
+A packed chunk holds first bytes of all values, then second bytes and so on (numbers
+of one column share their first bytes), as a zlib stream; its dtype ends in "z", and
+the checksum is over the stream. A chunk that would not become smaller is not packed.
 """
 
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +24,8 @@ from numpy.typing import NDArray
 from skatra.exceptions import DatabaseCorruptError
 
 TIME_COLUMN = 0
+PACKED = "z"
+_LEVEL = 1
 MOST_ROWS = 2000
 DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(f"<{name}") for name in ("f8", "f4", "i8", "i1")
@@ -55,12 +62,15 @@ def chunk_head(set_id: int, sid: int, start: int) -> bytes:
     return f"{set_id}/{sid}/{start}/".encode()
 
 
+@lru_cache(maxsize=4096)
 def chunk_tail(col: int, dtype: str, n: int) -> bytes:
     """Return the part of a place that the chunks of a column share."""
     return f"{col}/{dtype}/{n}/".encode()
 
 
-def encode(values: NDArray[Any], key: ChunkKey) -> tuple[str, int, int, Any]:
+def encode(
+    values: NDArray[Any], key: ChunkKey, *, packed: bool = False
+) -> tuple[str, int, int, Any]:
     """Return dtype, number of values, checksum and bytes of a column.
 
     Parameters
@@ -68,10 +78,21 @@ def encode(values: NDArray[Any], key: ChunkKey) -> tuple[str, int, int, Any]:
     values : ndarray of shape (n,), float64, float32, int64 or int8
         NaN (with its payload), infinities and -0.0 are kept bit for bit.
     key : ChunkKey
+    packed : bool, default=False
+        Make it small if it can be.
     """
     name = f"{values.dtype.kind}{values.dtype.itemsize}"
     contiguous: Any = np.ascontiguousarray(values, dtype=DTYPES[name])
-    data = memoryview(contiguous).cast("B")
+    data: Any = memoryview(contiguous).cast("B")
+    if packed:
+        shuffled = (
+            contiguous.view(np.uint8)
+            .reshape(len(values), contiguous.itemsize)
+            .T.tobytes()
+        )
+        small = zlib.compress(shuffled, _LEVEL)
+        if len(small) < len(data):
+            name, data = name + PACKED, small
     return name, len(values), key.checksum(name, len(values), data), data
 
 
@@ -92,15 +113,23 @@ def decode(stored: Stored, key: ChunkKey, describe: str) -> NDArray[Any]:
         If the bytes are not those that were written.
     """
     name, n, crc, data = stored
-    dtype = DTYPES.get(name)
-    if (
-        dtype is None
-        or len(data) != n * dtype.itemsize
-        or key.checksum(name, n, data) != crc
-    ):
+    dtype = DTYPES.get(name.removesuffix(PACKED))
+    if dtype is None or key.checksum(name, n, data) != crc:
         raise damaged(describe, key.start)
-    values: NDArray[Any] = np.frombuffer(data, dtype=dtype)
+    plain = unpack(data, n, dtype.itemsize) if name.endswith(PACKED) else data
+    if len(plain) != n * dtype.itemsize:
+        raise damaged(describe, key.start)
+    values: NDArray[Any] = np.frombuffer(plain, dtype=dtype)
     return values
+
+
+def unpack(data: bytes, n: int, itemsize: int) -> bytes:
+    """Return the bytes of a column from its packed ones, whose checksum was right."""
+    try:
+        shuffled = np.frombuffer(zlib.decompress(data), dtype=np.uint8)
+        return shuffled.reshape(itemsize, n).T.tobytes()
+    except (zlib.error, ValueError):
+        return b""
 
 
 def damaged(describe: str, start: int) -> DatabaseCorruptError:
@@ -121,6 +150,8 @@ def store(
     connection: sqlite3.Connection,
     table: str,
     chunks: Iterable[tuple[ChunkKey, NDArray[Any]]],
+    *,
+    packed: bool = False,
 ) -> None:
     """Write or replace chunks."""
     connection.executemany(
@@ -129,7 +160,13 @@ def store(
         "DO UPDATE SET dtype = excluded.dtype, n = excluded.n, "
         "crc32 = excluded.crc32, data = excluded.data",
         (
-            (key.set_id, key.sid, key.start, key.col, *encode(values, key))
+            (
+                key.set_id,
+                key.sid,
+                key.start,
+                key.col,
+                *encode(values, key, packed=packed),
+            )
             for key, values in chunks
         ),
     ).close()

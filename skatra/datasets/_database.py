@@ -173,6 +173,7 @@ class Database(DatabaseRecords):
         spec: dict[str, Any] | None = None,
         *,
         replace: bool = False,
+        compression: str | None = None,
     ) -> WriteReport:
         """Insert feature rows, replacing those of the same symbol and time.
 
@@ -188,6 +189,11 @@ class Database(DatabaseRecords):
         replace : bool, default=False
             Drop the frame's symbols from the set first, or the whole set if it was
             made with another spec; in the same transaction.
+        compression : {"zlib", "none"}, default=None
+            How chunks are written from now on. "zlib" suits cold data with few
+            distinct values, such as prices in ticks; noise does not shrink, and
+            unpacking costs more than reading. None keeps what the set has, which is
+            "none" at first. Chunks that do not change stay as they are.
 
         Returns
         -------
@@ -197,13 +203,18 @@ class Database(DatabaseRecords):
         Raises
         ------
         ValueError
-            If the frame is malformed.
+            If the frame is malformed, or ``compression`` is another word.
         DatabaseError
             If the set has other columns, dtypes or another spec.
         """
         with self._writing() as connection:
             return _features.write_features(
-                connection, frame, feature_set, spec, replace=replace
+                connection,
+                frame,
+                feature_set,
+                spec,
+                replace=replace,
+                compression=compression,
             )
 
     def features(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skatra.datasets._chunks import (
     DTYPES,
+    PACKED,
     TIME_COLUMN,
     ChunkKey,
     chunk_head,
@@ -22,6 +23,7 @@ from skatra.datasets._chunks import (
     decode,
     reach,
     reach_of,
+    unpack,
 )
 from skatra.datasets._features import TABLE, set_columns
 from skatra.datasets._frames import Int64Array, key_index
@@ -100,7 +102,6 @@ class FeatureReader:
         self._stored = [known[name][1] for name in self.columns]
         self._numbers = [known[name][0] for name in self.columns]
         self._n_known = len(known)
-        self._tails: dict[tuple[int, int], bytes] = {}
 
     def _query(self, sid: int, condition: str, low: int, high: int) -> Any:
         return self._connection.execute(
@@ -164,7 +165,7 @@ class FeatureReader:
         for start, (n, first, stop) in rows.chunks.items():
             places[start] = n, first, stop, begin
             begin += stop - first
-        crc32, tails, set_id, sid = zlib.crc32, self._tails, self._set, rows.sid
+        crc32, set_id, sid = zlib.crc32, self._set, rows.sid
         done, before, head = 0, None, 0
         place: tuple[int, int, int, int] | None = None
         for start, col, dtype, n, crc, data in self._query(
@@ -176,12 +177,12 @@ class FeatureReader:
             if place is None:
                 continue
             k, stored, size, target = targets[col]
-            tail = tails.get((col, n))
-            if tail is None:
-                tail = tails[col, n] = chunk_tail(col, stored, n)
-            if dtype != stored or crc32(data, crc32(tail, head)) != crc:
+            known = dtype.removesuffix(PACKED) == stored
+            if not known or crc32(data, crc32(chunk_tail(col, dtype, n), head)) != crc:
                 raise damaged(self._what(rows.symbol, repr(self.columns[k])), start)
             length, first, stop, at = place
+            if dtype == stored + PACKED:
+                data = unpack(data, n, size)  # noqa: PLW2901
             if len(data) != length * size:
                 raise DatabaseCorruptError(
                     f"{self._what(rows.symbol, repr(self.columns[k]))} does not fit "

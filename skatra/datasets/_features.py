@@ -70,16 +70,23 @@ def write_features(
     spec: dict[str, Any] | None,
     *,
     replace: bool = False,
+    compression: str | None = None,
 ) -> WriteReport:
     """Insert or replace rows of a feature set, chunk by chunk."""
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"frame must be a DataFrame, got {type(frame).__name__}.")
+    if compression not in (None, "none", "zlib"):
+        raise ValueError(
+            f"compression must be 'zlib', 'none' or None, got {compression!r}. None "
+            "keeps what the set has."
+        )
     given = _columns_of(frame)
     keys = keys_of(frame.index, "frame")
     if replace:
         symbols = [symbol for symbol, _ in keys.blocks()]
         clear_set(connection, "feature", feature_set, spec, symbols)
     set_id = ensure_set(connection, "feature", feature_set, spec)
+    packed = _compression(connection, set_id, compression) == "zlib"
     known = set_columns(connection, set_id)
     if not known:
         connection.executemany(
@@ -93,8 +100,21 @@ def write_features(
     for symbol, new in _by_symbol(frame, list(known), keys):
         sid = symbol_id(connection, symbol)
         what = f"feature set {feature_set!r}, symbol {symbol!r}"
-        report += _merge(connection, (set_id, sid), new, what)
+        report += _merge(connection, (set_id, sid), new, what, packed=packed)
     return report
+
+
+def _compression(
+    connection: sqlite3.Connection, set_id: int, wanted: str | None
+) -> str:
+    """Return how chunks of a set are written from now on."""
+    if wanted is not None:
+        connection.execute(
+            "UPDATE feature_sets SET compression = ? WHERE set_id = ?", (wanted, set_id)
+        ).close()
+        return wanted
+    sql = "SELECT compression FROM feature_sets WHERE set_id = ?"
+    return str(connection.execute(sql, (set_id,)).fetchone()[0])
 
 
 def _by_symbol(
@@ -140,6 +160,8 @@ def _merge(
     place: tuple[int, int],
     new: list[NDArray[Any]],
     what: str,
+    *,
+    packed: bool,
 ) -> WriteReport:
     """Put a symbol's rows into the chunks they belong to; other rows stay."""
     first, last = int(new[0][0]), int(new[0][-1])
@@ -157,7 +179,7 @@ def _merge(
         merged, change = merge_rows(before, new)
         if not change.inserted and not change.updated:
             return change
-    replace_chunks(connection, TABLE, place, old, merged)
+    replace_chunks(connection, TABLE, place, old, merged, packed=packed)
     return change
 
 
@@ -167,6 +189,8 @@ def replace_chunks(
     place: tuple[int, int],
     old: Chunks,
     columns: list[NDArray[Any]],
+    *,
+    packed: bool = False,
 ) -> None:
     """Write columns in place of some chunks, only what differs from them."""
 
@@ -179,7 +203,7 @@ def replace_chunks(
                 if known is None or piece.tobytes() != known[col].tobytes():
                     yield ChunkKey(*place, start, col), piece
 
-    store(connection, table, changed())
+    store(connection, table, changed(), packed=packed)
     if old:
         connection.executemany(
             f"DELETE FROM {table} WHERE set_id = ? AND sid = ? AND t_lo = ?",  # noqa: S608
@@ -239,8 +263,9 @@ def feature_sets(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     result = {}
     for name in set_names(connection, "feature"):
         set_id = find_set(connection, "feature", name)
-        spec, rows, symbols = connection.execute(
-            "SELECT s.spec, coalesce(sum(c.n), 0), count(DISTINCT c.sid) "
+        spec, compression, rows, symbols = connection.execute(
+            "SELECT s.spec, s.compression, coalesce(sum(c.n), 0), "
+            "count(DISTINCT c.sid) "
             "FROM feature_sets s LEFT JOIN feature_chunks c "
             "ON c.set_id = s.set_id AND c.col = ? WHERE s.set_id = ?",
             (TIME_COLUMN, set_id),
@@ -250,6 +275,7 @@ def feature_sets(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
             "rows": rows,
             "symbols": symbols,
             "spec": None if spec is None else json.loads(spec),
+            "compression": compression,
         }
     return result
 

@@ -22,7 +22,7 @@ class _Descriptor:
     __slots__ = ("__weakref__", "_pid", "fd")
 
     def __init__(self, path: Path) -> None:
-        self._pid = os.getpid()
+        self._pid, self.fd = os.getpid(), -1
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         _open_ones.add(self)
 

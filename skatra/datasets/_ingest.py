@@ -106,6 +106,8 @@ def ingest_bars(
         If the file is Parquet and pyarrow is not installed.
     BarsError
         If columns are missing, or the file cannot be read at all.
+    ValueError
+        If ``symbol`` is empty or has blanks around it.
 
     Examples
     --------
@@ -124,6 +126,10 @@ def ingest_bars(
     path = Path(path)
     if batch_rows < 1:
         raise ValueError(f"batch_rows must be at least 1, got {batch_rows!r}.")
+    if symbol is not None and (symbol != symbol.strip() or not symbol):
+        raise ValueError(
+            f"symbol must be a name without blanks around it, got {symbol!r}."
+        )
     if not path.is_file():
         raise FileNotFoundError(f"there is no file at {path}. Check the path.")
     kept = Path(f"{path}.rejects.csv") if rejects is None else Path(rejects)
@@ -340,4 +346,6 @@ def _numbers(
             values[k] = np.nan if missing[k] else float(cell)
         except (TypeError, ValueError):
             strange[k] = True
+        # Python reads "1_0" as 10.
+        strange[k] |= "_" in str(cell)
     return values, missing, strange

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TypeVar
 
@@ -108,19 +109,15 @@ class Lender:
         holds: bool,
         limit: float | None,
         durable: bool,
+        place: Slot | Waiter | None = None,
     ) -> Slot:
         """Take a slot with an open connection, or wait for one."""
         start = time.monotonic()
         deadline = start + (self.seconds("timeout") if timeout is None else timeout)
         group = self.readers if readonly else self.writers
-        self.reclaim()
-        with self.lock:
-            self.usable()
-            slot = None if self._paused and not holds else group.take()
-            waiter = group.queue() if slot is None else None
-        if waiter is not None:
-            slot = self._await(group, waiter, deadline)
-        assert slot is not None  # noqa: S101
+        if place is None:
+            place = self.ask(readonly=readonly, holds=holds)
+        slot = place if isinstance(place, Slot) else self._await(group, place, deadline)
         frame = sys._getframe(1)  # noqa: SLF001 - the documented, fast way
         slot.stamp(frame, self.per_thread.held.thread)
         if readonly:
@@ -134,6 +131,29 @@ class Lender:
             waited = time.monotonic() - start
             observation.observer.connection_taken(self.path.name, waited)
         return slot
+
+    def ask(self, *, readonly: bool, holds: bool = False) -> Slot | Waiter:
+        """Take an idle slot, or a place in the queue."""
+        group = self.readers if readonly else self.writers
+        self.reclaim()
+        with self.lock:
+            self.usable()
+            slot = None if self._paused and not holds else group.take()
+            return group.queue() if slot is None else slot
+
+    def withdraw(self, place: Slot | Waiter) -> None:
+        """Send a waiter away that needs no connection any more."""
+        if isinstance(place, Waiter):
+            with self.lock:
+                for group in (self.readers, self.writers):
+                    group.cancel(place)
+
+    def give_up(self, place: Slot | Waiter) -> None:
+        """Leave a place for which nobody will wait."""
+        self.withdraw(place)
+        slot = place if isinstance(place, Slot) else place.slot
+        if slot is not None:
+            self.release(slot)
 
     def prepare(self, slot: Slot) -> PooledConnection:
         """Open a slot's connection; give the slot back if that fails."""
@@ -172,6 +192,8 @@ class Lender:
             if slot is not None:
                 return slot
             self.usable()
+            if waiter.cancelled:
+                raise CancelledError
             self.counts["timeouts"] += 1
             holders = [held.describe() for held in group.held()]
         kind = "reader" if group is self.readers else "writer"

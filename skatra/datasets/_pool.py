@@ -1,6 +1,5 @@
 """A pool of SQLite connections: several readers, one writer, nobody overtaken."""
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from skatra.datasets import _forks
+from skatra.datasets._async import AsyncCheckout
 from skatra.datasets._checkout import Checkout, QuickRead
 from skatra.datasets._connections import (
     forked_files,
@@ -220,6 +220,60 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
             self, readonly=readonly, wait=timeout, limit=limit, durable=durable
         )
 
+    def get_connection_async(
+        self,
+        *,
+        readonly: bool = True,
+        timeout: float | None = None,
+        limit: float | None = None,
+        durable: bool = False,
+    ) -> AsyncCheckout:
+        """Borrow a connection for an ``async with`` block.
+
+        Coroutines stand in the same queue as threads, in the order in which they
+        come. A cancelled one leaves it at once, or interrupts its query; what it
+        wrote is rolled back, and the connection is back when the block is left.
+        Every block takes a connection of its own, also one inside another.
+
+        Parameters
+        ----------
+        readonly, timeout, limit, durable
+            As of ``get_connection``.
+
+        Returns
+        -------
+        async context manager of AsyncConnection
+            With ``execute``, ``executemany`` and ``run``.
+
+        Raises
+        ------
+        PoolTimeoutError, PoolClosedError, PoolForkedError, DatabaseError
+            On entering, as of ``get_connection``.
+        DiskFullError, QueryTimeoutError
+            On leaving, as of ``get_connection``.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> from skatra.datasets import SQLiteConnectionPool
+        >>> async def main(pool):
+        ...     async with pool.get_connection_async(readonly=False) as connection:
+        ...         await connection.execute("CREATE TABLE prices (price REAL) STRICT")
+        ...         await connection.execute("INSERT INTO prices VALUES (?)", [1.5])
+        ...     async with pool.get_connection_async() as connection:
+        ...         return await connection.execute("SELECT price FROM prices")
+        >>> with SQLiteConnectionPool(":memory:") as pool:
+        ...     asyncio.run(main(pool))
+        [(1.5,)]
+        """
+        if limit is None:
+            limit = self._query_limit
+        _check_seconds("timeout", timeout)
+        _check_seconds("limit", limit)
+        return AsyncCheckout(
+            self, readonly=readonly, wait=timeout, limit=limit, durable=durable
+        )
+
     async def run_async(
         self,
         function: Callable[[sqlite3.Connection], _Result],
@@ -253,12 +307,10 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
         ...         lambda connection: connection.execute("SELECT 1").fetchone()))
         (1,)
         """
-
-        def work() -> _Result:
-            with self.get_connection(readonly=readonly, **options) as connection:
-                return function(connection)
-
-        return await asyncio.to_thread(work)
+        async with self.get_connection_async(
+            readonly=readonly, **options
+        ) as connection:
+            return await connection.run(function)
 
     def stats(self) -> dict[str, Any]:
         """Return what the pool does and did.
@@ -328,8 +380,8 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
             first = not self.is_closed
             self.is_closed = True
             self.serving = False
-            self.readers.cancel()
-            self.writers.cancel()
+            for group in (self.readers, self.writers):
+                group.cancel(*group.waiters)
             holders = self.wait_until_returned(wait, but=held)
             names = "; ".join(slot.describe() for slot in holders)
         if first and not names:

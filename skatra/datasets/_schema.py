@@ -243,11 +243,16 @@ _VERSION_4: tuple[Step, ...] = (
     "CREATE INDEX trials_of_data ON trials (data_hash)",
 )
 
+_VERSION_5: tuple[Step, ...] = (
+    "ALTER TABLE feature_sets ADD COLUMN compression TEXT NOT NULL DEFAULT 'none'",
+)
+
 MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     _VERSION_1,
     _VERSION_2,
     _VERSION_3,
     _VERSION_4,
+    _VERSION_5,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

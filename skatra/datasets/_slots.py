@@ -168,12 +168,13 @@ class SlotGroup:
             self.waiters.remove(waiter)
         return waiter.slot
 
-    def cancel(self) -> None:
-        """Send everybody in the queue away."""
-        while self.waiters:
-            waiter = self.waiters.popleft()
-            waiter.cancelled = True
-            waiter.bell.release()
+    def cancel(self, *waiters: Waiter) -> None:
+        """Send those of some waiters away that are still in the queue."""
+        for waiter in waiters:
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+                waiter.cancelled = True
+                waiter.bell.release()
 
     def held(self) -> list[Slot]:
         """Return the slots that are in somebody's hands."""

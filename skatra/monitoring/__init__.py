@@ -28,6 +28,7 @@ from skatra.monitoring._recorder import scope
 
 if TYPE_CHECKING:
     from skatra.monitoring._render import render, write_textfile
+    from skatra.monitoring._resume import resume_textfile
     from skatra.monitoring._server import MetricsServer, serve_metrics
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "record_outcomes",
     "record_signals",
     "render",
+    "resume_textfile",
     "scope",
     "serve_metrics",
     "set_reference",
@@ -61,6 +63,7 @@ __all__ = [
 _LATER = {
     "MetricsServer": "_server",
     "render": "_render",
+    "resume_textfile": "_resume",
     "serve_metrics": "_server",
     "write_textfile": "_render",
 }

@@ -251,13 +251,18 @@ def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
 
 
 @contextlib.contextmanager
-def observe_retraining(model: str) -> Iterator[dict[str, str]]:
+def observe_retraining(
+    model: str, last_success: float | None = None
+) -> Iterator[dict[str, str]]:
     """Measure a retraining run; it ends as success, rejected or failure.
 
     Parameters
     ----------
     model : str
         The model's name.
+    last_success : float, default=None
+        Unix seconds of a success before this run, such as when the served model was
+        promoted; a later one that is known already stands.
 
     Yields
     ------
@@ -279,6 +284,8 @@ def observe_retraining(model: str) -> Iterator[dict[str, str]]:
     watcher.model(model)
     store = watcher.store
     store.add("retrain_in_progress", (model,))
+    if last_success is not None:
+        store.raise_to("retrain_last_success_timestamp_seconds", (model,), last_success)
     start = time.perf_counter()
     try:
         yield run

@@ -36,6 +36,11 @@ class Distribution:
         self.bounds_array = np.asarray(bounds)
         self.clear()
 
+    def add_counts(self, counts: list[int], total: float) -> None:
+        """Count what another process counted in the same buckets."""
+        self._many += np.asarray(counts, dtype=np.int64)
+        self.total += total
+
     def clear(self) -> None:
         """Forget everything."""
         self._few = [0] * (len(self.bounds) + 1)
@@ -149,6 +154,12 @@ class Store:
         """Set a gauge."""
         with self.lock:
             self.families[short].child(*labels).value = float(value)
+
+    def raise_to(self, short: str, labels: tuple[str, ...], value: float) -> None:
+        """Set a gauge unless it is higher."""
+        with self.lock:
+            child = self.families[short].child(*labels)
+            child.value = max(child.value, float(value))
 
     def observe(self, short: str, labels: tuple[str, ...], value: float) -> None:
         """Count a value in a histogram."""

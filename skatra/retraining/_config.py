@@ -1,8 +1,9 @@
 """What a retraining run does, as one frozen object."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,6 +135,7 @@ class RetrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
+        _check_kinds(self)
         _at_least("max_holding", self.max_holding, 1)
         _at_least("n_splits", self.n_splits, 2)
         _at_least("n_estimators", self.n_estimators, 1)
@@ -174,7 +176,8 @@ class RetrainConfig:
             )
             raise ValueError(msg)
         address = self.scheduler_address
-        if address is not None and (self.backend != "dask" or "://" not in address):
+        valid = isinstance(address, str) and "://" in address
+        if address is not None and not (valid and self.backend == "dask"):
             msg = (
                 "scheduler_address must be an address such as 'tcp://host:8786' and "
                 f"needs backend='dask', got {address!r} with {self.backend!r}."
@@ -217,6 +220,20 @@ class RetrainConfig:
         return values
 
 
+def _check_kinds(config: RetrainConfig) -> None:
+    """Refuse paths, names and lists that are something else, as TOML can say."""
+    for names, kind, wanted in (
+        (("database", "models"), str | PathLike, "a path"),
+        (("feature_set", "label_set"), str, "the name of a set"),
+        (("waive",), list | tuple | set | frozenset, "a list of checks"),
+    ):
+        for name in names:
+            value = getattr(config, name)
+            if not isinstance(value, kind):
+                msg = f"{name} must be {wanted}, got {value!r}."
+                raise ValueError(msg)  # noqa: TRY004 - as of all settings
+
+
 def _check_embargo(embargo: Any) -> None:
     if isinstance(embargo, int | float) and not isinstance(embargo, bool):
         valid = embargo >= 0 if isinstance(embargo, int) else 0.0 <= embargo < 1.0
@@ -250,7 +267,11 @@ def _check_gap(max_gap: Any) -> None:
 def _check_names(name: str, values: Any) -> None:
     if values is None:
         return
-    if isinstance(values, str) or not all(isinstance(v, str) and v for v in values):
+    if (
+        isinstance(values, str)
+        or not isinstance(values, Collection)
+        or not all(isinstance(value, str) and value for value in values)
+    ):
         msg = f"{name} must be a sequence of names such as ('SPX',), got {values!r}."
         raise ValueError(msg)
     if len(values) == 0:
@@ -286,6 +307,7 @@ def _between(name: str, value: Any, low: float, high: float) -> None:
 def _within(
     name: str, value: Any, good: Callable[[float], bool], requirement: str
 ) -> None:
-    if not isinstance(value, Real) or not good(float(value)):
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not good(float(value)):
         msg = f"{name} must be a number {requirement}, got {value!r}."
         raise ValueError(msg)

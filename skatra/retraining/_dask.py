@@ -147,7 +147,8 @@ class DaskBackend:
             except ValueError as error:
                 msg = (
                     "backend='dask' uses the current distributed.Client, and there is "
-                    "none. Create one first, or pass the scheduler's address."
+                    "none. Create one first, or pass the scheduler's address "
+                    "(scheduler_address of a run, --scheduler-address)."
                 )
                 raise ValueError(msg) from error
         try:

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _PREFIX = ".skatra-tmp-"
@@ -65,6 +65,34 @@ def write_file(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def put_back_on_failure(path: Path) -> Iterator[None]:
+    """Leave a small file as it was, or absent, if a block fails.
+
+    The copy is made before the block, so that a disk that fills up in it does not
+    stand in the way.
+    """
+    if not path.exists():
+        try:
+            yield
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return
+    copy = path.with_name(f"{_PREFIX}{path.name}-{os.getpid()}")
+    try:
+        _write_synced(copy, path.read_bytes())
+        copy.chmod(0o644)
+        try:
+            yield
+        except BaseException:
+            copy.replace(path)
+            _sync_folder(path.parent)
+            raise
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

@@ -1,6 +1,8 @@
 """The models folder: what is in it, what is served, and going back."""
 
+import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,8 @@ def list_models(models: Path | str) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (n_models, 6)
-        Index run_id; columns champion (bool: served now), outcome, reason,
+        Index run_id; columns champion (bool: served now; none if the pointer is
+        damaged, which :func:`verify_models` tells), outcome, reason,
         trained_until (UTC, NaT if unknown), data_sha256 and problem (what is wrong
         with its files; empty when they are sound).
 
@@ -110,10 +113,10 @@ def list_models(models: Path | str) -> pd.DataFrame:
 
 
 def _served(models: Path) -> str | None:
-    """Return the champion's identity, None if there is none."""
-    if not (models / POINTER_FILE).exists():
-        return None
-    return str(read_pointer(models)["run_id"])
+    """Return the champion's identity, None if there is none or it cannot be told."""
+    with contextlib.suppress(ModelError):
+        return str(read_pointer(models)["run_id"])
+    return None
 
 
 def show_model(models: Path | str, run_id: str | None = None) -> dict[str, Any]:
@@ -172,21 +175,33 @@ def verify_models(
         What (a run id, or the pointer) -> what is wrong with it; empty when all is
         sound.
 
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such folder.
+
     Examples
     --------
     >>> from skatra.retraining import verify_models
     >>> verify_models("absent")
-    {}
+    Traceback (most recent call last):
+        ...
+    skatra.exceptions.ModelNotFoundError: there is no folder of models at absent. ...
     """
     folder, problems = Path(models), {}
+    if not folder.is_dir():
+        raise ModelNotFoundError(
+            f"there is no folder of models at {folder}. Check the path."
+        )
     for path in _folders(folder):
         try:
             load_model(path)
         except (ModelError, ValueError) as error:
             problems[path.name] = str(error)
+    served = None
     try:
-        served = _served(folder)
-        if served is not None:
+        if (folder / POINTER_FILE).exists():
+            served = read_pointer(folder)["run_id"]
             load_model(folder)
     except (ModelError, ValueError) as error:
         problems[POINTER_FILE] = str(error)
@@ -232,7 +247,8 @@ def promote_model(models: Path | str, run_id: str) -> str:
     ModelNotFoundError
         If there is no such model.
     ModelCorruptError
-        If its files do not match their checksums; the champion stands.
+        If its files do not match their checksums; the champion stands. A pointer that
+        is damaged is replaced, and its history with it.
 
     See Also
     --------
@@ -250,12 +266,12 @@ def promote_model(models: Path | str, run_id: str) -> str:
     path = _folder_of(folder, run_id)
     load_model(path)
     before: list[str] = []
-    if (folder / POINTER_FILE).exists():
+    # Promoting is the way out of a damaged pointer, whose history is lost.
+    with contextlib.suppress(ModelError):
         current = read_pointer(folder)
-        before = list(current.get("before", []))
-        if current["run_id"] == path.name:
+        if current["run_id"] == path.name and _points_to(current, path):
             return path.name
-        before.append(current["run_id"])
+        before = [*current.get("before", []), current["run_id"]]
     _point_to(folder, path, before[-_KEPT:])
     return path.name
 
@@ -299,6 +315,11 @@ def rollback_model(models: Path | str) -> str:
     load_model(path)
     _point_to(folder, path, before[:-1])
     return path.name
+
+
+def _points_to(pointer: Mapping[str, Any], path: Path) -> bool:
+    """Tell whether the pointer's checksum is that of the model's card."""
+    return bool(pointer["card_sha256"] == digest((path / CARD_FILE).read_bytes()))
 
 
 def _point_to(models: Path, path: Path, before: list[str]) -> None:

@@ -10,8 +10,10 @@ import pandas as pd
 
 from skatra import monitoring
 from skatra.datasets import Database
+from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.retraining._dataset import Rows
+from skatra.retraining._registry import POINTER_FILE, read_card, read_pointer
 
 MODEL = "champion"
 STRATEGY = "kelly"
@@ -36,6 +38,22 @@ def record_served(models: Path, run_id: str, card: Mapping[str, Any]) -> None:
         monitoring.set_reference(
             MODEL, np.repeat(centres, counts), references["features"]
         )
+
+
+def record_champion(models: Path) -> float | None:
+    """Say which model is served before a run; return when it was promoted.
+
+    A run that ends without a promotion leaves this as it is. No champion, or a damaged
+    one, is not for monitoring to complain about.
+    """
+    if not monitoring.is_enabled():
+        return None
+    try:
+        run_id, card = read_pointer(models)["run_id"], read_card(models)
+        record_served(models, run_id, card)
+        return (models / POINTER_FILE).stat().st_mtime
+    except (SkatraError, OSError, KeyError):
+        return None
 
 
 def record_validation(

@@ -302,11 +302,20 @@ def read_pointer(models: Path) -> dict[str, Any]:
             "with skatra models promote."
         )
         raise ModelNotFoundError(msg)
-    current = _parse(pointer)
-    if not {"run_id", "card_sha256"} <= current.keys():
-        msg = f"{pointer} names no model. Promote one with skatra models promote."
-        raise ModelCorruptError(msg)
-    return current
+    try:
+        current = _parse(pointer)
+        name, history = current["run_id"], current.get("before", [])
+        # A name of another form could lead out of the folder.
+        named = [name, current["card_sha256"], *history]
+        if all(isinstance(text, str) for text in named) and Path(name).name == name:
+            return current
+        reason = f"{pointer} names no model of this folder."
+    except KeyError:
+        reason = f"{pointer} names no model."
+    except ModelCorruptError as error:
+        reason = str(error)
+    msg = f"{reason} Promote one with skatra models promote."
+    raise ModelCorruptError(msg)
 
 
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -1,9 +1,10 @@
 """One run from bars to a judged, published model."""
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -16,7 +17,13 @@ import pandas as pd
 import skatra
 from skatra import monitoring
 from skatra.datasets import Database
-from skatra.exceptions import DatabaseError, PublishError, SkatraError, TrainingError
+from skatra.exceptions import (
+    DatabaseError,
+    DiskFullError,
+    PublishError,
+    SkatraError,
+    TrainingError,
+)
 from skatra.model_selection import audit_splits
 from skatra.retraining._backtests import backtest_paths, deflate
 from skatra.retraining._config import RetrainConfig
@@ -30,11 +37,12 @@ from skatra.retraining._dataset import (
     store_built_in_sets,
 )
 from skatra.retraining._decision import decide, inputs_digest, opponent
+from skatra.retraining._files import put_back_on_failure
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger
 from skatra.retraining._lock import RunLock
 from skatra.retraining._models import promote_model
-from skatra.retraining._monitored import MODEL, record_served
+from skatra.retraining._monitored import MODEL, record_champion, record_served
 from skatra.retraining._plan import count_tasks
 from skatra.retraining._references import fold_spans, reference_histograms
 from skatra.retraining._registry import (
@@ -203,8 +211,9 @@ def retrain(
         observe=tell,
         total=count_tasks(config),
     )
+    promoted = record_champion(Path(config.models))
     with (
-        monitoring.observe_retraining(MODEL) as outcome,
+        monitoring.observe_retraining(MODEL, promoted) as outcome,
         Database(config.database) as db,
         RunLock(db.path),
     ):
@@ -223,6 +232,7 @@ def run(
     force: bool = True,
 ) -> RetrainResult | UpToDate:
     """Run every stage."""
+    _check_writable(Path(config.models))
     with session.stage("check"):
         sources = read_sources(db, config, _previous_rows(db, config))
         sources.report.raise_for_problems()
@@ -314,11 +324,12 @@ def run(
                 "lineage": lineage,
             }
             card["nonfinite_features"] = nonfinite_features(rows.data)
-            run_id, path = _publish(model, card, rows, config, promote=verdict.promoted)
+            record = {**card, "seconds": session.stages}
+            run_id, path = _publish(db, model, card, record, rows, config)
             if verdict.promoted:
                 record_served(Path(config.models), run_id, card)
-            db.write_run(run_id, json_ready({**card, "seconds": session.stages}))
-            ledger.forget_arrays()
+            with suppress(DiskFullError):  # it only gives space back
+                ledger.forget_arrays()
             session.tell("publish", 0.0)
     session.observe({"event": "published", "run_id": run_id, "path": str(path)})
     return RetrainResult(
@@ -366,27 +377,48 @@ def _training() -> Iterator[None]:
         raise TrainingError(msg) from error
 
 
+def _check_writable(models: Path) -> None:
+    """Refuse a models folder that cannot be written, before anything is fitted."""
+    place = models.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return
+    why = "cannot be written" if place.is_dir() else "is no folder"
+    raise PublishError(
+        f"models cannot be published in {models}: {place} {why}. The model served "
+        "before stands. Pass another folder (models, --models), or mend this one."
+    )
+
+
 def _publish(
+    db: Database,
     model: Any,
     card: dict[str, Any],
+    record: dict[str, Any],
     rows: Rows,
     config: RetrainConfig,
-    *,
-    promote: bool,
 ) -> tuple[str, Path]:
-    """Write the model, read it back, compare, and only then point to it."""
+    """Write the model, read it back, compare, point to it and record the run.
+
+    The pointer moves before the record: a run that is killed between them is repeated,
+    one that is recorded is not. If the record cannot be written the pointer goes back.
+    """
     models = Path(config.models)
     try:
         run_id, path = write_model(model, card, models)
         _verify(model, path, rows)
-        if promote:
-            promote_model(models, run_id)
+        with put_back_on_failure(models / POINTER_FILE):
+            if card["promoted"]:
+                promote_model(models, run_id)
+            db.write_run(run_id, json_ready(record))
     except PublishError:
         raise
     except (OSError, SkatraError) as error:
         msg = (
-            f"the model could not be published: {error}. The model served before "
-            "stands; every finished task is kept, so run the same command again."
+            f"the model could not be published: {str(error).rstrip('.')}. The model "
+            "served before stands; every finished task is kept, so run the same "
+            "command again."
         )
         raise PublishError(msg) from error
     return run_id, path

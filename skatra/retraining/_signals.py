@@ -1,5 +1,6 @@
 """What to hold now: the champion on the newest bars, and what became of before."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,8 @@ def make_signals(
 
     Raises
     ------
+    ValueError
+        If an age is no positive time span with a unit.
     StaleDataError
         If no symbol has a bar young enough.
     StaleModelError
@@ -154,14 +157,14 @@ def make_signals(
         monitoring.scope(model=MODEL, strategy=STRATEGY),
         monitoring.time_signals(STRATEGY),
     ):
-        champion = read_champion(models)
-        record_served(Path(models), champion.run_id, champion.card)
         rules = _Rules(
             _utc(pd.Timestamp.now(tz="UTC") if now is None else now),
-            pd.Timedelta(max_data_age),
-            pd.Timedelta(max_model_age),
+            _age("max_data_age", max_data_age),
+            _age("max_model_age", max_model_age),
             allow_stale,
         )
+        champion = read_champion(models)
+        record_served(Path(models), champion.run_id, champion.card)
         rules.refuse_old(champion)
         limits = SignalLimits() if limits is None else limits
         with Database(database) as db:
@@ -382,6 +385,19 @@ def _open_positions(db: Database, scored: pd.Index) -> "pd.Series[float]":
         np.asarray(frame["position"], dtype=np.float64)[kept],
         index=pd.Index(frame["symbol"].to_numpy()[kept], dtype="str"),
     )
+
+
+def _age(name: str, age: Any) -> pd.Timedelta:
+    """Return a positive time span; a bare number would be nanoseconds."""
+    bare = isinstance(age, int | float) or (
+        isinstance(age, str) and age.strip().isdigit()
+    )
+    with contextlib.suppress(ValueError, TypeError):
+        span = pd.Timedelta(age)
+        if not bare and span > pd.Timedelta(0):
+            return span
+    msg = f"{name} must be a positive time span such as '4D', got {age!r}."
+    raise ValueError(msg)
 
 
 def _utc(time: Any) -> pd.Timestamp:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from skatra.datasets import Database, load_index_bars, make_edge_bars
+from tests.small_disk import on_small_disk
 
 SMALL = ["--n-splits", "2", "--no-report", "-j", "1", "--max-holding", "10"]
 
@@ -197,21 +198,11 @@ def test_retrain_refuses_noise_with_10(tmp_path):
     assert len(list((tmp_path / "models").iterdir())) == 1
 
 
-def _full_disk(folder, size):
-    """Return the words that run a command with a tmpfs of some size on a folder."""
-    script = f'mount -t tmpfs -o size={size} tmpfs "{folder}" && exec "$@"'
-    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh"]
-    probe = subprocess.run([*words, "true"], capture_output=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip(f"this kernel lets no test mount a tmpfs: {probe.stderr!r}")
-    return words
-
-
 def test_full_disk_while_writing_bars(tmp_path):
     """A disk that fills up during ingest is one line, and the way out is named."""
     load_index_bars().to_csv(tmp_path / "bars.csv")
     (tmp_path / "small").mkdir()
-    before = _full_disk(tmp_path / "small", "200k")
+    before = on_small_disk(tmp_path / "small", "200k")
     message = refused(
         skatra("ingest", "bars.csv", "small/market.db", cwd=tmp_path, before=before)
     )
@@ -224,7 +215,7 @@ def test_full_disk_while_publishing(tmp_path, market):
     """A disk that fills up at publish leaves no part of a model."""
     (tmp_path / "models").mkdir()
     before = [
-        *_full_disk(tmp_path / "models", "16k"),
+        *on_small_disk(tmp_path / "models", "16k"),
         "sh",
         "-c",
         '"$@"; code=$?; ls -A models | grep . >&2; exit $code',

@@ -58,7 +58,7 @@ def samples(text):
 
 
 def test_metrics_say_what_happened(market, tmp_path):
-    """The textfile counts a promoted, an up-to-date, a refused and a failed run."""
+    """The textfile goes on over nights that end in every way there is."""
     job = ["--config", market / "job.toml", "--no-report", "-j", "1"]
     job += ["--models", tmp_path / "models", "--metrics-file", tmp_path / "run.prom"]
 
@@ -71,27 +71,40 @@ def test_metrics_say_what_happened(market, tmp_path):
     again = night(code=0)
     refused = night("--cost", "0.5", code=10)
     failed = night("--symbols", "ABSENT", code=2)
+    (tmp_path / "run.prom").unlink()
+    lost = night("--symbols", "ABSENT", code=2)
     bad = run(*job[:-1], "metrics.txt", cwd=market)
+    (tmp_path / "run.prom").write_text("no metrics\n")
+    strange = run(*job, cwd=market)
 
     outcomes = ("success", "rejected", "failure")
-    for found, outcome in (
-        (promoted, "success"),
-        (again, "success"),
-        (refused, "rejected"),
-        (failed, "failure"),
-    ):
-        runs = {name: found["retrain_runs_total", name] for name in outcomes}
-        assert runs == {name: float(name == outcome) for name in outcomes}
-        assert found["retrain_duration_seconds_count",] == 1
+    nights = {(1, 0, 0): promoted, (2, 0, 0): again, (2, 1, 0): refused}
+    for counts, found in (nights | {(2, 1, 1): failed, (0, 0, 1): lost}).items():
+        runs = tuple(found["retrain_runs_total", name] for name in outcomes)
+        assert runs == counts
+        assert found["retrain_duration_seconds_count",] == sum(counts)
+        assert found["retrain_duration_seconds_bucket", "+Inf"] == sum(counts)
         assert found["retrain_in_progress",] == 0
-    for found in (promoted, refused):
+        assert found["model_training_rows",] > 500
+        assert found["model_trained_timestamp_seconds",] > 0
+    for found, trained in ((promoted, 1), (refused, 2)):
         for stage in STAGES:
-            assert found["retrain_stage_duration_seconds_count", stage] == 1
+            several = 1 + (found is refused) * (stage in ("check", "prepare", "load"))
+            times = found["retrain_stage_duration_seconds_count", stage]
+            assert times == trained - 1 + several
         assert found["cv_fold_train_rows", "0"] > 0
         assert found["leakage_violations_total", "overlap"] == 0
-    assert promoted["model_training_rows",] > 500
-    assert ("model_training_rows",) not in refused
+    last = [
+        found["retrain_last_success_timestamp_seconds",]
+        for found in (promoted, again, refused, failed, lost)
+    ]
+    assert last[0] < last[1] == last[2] == last[3]
+    assert last[4] == (tmp_path / "models" / "CURRENT").stat().st_mtime
     assert (bad.returncode, "must end in .prom" in bad.stderr) == (2, True)
+    assert (strange.returncode, "run.prom is not in Prom" in strange.stderr) == (
+        2,
+        True,
+    )
 
 
 def test_show_config_and_dry_run_write_nothing(market, tmp_path):

@@ -6,10 +6,21 @@ import sqlite3
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skatra.datasets import Database, load_dataset
-from skatra.datasets._chunks import MOST_ROWS, ChunkKey, encode
-from skatra.datasets._schema import APPLICATION_ID, apply
+from skatra.datasets._chunks import (
+    DTYPES,
+    MOST_ROWS,
+    PACKED,
+    ChunkKey,
+    decode,
+    encode,
+)
+from skatra.datasets._schema import APPLICATION_ID, SCHEMA_VERSION, apply
+from skatra.exceptions import DatabaseCorruptError
+from tests.strategies import chunk_values
 
 DAY = 86_400 * 10**9
 COPY = (
@@ -168,3 +179,106 @@ def test_label_chunks_that_differ_from_their_rows_are_found(tmp_path):
             connection.execute("DROP TRIGGER labels_updated")
             connection.execute("UPDATE labels SET ret = 0.25")
         assert any("chunks and rows differ" in problem for problem in db.check())
+
+
+@given(values=chunk_values(), packed=st.booleans())
+def test_a_chunk_of_any_dtype_comes_back_bit_for_bit(values, packed):
+    """Packing loses nothing, is never larger, and the checksum covers it."""
+    key = ChunkKey(1, 2, 3, 4)
+    name, n, crc, data = encode(values, key, packed=packed)
+    stored = (name, n, crc, bytes(data))
+    back = decode(stored, key, "it")
+
+    assert back.dtype == values.dtype
+    assert back.tobytes() == values.tobytes()
+    assert len(data) <= values.nbytes
+    assert name.endswith(PACKED) == (len(data) < values.nbytes)
+    for k in range(0, len(data), max(1, len(data) // 5)):
+        bad = bytearray(data)
+        bad[k] ^= 1
+        with pytest.raises(DatabaseCorruptError, match="fails its checksum"):
+            decode((name, n, crc, bytes(bad)), key, "it")
+
+
+def dtypes_of(db):
+    """Return the stored dtypes of the chunks of features, and their size."""
+    with db.pool.get_connection() as connection:
+        query = "SELECT dtype, length(data) FROM feature_chunks ORDER BY t_lo, col"
+        rows = connection.execute(query).fetchall()
+    return {dtype for dtype, _ in rows}, sum(size for _, size in rows)
+
+
+def test_a_set_stays_packed_until_told_otherwise(tmp_path):
+    """What is read, joined and checked is the same; a third of the bytes remain."""
+    times = pd.date_range("2000-01-01", periods=2 * MOST_ROWS, tz="UTC")
+    frame = features(["A", "B"], times)
+    labels = labels_at(frame.index[::3])
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(frame, "plain")
+        _, plain = dtypes_of(db)
+        with db.pool.get_connection(readonly=False) as connection:
+            connection.execute("DELETE FROM feature_chunks")
+        db.write_features(frame.iloc[:100], "base", compression="zlib")
+        db.write_features(frame.iloc[100:], "base")
+        kinds, packed = dtypes_of(db)
+        db.write_labels(labels, "triple_barrier")
+        ds = load_dataset(db)
+        part = db.features("base", ["y"], "B", times[7], times[-9])
+
+        assert kinds == {"f8z", "i8z"}
+        assert packed < plain / 3
+        assert db.feature_sets()["base"]["compression"] == "zlib"
+        assert ds.data["x"].sort_index().tolist() == frame["x"].iloc[::3].tolist()
+        assert part["y"].tolist() == frame["y"].loc["B"].iloc[7:-8].tolist()
+        assert db.check() == []
+
+        db.write_features(-frame, "base", compression="none")
+        assert dtypes_of(db)[0] <= {"f8", "i8", "i8z"}
+        assert db.features("base")["x"].tolist() == (-frame["x"]).tolist()
+        with pytest.raises(ValueError, match="compression must be 'zlib'"):
+            db.write_features(frame, "base", compression="lz4")
+
+
+def test_a_flipped_bit_in_a_packed_chunk_is_found(tmp_path):
+    """Reading and check() name the set, the symbol and the column."""
+    frame = features(["A"], pd.date_range("2000-01-01", periods=500, tz="UTC"))
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(frame, "base", compression="zlib")
+        with db.pool.get_connection(readonly=False) as connection:
+            query = "SELECT data FROM feature_chunks WHERE col = 2"
+            data = bytearray(connection.execute(query).fetchone()[0])
+            data[len(data) // 2] ^= 4
+            flip = "UPDATE feature_chunks SET data = ? WHERE col = 2"
+            connection.execute(flip, (bytes(data),))
+        with pytest.raises(DatabaseCorruptError, match="symbol 'A', column 'y'"):
+            db.features("base")
+        assert len(db.features("base", ["x"])) == 500
+        assert any("column 'y'" in problem for problem in db.check())
+
+
+def test_a_file_of_version_4_is_upgraded(tmp_path):
+    """Its sets are not packed, and stay readable; a backup stands beside."""
+    path = tmp_path / "x.db"
+    frame = features(["A"], pd.date_range("2000-01-01", periods=10, tz="UTC"))
+    with Database(path, create=True) as db:
+        db.write_features(frame, "base")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE feature_sets DROP COLUMN compression")
+        connection.execute("PRAGMA user_version = 4")
+    with Database(path) as db:
+        assert db.info()["schema_version"] == SCHEMA_VERSION
+        assert db.feature_sets()["base"]["compression"] == "none"
+        assert db.features("base")["x"].tolist() == frame["x"].tolist()
+        db.write_features(frame + 1, "base", compression="zlib")
+        assert db.check() == []
+    assert (tmp_path / "x.db.v4.bak").is_file()
+
+
+@pytest.mark.parametrize("dtype", sorted(DTYPES))
+def test_an_empty_chunk_is_a_chunk(dtype):
+    """No values, packed or not, are no values of that dtype."""
+    key = ChunkKey(1, 1, 0, 0)
+    values = np.empty(0, dtype=DTYPES[dtype])
+    name, n, crc, data = encode(values, key, packed=True)
+
+    assert decode((name, n, crc, bytes(data)), key, "it").dtype == DTYPES[dtype]

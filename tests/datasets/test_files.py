@@ -24,6 +24,7 @@ from skatra.exceptions import (
     PoolClosedError,
     SchemaVersionError,
 )
+from tests.small_disk import on_small_disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -293,6 +294,20 @@ def test_a_full_disk_keeps_nothing_of_the_write(path, what):
         connection.execute("PRAGMA max_page_count = 1000000000").fetchone()
     writes[what]()
     assert db.check() == []
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """See full_disk_story: bars to settlements, backup and vacuum on a tmpfs."""
+    command = [sys.executable, "-m", "tests.datasets.full_disk_story"]
+    done = subprocess.run(
+        [*on_small_disk(tmp_path, "32m"), *command, str(tmp_path / "x.db")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_newer_file_is_refused(path):

@@ -90,6 +90,7 @@ BAD = {
     "2020-01-02,1,2,0.5,1,1,": "symbol is missing",
     "2020-01-02,,2,0.5,1,1,A": "open is missing",
     "2020-01-02,1,2,0.5,dear,1,A": "close is no number",
+    "2020-01-02,1_0,20,1,10,1,A": "open is no number",
     "2020-01-02,1,inf,0.5,1,1,A": "high is not finite",
     "2020-01-02,0,2,0,1,1,A": "a price is not positive",
     "2020-01-02,1,0.2,0.5,1,1,A": "high is below low",
@@ -213,6 +214,16 @@ def test_symbol_is_asked_for_once(tmp_path, bars):
         ingest_bars(file, tmp_path / "market.db", symbol="SPX")
     with pytest.raises(FileNotFoundError, match="no file"):
         ingest_bars(tmp_path / "absent.csv", tmp_path / "market.db")
+
+
+@pytest.mark.parametrize("symbol", ["", " ", "A ", "\tA"])
+def test_a_blank_symbol_is_no_symbol(tmp_path, bars, symbol):
+    """Bars never go under a name that nobody can type again; no database is made."""
+    file = tmp_path / "bars.csv"
+    bars.loc["SP500"].to_csv(file)
+    with pytest.raises(ValueError, match="symbol must be a name"):
+        ingest_bars(file, tmp_path / "market.db", symbol=symbol)
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def _labels(symbol, days):

@@ -68,11 +68,13 @@ def test_bars_come_back(bars):
         assert db.check() == []
 
 
-@given(features=stored_features())
-def test_features_come_back_bit_for_bit(features):
-    """NaN payloads, infinities and -0.0 survive; again is no change."""
+@given(features=stored_features(), compression=st.sampled_from([None, "zlib"]))
+def test_features_come_back_bit_for_bit(features, compression):
+    """NaN payloads, infinities and -0.0 survive, packed or not; again is no change."""
     with fresh() as db:
-        first = db.write_features(features, "set", {"look_back": 5})
+        first = db.write_features(
+            features, "set", {"look_back": 5}, compression=compression
+        )
         second = db.write_features(features, "set")
         result = db.features("set")
         expected = stored(features)

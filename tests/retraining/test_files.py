@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all."""
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from skatra.retraining._files import write_file, write_folder
+from skatra.retraining._files import put_back_on_failure, write_file, write_folder
 
 
 def test_write_file_replaces_whole(tmp_path):
@@ -68,6 +69,24 @@ def test_write_folder_leaves_nothing_when_the_disk_is_full(tmp_path):
 
     assert done.returncode != 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("old", [b"old", None])
+def test_a_file_is_put_back_when_a_block_fails(tmp_path, old):
+    """What was there before, or nothing, is there again; a success stays."""
+    path = tmp_path / "CURRENT"
+    if old is not None:
+        path.write_bytes(old)
+    with contextlib.suppress(RuntimeError), put_back_on_failure(path):
+        write_file(path, b"new")
+        raise RuntimeError
+    found = path.read_bytes() if path.exists() else None
+    with put_back_on_failure(path):
+        write_file(path, b"new")
+
+    assert found == old
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_process_left_is_swept(tmp_path):

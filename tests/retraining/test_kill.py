@@ -23,7 +23,7 @@ def stories(tmp_path_factory):
         )
         for seed in map(str, range(PROCESSES))
     ]
-    told = [process.communicate(timeout=400)[0] for process in running]
+    told = [process.communicate(timeout=1800)[0] for process in running]
 
     assert [process.returncode for process in running] == [0] * PROCESSES
     return [json.loads(text) for text in told]

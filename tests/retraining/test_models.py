@@ -142,6 +142,42 @@ def test_a_damaged_model_is_named_and_never_promoted(models):
         load_model(models)
 
 
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"run_id": "../../etc", "card_sha256": "x"}',
+        '{"run_id": 5, "card_sha256": "x"}',
+        '{"run_id": "a", "card_sha256": "x", "before": [1]}',
+        '{"run_id": "0123456789ab", "card_sha256": "x"}',
+    ],
+)
+def test_promoting_is_the_way_out_of_a_damaged_pointer(models, pointer):
+    """Models can be listed and shown, nothing is served, and a promotion mends it."""
+    first, second, _ = list_models(models).index
+    promote_model(models, first)
+    (models / "CURRENT").write_text(pointer)
+    with pytest.raises(ModelError, match="promote"):
+        load_champion(models)
+
+    assert not list_models(models)["champion"].any()
+    assert not show_model(models, second)["champion"]
+    assert set(verify_models(models)) == {"CURRENT"}
+    promote_model(models, first)
+    assert list_models(models)["champion"].tolist() == [True, False, False]
+    assert verify_models(models) == {}
+
+
+def test_a_folder_that_is_not_there_is_not_sound(tmp_path):
+    """A mistyped path is an error; a file is no folder of models either."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "absent", tmp_path / "file"):
+        with pytest.raises(ModelNotFoundError, match="Check the path"):
+            verify_models(path)
+
+
 def test_the_database_must_agree(models, tmp_path):
     """A champion that the runs table does not know, or knows otherwise, is named."""
     first = ids(models)[0]

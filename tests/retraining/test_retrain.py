@@ -301,6 +301,20 @@ def test_unknown_model_parameters_are_refused(small_config):
         ("holdout", "half"),
         ("cost", None),
         ("embargo", "soon"),
+        ("database", 5),
+        ("models", None),
+        ("learning_rate", True),
+        ("feature_set", 5),
+        ("label_set", None),
+        ("symbols", 5),
+        ("symbols", (5,)),
+        ("waive", 5),
+        ("waive", "gaps"),
+        ("scheduler_address", 5),
+        ("early_stopping_rounds", -1),
+        ("early_stopping_rounds", 2.5),
+        ("early_stopping_fraction", 0.0),
+        ("early_stopping_fraction", 0.3),
         ("embargo", -1),
         ("embargo", 1.5),
         ("embargo", "-1D"),
@@ -309,6 +323,6 @@ def test_unknown_model_parameters_are_refused(small_config):
 def test_bad_settings_are_refused_by_name(name, value):
     """A value out of range names the parameter and shows the value."""
     with pytest.raises(ValueError, match=name) as error:
-        RetrainConfig(database="d", models="m", **{name: value})
+        RetrainConfig(**{"database": "d", "models": "m", name: value})
 
     assert repr(value) in str(error.value) or name == "n_jobs"

@@ -219,14 +219,19 @@ def _cut(bars):
     return int(bars.index[-60][1].as_unit("ns").value)
 
 
-def test_a_model_that_cannot_be_published(quick):
-    """Where models cannot be written the served one stands, and the error says so."""
+def test_a_models_folder_that_cannot_be_written(quick):
+    """Nothing is fitted, the served model stands, and the error says so."""
     retrain(quick)
     served = (quick.models / "CURRENT").read_bytes()
-    blocked = quick.database / "models"
-    with pytest.raises(PublishError, match="stands"):
-        retrain(dataclasses.replace(quick, models=blocked, seed=8))
+    tasks = []
+    for blocked in (quick.database, quick.database / "models"):
+        with pytest.raises(PublishError, match="stands"):
+            retrain(
+                dataclasses.replace(quick, models=blocked, seed=8),
+                observe=tasks.append,
+            )
 
+    assert tasks == []
     assert (quick.models / "CURRENT").read_bytes() == served
     load_model(quick.models)
 

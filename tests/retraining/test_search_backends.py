@@ -189,9 +189,9 @@ def test_errors_of_tasks_come_home(rows, client):
 
 def test_rows_that_workers_cannot_read_are_named(client):
     """Without a shared folder the search fails before it starts, and says why."""
-    from skatra.retraining._fold_data import RowsInFile
+    from skatra.retraining._fold_data import InFile
 
-    missing = RowsInFile("/nowhere/rows.joblib", 10)
+    missing = InFile("/nowhere/rows.joblib", 10)
     with (
         pytest.raises(WorkersNotReadyError, match="DaskBackend\\(folder=") as error,
         DaskBackend(client).connected(missing),

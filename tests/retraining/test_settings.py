@@ -48,8 +48,11 @@ def test_settings_come_with_their_origins(tmp_path):
         ("seed = 1\n[gate]\nmin_blocks = 40\nmax_drawdown = 2", "toml:4: max_drawdown"),
         ("seed = 1\ngate = {min_blocks = 1}", "toml:2: min_blocks"),
         ("gate.confidence = 0.2", "toml:1: confidence"),
+        ("seed = 1\nearly_stopping_fraction = 0.3", "toml:2: early_stopping_fraction"),
         ("gate = 3", r"gate \(line 1\).*gate.max_drawdown"),
         ("n_splits = ", "no TOML"),
+        ("scheduler_address = 5", "toml:1: scheduler_address"),
+        ("symbols = 5", "toml:1: symbols"),
     ],
 )
 def test_bad_files_name_the_line(tmp_path, text, message):
@@ -57,6 +60,22 @@ def test_bad_files_name_the_line(tmp_path, text, message):
     (tmp_path / "job.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         load_settings(tmp_path / "job.toml", {"database": "d", "models": "m"})
+
+
+def test_settings_that_need_each_other_may_stand_in_one_file(tmp_path):
+    """An address needs Dask, a fraction needs rounds, whichever line comes first."""
+    (tmp_path / "job.toml").write_text(
+        'scheduler_address = "tcp://h:1"\nbackend = "dask"\n'
+        "early_stopping_fraction = 0.3\nearly_stopping_rounds = 10\n"
+    )
+    config = load_settings(
+        tmp_path / "job.toml", {"database": "d", "models": "m"}
+    ).config
+
+    assert (config.scheduler_address, config.early_stopping_rounds) == ("tcp://h:1", 10)
+    (tmp_path / "job.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"job\.toml is no TOML"):
+        load_settings(tmp_path / "job.toml")
 
 
 def test_a_missing_database_setting_is_asked_for():

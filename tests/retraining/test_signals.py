@@ -227,3 +227,11 @@ def test_limits_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name} must be a positive"):
         SignalLimits(**{name: 0.0})
     assert dataclasses.asdict(SignalLimits())[name] > 0
+
+
+@pytest.mark.parametrize("name", ["max_data_age", "max_model_age"])
+@pytest.mark.parametrize("age", ["soon", "5", 5, -1, "-5D", "0D", None])
+def test_ages_are_spans_with_a_unit(tmp_path, name, age):
+    """What would mean nanoseconds or nothing is refused by name, before all else."""
+    with pytest.raises(ValueError, match=f"{name} must be a positive time span"):
+        make_signals(tmp_path / "absent.db", tmp_path, **{name: age})

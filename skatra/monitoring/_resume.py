@@ -1,0 +1,103 @@
+"""Going on from the numbers that an earlier process left in a textfile."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+
+from skatra.monitoring._catalogue import CATALOGUE, Metric
+from skatra.monitoring._instruments import is_enabled, recorder
+from skatra.monitoring._store import Store
+
+_LASTING = "retrain_last_success_timestamp_seconds"
+_SHORT = {metric.name: short for short, metric in CATALOGUE.items()}
+
+
+def resume_textfile(path: str | os.PathLike[str]) -> None:
+    """Go on counting from what an earlier run wrote with :func:`write_textfile`.
+
+    A batch run lives for minutes. Where each file held one run alone, every counter in
+    it would stand still from night to night, and ``increase()`` would see nothing.
+
+    Counters and histograms of the file are added to this process's, and the time of
+    the last success is taken over; other gauges say what is now, and are not. Call it
+    once, after :func:`enable` and before the work. Without a file, and while
+    monitoring is off, nothing happens.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    ValueError
+        If the file is not in Prometheus' text format.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.resume_textfile("absent.prom")
+    """
+    file = Path(path)
+    if not is_enabled() or not file.exists():
+        return
+    try:
+        families = list(text_string_to_metric_families(file.read_text("utf-8")))
+        samples = [sample for family in families for sample in family.samples]
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is not in Prometheus' text format ({error}), so that counting "
+            "cannot go on from it. Remove it, or name another file."
+        ) from error
+    store = recorder().store
+    with store.lock:
+        _add(store, samples)
+
+
+def _add(store: Store, samples: list[Any]) -> None:
+    """Add samples to a store under its lock; unknown ones are left out."""
+    buckets: dict[tuple[str, tuple[str, ...]], dict[str, float]] = defaultdict(dict)
+    for sample in samples:
+        short, part = _place(sample.name)
+        metric = CATALOGUE.get(short)
+        if metric is None or short not in store.families:
+            continue
+        labels = {k: v for k, v in sample.labels.items() if k != "le"}
+        if set(labels) != set(metric.labels):
+            continue
+        key = tuple(labels[name] for name in metric.labels)
+        if metric.kind == "histogram":
+            buckets[short, key][sample.labels.get("le", part)] = sample.value
+        elif metric.kind == "counter":
+            store.families[short].child(*key).value += sample.value
+        elif short == _LASTING:
+            child = store.families[short].child(*key)
+            child.value = max(child.value, sample.value)
+    for (short, key), found in buckets.items():
+        _add_histogram(store, CATALOGUE[short], short, key, found)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return a sample's metric and which part of it the sample is."""
+    for part in ("_bucket", "_sum", "_count"):
+        if name.endswith(part) and name.removesuffix(part) in _SHORT:
+            return _SHORT[name.removesuffix(part)], part
+    return _SHORT.get(name, _SHORT.get(name.removesuffix("_total"), "")), ""
+
+
+def _add_histogram(
+    store: Store,
+    metric: Metric,
+    short: str,
+    key: tuple[str, ...],
+    found: dict[str, float],
+) -> None:
+    """Add a histogram with the same buckets; one of an older version starts anew."""
+    bounds = [repr(float(bound)) for bound in metric.buckets] + ["+Inf"]
+    if set(found) == {*bounds, "_sum", "_count"}:
+        counts = np.diff([found[bound] for bound in bounds], prepend=0.0)
+        child = store.families[short].child(*key)
+        child.add_counts([int(count) for count in counts], found["_sum"])
