@@ -29,10 +29,12 @@ NOWHERE = "no such value"
 LARGEST = {"percentunit": 10.0, "s": 1e9}
 """Larger values mean a missing divisor, or a moment shown as a duration."""
 PENDING = {
-    "SkatraDataStale", "SkatraDiskFullSoon", "SkatraPredictionSlow", "SkatraScrapeSlow",
+    "SkatraCalibrationWorseThanBaseRate", "SkatraDataStale", "SkatraDiskFullSoon",
+    "SkatraDriftHigh", "SkatraPredictionSlow", "SkatraScrapeSlow",
+    "SkatraWinRateBelowExpected",
 }  # fmt: skip
-"""May be true for a while where all is well: the demo's bars end years ago, its young
-database grows, and the machine may be busy."""
+"""May be true for a while where all is well, though none may fire: the demo's bars end
+years ago and drift, its young database grows, and the machine may be busy."""
 IN_RULE = re.compile(
     r'(?<!["\w:])(up|(?:skatra|process|scrape|python)[_:][\w:]*)\b(?!["(])(\{[^}]*\})?'
 )
