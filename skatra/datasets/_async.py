@@ -14,6 +14,7 @@ from skatra.datasets._connections import GIVEN_BACK
 if TYPE_CHECKING:
     from skatra.datasets._lending import Lender
 
+_HURRY_EVERY = 0.05
 _Result = TypeVar("_Result")
 
 
@@ -95,7 +96,12 @@ class AsyncConnection:
             job = self._thread.submit(context.run, function, self._connection)
         except RuntimeError:
             raise type(GIVEN_BACK)(str(GIVEN_BACK)) from None
-        return await _outcome(job, self._connection.interrupt)
+
+        def hurry() -> None:
+            if not job.cancel():
+                self._connection.interrupt()
+
+        return await _outcome(job, hurry)
 
 
 class AsyncCheckout:
@@ -172,13 +178,16 @@ async def _outcome(
     waiting = asyncio.wrap_future(job)
     cancelled: asyncio.CancelledError | None = None
     while not waiting.done():
+        again = _HURRY_EVERY if cancelled is not None and hurry is not None else None
         try:
-            await asyncio.wait([waiting])
+            await asyncio.wait([waiting], timeout=again)
         except asyncio.CancelledError as error:
             cancelled = error
-            if hurry is not None:
-                hurry()
+        # One interrupt may come before the statement has begun.
+        if cancelled is not None and hurry is not None and not waiting.done():
+            hurry()
     if cancelled is not None:
-        waiting.exception()
+        if not waiting.cancelled():
+            waiting.exception()
         raise cancelled
     return waiting.result()

@@ -1,6 +1,8 @@
 """Copies of a database that is in use, made by SQLite itself."""
 
 import contextlib
+import os
+import secrets
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +28,8 @@ def copy_database(
     progress : callable, default=None
         Called with pages copied and pages in all.
     """
-    partial = target.with_name(f"{target.name}.partial")
+    own = f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+    partial = target.with_name(own)
     started = not source.in_transaction
     if started:
         source.execute("BEGIN").close()
@@ -36,10 +39,12 @@ def copy_database(
             progress(total - remaining, total)
 
     try:
-        partial.unlink(missing_ok=True)
         uri = f"{resolve(partial).as_uri()}?mode=rwc"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as copy:
             source.backup(copy, pages=_PAGES, progress=report)
+        # A log that a file of this name left behind would be played into the copy.
+        for suffix in ("-wal", "-shm", "-journal"):
+            target.with_name(target.name + suffix).unlink(missing_ok=True)
         partial.replace(target)
     except (OSError, sqlite3.Error) as error:
         partial.unlink(missing_ok=True)

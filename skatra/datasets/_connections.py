@@ -46,6 +46,7 @@ class PooledConnection(sqlite3.Connection):
         self.pid = os.getpid()
         self.refusal: DatabaseError | None = None
         self.durable = False
+        self.in_block = False
         self.database: str | None = None
         self.tracked: list[weakref.ref[sqlite3.Cursor]] = []
 
@@ -53,6 +54,12 @@ class PooledConnection(sqlite3.Connection):
         """Open a cursor that is closed when the connection goes back."""
         if self.refusal is not None:
             raise type(self.refusal)(str(self.refusal))
+        if self.in_block and not self.in_transaction:
+            raise DatabaseError(
+                "the transaction of this block has ended: an error in it was caught, "
+                "after which SQLite had undone it, or it was committed by hand. Leave "
+                "the block; a statement here would be kept by itself."
+            )
         cursor = _new_cursor(self, *args, **kwargs)
         tracked = self.tracked
         if len(tracked) >= _PRUNE_AT:
@@ -64,7 +71,8 @@ class PooledConnection(sqlite3.Connection):
         """Execute through a tracked cursor (C would bypass ``cursor``)."""
         if observation.observer is not None and self.database is not None:
             observation.observer.statement_run(self.database, "execute")
-        if self.refusal is not None or len(self.tracked) >= _PRUNE_AT:
+        ended = self.in_block and not self.in_transaction
+        if self.refusal is not None or ended or len(self.tracked) >= _PRUNE_AT:
             return self.cursor().execute(*args)
         cursor = _new_cursor(self)
         self.tracked.append(_reference(cursor))

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pandas as pd
 
 from skatra.datasets import _backup, _check, _query
-from skatra.datasets._connections import identity, resolve
+from skatra.datasets._connections import PooledConnection, identity, resolve
 from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema, pragma
@@ -275,6 +275,7 @@ class DatabaseFile(HTMLRepr):
             raise DatabaseError(
                 f"{target} exists already. Choose another name, or remove it first."
             )
+        self._refuse_in_transaction("backup")
         with self.pool.get_connection() as connection:
             return _backup.copy_database(connection, target, progress)
 
@@ -291,21 +292,27 @@ class DatabaseFile(HTMLRepr):
         DiskFullError
             If there is no room for the copy that SQLite makes; nothing changes.
         """
-        if getattr(self._open_transactions, "connection", None) is not None:
-            raise DatabaseError(
-                "vacuum must not run inside a transaction. Call it after the block."
-            )
-        with self._writing() as connection:
+        self._refuse_in_transaction("vacuum")
+        with self._writing() as writer:
+            connection = cast("PooledConnection", writer)
             before = pragma(connection, "page_count")
             # The writer's locks stay; only SQLite's transaction pauses.
             connection.execute("COMMIT").close()
+            connection.in_block = False
             try:
                 connection.execute("VACUUM").close()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 connection.execute("BEGIN IMMEDIATE").close()
+                connection.in_block = True
             after = pragma(connection, "page_count")
             return (before - after) * pragma(connection, "page_size")
+
+    def _refuse_in_transaction(self, what: str) -> None:
+        if getattr(self._open_transactions, "connection", None) is not None:
+            raise DatabaseError(
+                f"{what} must not run inside a transaction. Call it after the block."
+            )
 
     def close(self) -> None:
         """Let go of the file. Other Database objects on it go on.

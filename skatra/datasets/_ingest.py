@@ -133,6 +133,11 @@ def ingest_bars(
     if not path.is_file():
         raise FileNotFoundError(f"there is no file at {path}. Check the path.")
     kept = Path(f"{path}.rejects.csv") if rejects is None else Path(rejects)
+    if kept.resolve() == path.resolve():
+        raise ValueError(
+            f"rejects must be another file than path, got {rejects!r}: it would "
+            "replace the bars that are read."
+        )
     read = read_parquet_blocks if path.suffix == ".parquet" else read_csv_blocks
     # Before the database is created.
     columns, blocks = read(path, symbol, batch_rows)

@@ -168,8 +168,7 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         known_at = t0 - _span(self.delay, "delay")
         oldest = t0 - _span(self.max_age, "max_age") if self.max_age is not None else t0
         codes, names = pd.factorize(np.array(symbols, dtype=object))
-        with self._open() as db, db.pool.get_connection() as connection:
-            connection.execute("BEGIN").close()
+        with self._open() as db, db._reading() as connection:  # noqa: SLF001 - one box
             high = int(known_at.max()) if len(known_at) else 0
             low = bounds_ns(None, None)[0]
             reader = FeatureReader(

@@ -331,6 +331,7 @@ class Lender:
                 connection.refusal = None
                 connection.make_durable(durable=durable)
                 connection.execute("BEGIN IMMEDIATE").close()
+                connection.in_block = True
             except BaseException:
                 self.discard(slot)
                 raise
@@ -379,6 +380,7 @@ class Lender:
         self, slot: Slot, connection: PooledConnection, exc: BaseException | None
     ) -> None:
         """Close cursors, end the transaction, forget what the user set."""
+        connection.in_block = False
         connection.close_cursors()
         if slot.readonly or exc is not None:
             if connection.in_transaction:
@@ -389,8 +391,8 @@ class Lender:
         else:
             raise DatabaseError(
                 "the transaction ended before its block did: an error in it was "
-                "swallowed, or it was committed by hand. Nothing after that point "
-                "was kept; let the block commit."
+                "swallowed, or it was committed by hand. No statement after that "
+                "point was run; let the block commit."
             )
         connection.row_factory = None
         connection.text_factory = str

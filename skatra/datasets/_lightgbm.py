@@ -96,8 +96,7 @@ def lightgbm_dataset(
     import lightgbm
 
     low, high = bounds_ns(start, end)
-    with db.pool.get_connection() as connection:
-        connection.execute("BEGIN").close()
+    with db._reading() as connection:  # noqa: SLF001 - one box
         reader = FeatureReader(connection, feature_set, columns, low, high)
         label = find_set(connection, "label", label_set), label_set
         samples = Samples()

@@ -114,8 +114,7 @@ def load_dataset(
             "Database('market.db')."
         )
     low, high = bounds_ns(start, end)
-    with db.pool.get_connection() as connection:
-        connection.execute("BEGIN").close()
+    with db._reading() as connection:  # noqa: SLF001 - one box
         reader = FeatureReader(connection, feature_set, columns, low, high)
         set_id = find_set(connection, "label", label_set)
         samples = Samples()
@@ -214,8 +213,7 @@ def iter_batches(
         raise ValueError(f"batch_rows must be an integer >= 1, got {batch_rows!r}.")
     low, high = bounds_ns(start, end)
     t0: list[Int64Array] = [np.empty(0, dtype=np.int64)]
-    with db.pool.get_connection() as connection:
-        connection.execute("BEGIN").close()
+    with db._reading() as connection:  # noqa: SLF001 - one box
         FeatureReader(connection, feature_set, columns, low, high)
         label = (find_set(connection, "label", label_set), label_set)
         for symbol, sid in chosen_symbols(connection, symbols).items():

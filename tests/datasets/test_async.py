@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 
 import pytest
 
@@ -140,6 +141,29 @@ def test_a_cancelled_query_is_interrupted_and_its_write_rolled_back(pool):
 
     asyncio.run(main())
     assert rows(pool) == [2]
+
+
+def test_a_cancelled_call_leaves_its_neighbour_alone(pool):
+    """One that waits behind another is withdrawn; one about to start still ends."""
+
+    async def main():
+        async with pool.get_connection_async(readonly=False) as connection:
+            slow = asyncio.create_task(connection.run(lambda _: time.sleep(0.3)))
+            behind = asyncio.create_task(connection.execute("INSERT INTO t VALUES (1)"))
+            await asyncio.sleep(0.05)
+            behind.cancel()
+            await slow
+            assert (await asyncio.gather(behind, return_exceptions=True)) != [None]
+        for _ in range(20):
+            async with pool.get_connection_async() as connection:
+                endless = asyncio.create_task(connection.execute(FOREVER))
+                await asyncio.sleep(0)
+                endless.cancel()
+                await asyncio.wait([endless], timeout=20)
+                assert endless.cancelled()
+
+    asyncio.run(main())
+    assert rows(pool) == []
 
 
 def test_a_task_cancelled_at_any_moment_writes_all_or_nothing(pool):

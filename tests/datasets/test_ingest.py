@@ -260,3 +260,12 @@ def test_replace_empties_a_set_of_another_spec(tmp_path):
         assert db.labels("x").index.get_level_values("symbol").tolist() == ["A"]
         assert db.features("base").columns.tolist() == ["f"]
         assert db.check() == []
+
+
+def test_rejects_never_replace_the_file_that_is_read(tmp_path):
+    """The name of the input is refused as that of the rejects."""
+    file = tmp_path / "bars.csv"
+    file.write_text("time,open,high,low,close\n2024-01-01,1,2,1,x\n")
+    with pytest.raises(ValueError, match="rejects must be another file"):
+        ingest_bars(file, tmp_path / "x.db", symbol="A", rejects=file)
+    assert "2024-01-01" in file.read_text()

@@ -1,5 +1,6 @@
 """The pool: bounded, fair, clean on return, and clear when it cannot serve."""
 
+import contextlib
 import gc
 import os
 import pickle
@@ -131,6 +132,29 @@ def test_a_transaction_that_ended_early_is_no_success(pool):
     with pool.get_connection(readonly=False) as connection:
         connection.execute("INSERT INTO t VALUES (1)")
     assert rows(pool) == [1]
+
+
+@pytest.mark.parametrize("how", ["execute", "executemany", "cursor"])
+def test_nothing_is_kept_by_itself_after_the_transaction_ended(pool, how):
+    """Once SQLite has undone a block, no later statement of it is kept."""
+
+    def block():
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            with contextlib.suppress(sqlite3.IntegrityError):
+                connection.execute("INSERT OR ROLLBACK INTO t VALUES (NULL)")
+            if how == "executemany":
+                connection.executemany("INSERT INTO t VALUES (?)", [(2,)])
+            else:
+                where = connection.cursor() if how == "cursor" else connection
+                where.execute("INSERT INTO t VALUES (2)")
+
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("DROP TABLE t")
+        connection.execute("CREATE TABLE t (x NOT NULL)")
+    with pytest.raises(DatabaseError, match="kept by itself"):
+        block()
+    assert rows(pool) == []
 
 
 def test_one_thread_never_waits_for_itself(pool):

@@ -105,6 +105,25 @@ def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
         db.backup(tmp_path / "absent" / "copy.db")
 
 
+def test_a_backup_ignores_the_log_of_an_earlier_file_of_its_name(db, tmp_path):
+    """What a killed writer left beside a removed copy is not played into a new one."""
+    first, copy = db.backup(tmp_path / "first.db"), tmp_path / "copy.db"
+    with Database(first) as old:
+        old.write_run("stale", {})
+        log = first.with_name("first.db-wal").read_bytes()
+    copy.with_name("copy.db-wal").write_bytes(log)
+    with Database(db.backup(copy)) as new:
+        assert new.runs().empty
+        assert new.check() == []
+
+
+def test_a_backup_inside_a_transaction_is_refused(db, tmp_path):
+    """It would wait for the very block that it stands in."""
+    with db.transaction(), pytest.raises(DatabaseError, match="inside a transaction"):
+        db.backup(tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
 def test_vacuum_gives_space_back(tmp_path):
     """What was deleted leaves the file, and everything else stays."""
     with Database(tmp_path / "x.db", create=True) as db:
