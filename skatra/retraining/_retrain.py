@@ -31,6 +31,7 @@ from skatra.retraining._dataset import (
     Rows,
     bars_behind,
     bars_digest,
+    label_set_name,
     load_rows,
     read_sources,
     rows_digest,
@@ -39,7 +40,7 @@ from skatra.retraining._dataset import (
 from skatra.retraining._decision import decide, inputs_digest, opponent
 from skatra.retraining._files import put_back_on_failure
 from skatra.retraining._importance import measure_importance
-from skatra.retraining._ledger import DatabaseLedger
+from skatra.retraining._ledger import DatabaseLedger, digest_of
 from skatra.retraining._lock import RunLock
 from skatra.retraining._models import promote_model
 from skatra.retraining._monitored import MODEL, record_champion, record_served
@@ -248,11 +249,11 @@ def run(
     session.ledger = ledger = DatabaseLedger(
         db,
         lineage["data_sha256"],
-        lineage["code_sha256"],
+        digest_of(lineage["code_sha256"], lineage["packages"]),
         {
             "symbols": data["symbols"],
             "feature_set": config.feature_set,
-            "label_set": config.label_set,
+            "label_set": label_set_name(config),
         },
     )
     if not force and (done := _up_to_date(db, config, lineage)) is not None:

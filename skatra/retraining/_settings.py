@@ -250,13 +250,15 @@ def _parsed(name: str, value: Any) -> Any:
 
 def _read(path: Path) -> dict[str, tuple[Any, int]]:
     """Return the values in a file with their lines."""
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}.") from error
     if isinstance(document.get("retrain"), dict):
-        document = document["retrain"]
+        # A table [gate] stands beside [retrain]; all else there would be lost.
+        beside = {name: document[name] for name in document if name != "retrain"}
+        document = beside | document["retrain"]
     found = {}
     for name, value in document.items():
         bounds = value if name == _TABLE and isinstance(value, dict) else None

@@ -15,6 +15,7 @@ from skatra.datasets import Database
 from skatra.exceptions import (
     EmptyDataError,
     ModelError,
+    SkatraError,
     StaleDataError,
     StaleModelError,
 )
@@ -262,7 +263,7 @@ def watch_signals(
         start = time.monotonic()
         try:
             report = make_signals(database, models, **options)
-        except (RuntimeError, OSError) as error:
+        except (SkatraError, RuntimeError, OSError) as error:
             if on_error is None:
                 raise
             on_error(error)
@@ -291,7 +292,7 @@ def _signal(
     uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
     with db.transaction(durable=True):
         closed, unsettled = settle_open(db, models, champion, rules.now)
-        open_positions = _open_positions(db, X.index)
+        open_positions = _open_positions(db, champion.run_id, X.index)
         position = limited(
             wanted.droplevel(1), open_positions, limits, concurrency=1.0 / uniqueness
         )
@@ -370,17 +371,17 @@ def _features(
     return features[names]
 
 
-def _open_positions(db: Database, scored: pd.Index) -> "pd.Series[float]":
-    """Return positions of open bets of any model, but those that are made anew."""
+def _open_positions(db: Database, model: str, scored: pd.Index) -> "pd.Series[float]":
+    """Return positions of open bets of any model, but those that one makes anew."""
     frame = db.read_sql(
-        "SELECT symbol, s.t0, s.position FROM signals s JOIN symbols USING (sid) "
-        "LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
+        "SELECT symbol, s.t0, s.model, s.position FROM signals s JOIN symbols "
+        "USING (sid) LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
         "AND e.t0 = s.t0 WHERE e.t0 IS NULL AND s.position <> 0"
     )
     times = pd.DatetimeIndex(scored.get_level_values(1)).as_unit("ns").asi8
     anew = pd.MultiIndex.from_arrays([scored.get_level_values(0), times])
     keys = pd.MultiIndex.from_arrays([frame["symbol"], frame["t0"]])
-    kept = np.asarray(~keys.isin(anew))
+    kept = np.asarray(~keys.isin(anew) | (frame["model"] != model))
     return pd.Series(
         np.asarray(frame["position"], dtype=np.float64)[kept],
         index=pd.Index(frame["symbol"].to_numpy()[kept], dtype="str"),

@@ -189,3 +189,14 @@ def test_settings_that_need_each_other_may_come_from_one_file(tmp_path):
     assert config.search_backend == "tcp://h:1"
     with pytest.raises(ValueError, match=r"half\.toml:2: scheduler_address"):
         load_settings(tmp_path / "half.toml", NEEDED)
+
+
+def test_the_gate_may_stand_beside_the_table_of_settings(tmp_path):
+    """Nothing in a file is passed over: bounds are read, strangers are named."""
+    file = tmp_path / "job.toml"
+    file.write_text("[retrain]\nseed = 5\n[gate]\nmax_drawdown = 0.1\n")
+
+    assert load_settings(file, NEEDED).config.gate.max_drawdown == 0.1
+    file.write_text("n_split = 7\n[retrain]\nseed = 5\n")
+    with pytest.raises(ValueError, match=r"n_split \(line 1\)"):
+        load_settings(file, NEEDED)

@@ -112,6 +112,21 @@ def test_doing_it_again_changes_nothing(served):
     assert again.exposure == first.exposure
 
 
+def test_a_new_champion_stands_beside_the_bets_of_the_old(served):
+    """Who scores the same bar anew counts what another model holds there."""
+    path, models = served
+    first = make_signals(path, models, now=NOW, limits=OPEN)
+    with Database(path) as db:
+        stake = 0.15 * np.sign(first.signals["wanted"])
+        db.write_signals(first.signals.assign(wanted=stake, position=stake), "another")
+    again = make_signals(
+        path, models, now=NOW, limits=dataclasses.replace(OPEN, max_exposure=0.2)
+    )
+
+    assert abs(again.signals["position"].iloc[0]) <= 0.05 + 1e-12
+    assert again.exposure <= 0.2 + 1e-12
+
+
 def test_stale_bars_and_models_are_refused_unless_told(served):
     """Each with its own error; nothing is written."""
     path, models = served
