@@ -58,8 +58,9 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 class DatabaseReader:
     """Reads one file beside the scrapes; they wait for it at most `DEADLINE` seconds.
 
-    Row counts and what became of predictions are counted at most once a minute. A
-    file that is missing, locked or damaged gives ``db_collect_success`` 0 and the
+    Row counts and what became of predictions are counted at most once a minute, in a
+    thread of their own: a scrape reports the last counts that are complete. A file
+    that is missing, locked or damaged gives ``db_collect_success`` 0 and the
     last numbers that were read of its size.
 
     Parameters
@@ -77,8 +78,9 @@ class DatabaseReader:
         self.name = self.path.name
         self._borrow = borrow or (lambda: _opened(self.path))
         self._lock = threading.Lock()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="skatra-db-metrics")
+        self._worker = ThreadPoolExecutor(2, thread_name_prefix="skatra-db-metrics")
         self._pending: Future[None] | None = None
+        self._counting: Future[None] | None = None
         self._quick: Rows = {}
         self._counted: Rows = {}
         self._counted_at = float("-inf")
@@ -89,10 +91,15 @@ class DatabaseReader:
         with self._lock:
             if self._pending is None or self._pending.done():
                 self._pending = self._worker.submit(self._refresh)
-            pending = self._pending
-        success = 1.0
+            if self._is_due():
+                self._counting = self._worker.submit(self._recount)
+            pending, counting = self._pending, self._counting
+        success, deadline = 1.0, time.monotonic() + DEADLINE
         try:
             pending.result(DEADLINE)
+            if counting is not None:
+                with contextlib.suppress(FutureTimeoutError):
+                    counting.result(max(0.0, deadline - time.monotonic()))
         except FutureTimeoutError:
             success = 0.0
         except Exception as error:  # noqa: BLE001 - the scrape must go on
@@ -138,9 +145,16 @@ class DatabaseReader:
             rows["db_freelist_bytes"] = [((self.name,), float(free * page))]
             self._quick = rows
             self._seconds = time.perf_counter() - start
-            if time.monotonic() - self._counted_at >= COUNT_EVERY:
-                self._counted = self._count(connection)
-                self._counted_at = time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Tell whether it is time to count, and nobody does."""
+        idle = self._counting is None or self._counting.done()
+        return idle and time.monotonic() - self._counted_at >= COUNT_EVERY
+
+    def _recount(self) -> None:
+        with self._borrow() as connection:
+            self._counted = self._count(connection)
+        self._counted_at = time.monotonic()
 
     def _count(self, connection: sqlite3.Connection) -> Rows:
         """Return row counts, newest times and what became of predictions."""

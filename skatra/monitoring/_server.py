@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any, Self
 
 from skatra.monitoring._database import DatabaseReader
-from skatra.monitoring._instruments import enable
+from skatra.monitoring._instruments import enable, recorder
 from skatra.monitoring._render import CONTENT_TYPE, Page
 
 MAX_REQUEST = 8192
@@ -154,7 +154,11 @@ class MetricsServer:
             self._clients[task] = False
             body, kind = b"", "text/plain; charset=utf-8"
             if status is HTTPStatus.OK and path == "/metrics":
-                body, kind = await self._metrics(), CONTENT_TYPE
+                try:
+                    body, kind = await self._metrics(), CONTENT_TYPE
+                except Exception as error:  # noqa: BLE001 - the client gets an answer
+                    recorder().failed("exporter", error)
+                    status = HTTPStatus.INTERNAL_SERVER_ERROR
             elif status is HTTPStatus.OK:
                 body = b"ok\n"
             writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
