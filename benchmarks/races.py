@@ -44,7 +44,7 @@ def _database(report: Report) -> Iterator[Run]:
     for name in (*readers, "ADBC (own process)", "connectorx (own process)"):
         if name in seconds:
             task = f"{report['rows']:,} rows into a frame"
-            yield task, name, seconds[name] / seconds["load_dataset"]
+            yield task, name, seconds[name]["wall"] / seconds["load_dataset"]["wall"]
 
 
 def _monitoring(report: Report) -> Iterator[Run]:
