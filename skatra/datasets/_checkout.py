@@ -120,7 +120,8 @@ class QuickRead:
         pool.release(slot)
 
     def __del__(self) -> None:
-        if self._slot is not None:
+        # An interrupt may have come before the slot had a name.
+        if getattr(self, "_slot", None) is not None:
             self._pool.dropped.notes.append((self._slot, self._held))
 
 
@@ -234,7 +235,8 @@ class Checkout:
         pool.leave(slot, exc)
 
     def __del__(self) -> None:
-        if self._slot is not None:
+        # An interrupt may have come before the slot had a name.
+        if getattr(self, "_slot", None) is not None:
             self._pool.dropped.notes.append((self._slot, self._held))
         elif self._connection is not None:
             self._held.nested -= 1

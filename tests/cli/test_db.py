@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from skatra.datasets import Database, make_edge_bars
-from tests.cli.test_cli import _full_disk, refused, skatra
+from tests.cli.test_cli import refused, skatra
+from tests.small_disk import on_small_disk
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_full_disk_during_a_backup(tmp_path, market):
     """A copy that does not fit leaves nothing behind, and says so."""
     (tmp_path / "small").mkdir()
     keep = ["sh", "-c", '"$@"; code=$?; ls -A small | grep . >&2; exit $code', "sh"]
-    before = [*_full_disk(tmp_path / "small", "100k"), *keep]
+    before = [*on_small_disk(tmp_path / "small", "100k"), *keep]
     done = skatra("db", "backup", market, "small/copy.db", cwd=tmp_path, before=before)
 
     assert done.returncode == 2

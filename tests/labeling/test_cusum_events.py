@@ -86,7 +86,7 @@ def test_misuse_is_named():
     close = make_edge_bars(20)["close"]
     for threshold, message in [
         (0.0, "threshold must be positive; 20 of 20"),
-        (np.nan, "threshold must be a number or a Series, got nan"),
+        (np.nan, "threshold must be a positive number or a Series, got nan"),
         ([0.1], "threshold, unless a Series, must be a number"),
         (pd.Series(0.1, index=close.index[:5]), "must have the index of close"),
     ]:

@@ -1,6 +1,7 @@
 """Load LightGBM's threads in this process, fork, and retrain in the child.
 
-Run as a program: ``python fork_story.py FOLDER`` prints what came of it as JSON.
+Run as a program: ``python -m tests.retraining.fork_story FOLDER`` prints what came of
+it as JSON.
 """
 
 import json
@@ -10,11 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from kill_story import make_market, settings
 from lightgbm import LGBMClassifier
 
 from skatra.datasets import Database
 from skatra.retraining import load_champion, retrain
+from tests.retraining.kill_story import make_market, settings
 
 
 def threads():

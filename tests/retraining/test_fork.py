@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-STORY = Path(__file__).with_name("fork_story.py")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(
@@ -23,7 +23,8 @@ def test_a_child_retrains_though_its_parent_used_openmp(tmp_path):
     that the danger is there.
     """
     done = subprocess.run(
-        [sys.executable, STORY, tmp_path],
+        [sys.executable, "-m", "tests.retraining.fork_story", tmp_path],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

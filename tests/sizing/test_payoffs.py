@@ -162,7 +162,7 @@ def test_returns_without_a_loss_bound_nothing():
 
 def test_one_class_is_refused():
     """Both classes are needed."""
-    with pytest.raises(ValueError, match="one class only"):
+    with pytest.raises(ValueError, match="of the positive class only"):
         PayoffTable.from_returns([0.1, -0.1], [True, True])
 
 
