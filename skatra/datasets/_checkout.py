@@ -121,8 +121,9 @@ class QuickRead:
 
     def __del__(self) -> None:
         # An interrupt may have come before the slot had a name.
-        if getattr(self, "_slot", None) is not None:
-            self._pool.dropped.notes.append((self._slot, self._held))
+        slot = getattr(self, "_slot", None)
+        if slot is not None:
+            self._pool.dropped.notes.append((slot, self._held))
 
 
 class Checkout:
@@ -236,7 +237,8 @@ class Checkout:
 
     def __del__(self) -> None:
         # An interrupt may have come before the slot had a name.
-        if getattr(self, "_slot", None) is not None:
-            self._pool.dropped.notes.append((self._slot, self._held))
+        slot = getattr(self, "_slot", None)
+        if slot is not None:
+            self._pool.dropped.notes.append((slot, self._held))
         elif self._connection is not None:
             self._held.nested -= 1
