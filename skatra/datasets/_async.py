@@ -28,12 +28,24 @@ class AsyncConnection:
     Parameters
     ----------
     connection : sqlite3.Connection
+        The one that was borrowed.
     thread : ThreadPoolExecutor
         With one worker.
 
     See Also
     --------
     SQLiteConnectionPool.get_connection_async : Where to get one.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from skatra.datasets import SQLiteConnectionPool
+    >>> async def main(pool):
+    ...     async with pool.get_connection_async() as connection:
+    ...         return await connection.execute("SELECT 1 + ?", [1])
+    >>> with SQLiteConnectionPool(":memory:") as pool:
+    ...     asyncio.run(main(pool))
+    [(2,)]
     """
 
     def __init__(
@@ -50,11 +62,14 @@ class AsyncConnection:
         Parameters
         ----------
         sql : str
+            One statement, with ``?`` or ``:name`` where parameters go.
         parameters : sequence or dict, default=()
+            Values, by place or by name.
 
         Returns
         -------
         list of tuple
+            Empty for a statement that returns none.
         """
         return await self.run(lambda c: c.execute(sql, parameters).fetchall())
 
@@ -64,7 +79,9 @@ class AsyncConnection:
         Parameters
         ----------
         sql : str
+            One statement, with ``?`` or ``:name`` where parameters go.
         parameters : iterable of sequence or dict
+            Values for each run of the statement.
 
         Returns
         -------

@@ -240,5 +240,5 @@ class Checkout:
         slot = getattr(self, "_slot", None)
         if slot is not None:
             self._pool.dropped.notes.append((slot, self._held))
-        elif self._connection is not None:
+        elif getattr(self, "_connection", None) is not None:
             self._held.nested -= 1

@@ -237,8 +237,16 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
 
         Parameters
         ----------
-        readonly, timeout, limit, durable
-            As of ``get_connection``.
+        readonly : bool, default=True
+            True gives a connection that cannot write; False the writer, in a
+            transaction.
+        timeout : float, default=None
+            Seconds to wait; None means the pool's ``timeout``.
+        limit : float, default=None
+            Seconds after which queries of the block are interrupted; None means
+            the pool's ``query_limit``.
+        durable : bool, default=False
+            Commit to the disk, so that it survives a power failure, too.
 
         Returns
         -------

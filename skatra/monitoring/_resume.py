@@ -30,6 +30,7 @@ def resume_textfile(path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     path : path-like
+        File that ``write_textfile`` wrote, or that is not there yet.
 
     Raises
     ------
