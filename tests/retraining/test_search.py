@@ -347,7 +347,7 @@ def test_what_cannot_work_is_refused_by_name():
         fit(searched("num_leaves"), rows)
     with pytest.raises(TypeError, match="param_grid"):
         fit(searched([3]), rows)
-    with pytest.raises(ValueError, match="no candidates"):
+    with pytest.raises(ValueError, match="gives 0 candidates"):
         fit(searched(iter([])), rows)
     with pytest.raises(ValueError, match="backend"):
         fit(searched(backend="cluster"), rows)
