@@ -364,7 +364,9 @@ def load_ratios(loading: dict[str, Any]) -> dict[str, float]:
             pairs["load_dataset, x faster than ADBC (>= 8)"] = (
                 s["ADBC (own process)"] / load
             )
-        result |= {f"{name}, {kind}": value for name, value in pairs.items()}
+        for name, value in pairs.items():
+            figure, bracket, target = name.partition(" (")
+            result[f"{figure}, {kind}{bracket}{target}"] = value
     result["load_dataset, peak over result (<= 1.3)"] = (
         peak["load_dataset"] / loading["result_mb"]
     )

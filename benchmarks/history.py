@@ -101,8 +101,9 @@ def slowdowns(history: Sequence[Line], *, limit: float = SLOWDOWN) -> list[Slowd
     """Return the ratios whose last value is `limit` times worse than usual.
 
     Usual is the median of all earlier runs of the same figure; a single run is
-    compared with nothing.
+    compared with nothing, and neither is a figure that the newest run does not have.
     """
+    newest = {line["benchmark"]: line["date"] for line in history}
     values: dict[tuple[str, str], list[Line]] = {}
     for line in history:
         if line["ratio"]:
@@ -110,7 +111,7 @@ def slowdowns(history: Sequence[Line], *, limit: float = SLOWDOWN) -> list[Slowd
     found = []
     for (benchmark, figure), lines in values.items():
         *earlier, last = (line["value"] for line in lines)
-        if not earlier:
+        if not earlier or lines[-1]["date"] != newest[benchmark]:
             continue
         usual = median(earlier)
         least, most = (

@@ -121,11 +121,13 @@ def test_trials_are_counted_over_runs(quick):
         change = volume.diff().fillna(0.0).rename("change")
         db.write_features(pd.concat([volume, change], axis=1), "mine")
     grown = retrain(quick).trials
+    relabelled = retrain(dataclasses.replace(quick, barrier_width=1.5)).trials
 
     assert before == same
     assert (before["on_these_data"], before["on_these_symbols"]) == (2, 2)
     assert (after["on_these_data"], after["on_these_symbols"]) == (7, 7)
     assert (grown["on_these_data"], grown["on_these_symbols"]) == (2, 7)
+    assert relabelled["on_these_symbols"] == 9
     assert after["minimum_backtest_years"] > before["minimum_backtest_years"]
     assert after["deflated_sharpe_strict"] < after["probabilistic_sharpe"]
 

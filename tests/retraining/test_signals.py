@@ -194,6 +194,17 @@ def test_watching_makes_a_round_every_so_often(served):
     ):
         pass
     assert [type(error) for error in errors] == [StaleDataError] * 2
+    errors.clear()
+    for _ in watch_signals(
+        path,
+        models,
+        every=0.01,
+        now="2000-01-01",
+        on_error=errors.append,
+        should_stop=lambda: len(errors) >= 2,
+    ):
+        pass
+    assert [type(error) for error in errors] == [EmptyDataError] * 2
     with pytest.raises(ValueError, match="every must be a positive"):
         next(watch_signals(path, models, every=0))
 
