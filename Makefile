@@ -10,7 +10,7 @@ ANSWERS := $(RENDER)/out/results.json
 DASHBOARD := grafana/dashboards/atra-dashboard.json
 BENCH := .venv-bench
 
-.PHONY: demo live test test-oracle test-thorough test-soak test-oldest lint types docs check-docs screenshots bench bench-report check-grafana check-grafana-types check-grafana-panels check-compose grafana-images lock clean
+.PHONY: demo live test test-oracle test-thorough test-soak test-oldest lint types docs check-docs screenshots leak-image bench bench-report check-grafana check-grafana-types check-grafana-panels check-compose grafana-images lock clean
 
 demo: $(READY)
 	$(BIN)/skatra demo
@@ -57,6 +57,10 @@ check-docs: $(READY)
 # Pictures of the main pages at 1280 and 390 pixels, for looking at; needs chromium.
 screenshots: docs
 	$(BIN)/python docs/screenshots.py
+
+# The README's picture, from the report of the demo; needs chromium.
+leak-image: demo
+	$(BIN)/python docs/leak_picture.py skatra-demo/report.html docs/images/leak.png
 
 # All benchmarks beside their peers, in an environment of its own. Half an hour.
 bench: $(BENCH)/.ready

@@ -60,36 +60,15 @@ html_title = "skatra"
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 4,
+    "header_links_before_dropdown": 5,
 }
-# Only the API has pages below it to navigate.
+# Only the guide and the API have pages beside them to navigate.
 html_sidebars = {
     page: []
-    for page in (
-        "benchmarks",
-        "coming_from",
-        "faq",
-        "features",
-        "glossary",
-        "importance",
-        "install",
-        "kelly",
-        "labels",
-        "leaks",
-        "monitoring",
-        "retraining",
-        "routing",
-        "scaling",
-        "serving",
-        "splits",
-        "storage",
-        "tour",
-        "trials",
-        "weights",
-    )
+    for page in ("benchmarks", "coming_from", "faq", "glossary", "install", "tour")
 }
 html_static_path = ["_static"]
-html_css_files = ["math.css", "benchmarks.css"]
+html_css_files = ["math.css", "benchmarks.css", "phone.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_math_renderer = "mathml"

@@ -115,20 +115,32 @@ def _colour(name: str) -> str:
 
 
 def leak_figure(results: tuple[OutOfFold, ...], name: str) -> str:
-    """Draw the AUC that each splitter reports for one and the same model."""
-    with _axes(height=2.1) as ax:
-        aucs = [result.auc for result in results]
+    """Draw how far each splitter's AUC for one and the same model is from a coin's."""
+    with _axes() as ax:
+        aucs = np.array([result.auc for result in results])
+        errors = np.array([result.auc_error for result in results])
         colours = [_colour(_SPLITTER_COLOUR[result.splitter]) for result in results]
         places = np.arange(len(results))[::-1]
-        ax.barh(places, aucs, color=colours, height=0.6)
-        for place, value in zip(places, aucs, strict=True):
-            known = np.isfinite(value)
-            text = f"{value:.3f}" if known else "not possible on these rows"
-            ax.text((value if known else 0.4) + 0.008, place, text, va="center")
+        ax.barh(places, aucs - 0.5, left=0.5, color=colours, height=0.5)
+        known = np.isfinite(aucs)
+        ax.errorbar(
+            aucs[known],
+            places[known],
+            xerr=errors[known],
+            fmt="none",
+            ecolor=_colour("ink"),
+            elinewidth=1,
+            capsize=3,
+        )
+        ends = np.where(known, np.fmax(aucs, 0.5) + np.nan_to_num(errors), 0.5)
+        for place, value, end in zip(places, aucs, ends, strict=True):
+            text = f"{value:.3f}" if np.isfinite(value) else "not possible here"
+            ax.text(end + 0.01, place, text, va="center")
         ax.axvline(0.5, color=_colour("ink"), linewidth=1, linestyle="--")
         ax.set_yticks(places, [result.splitter for result in results])
         ax.tick_params(axis="y", length=0)
-        ax.set_xlim(0.4, max(0.9, np.nanmax(aucs)) + 0.05)
+        low = np.nanmin(aucs - errors, initial=0.46)
+        ax.set_xlim(low - 0.01, np.nanmax(aucs, initial=0.85) + 0.08)
         ax.set_xlabel("out-of-fold ROC AUC (0.5: no information)")
         ax.grid(visible=False, axis="y")
         return _svg(ax, f"{name}-leak", "ROC AUC by splitter")

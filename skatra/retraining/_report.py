@@ -207,7 +207,7 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
             "title": "How much the splitter lies",
             "svg": leak_figure(result.splitters[:3], key),
             "caption": "LightGBM with its default settings on the same data; only the "
-            "splitter differs.",
+            "splitter differs. Whiskers: one standard error over folds.",
         },
         {
             "title": "What each splitter would have promised",
