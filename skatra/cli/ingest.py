@@ -36,8 +36,9 @@ def ingest(
     """Read bars from a file into the database; running it twice changes nothing.
 
     The file needs the columns time (or date), open, high, low and close; volume and
-    symbol are taken where present. Rows that are no sound bars are kept apart with
-    their line and reason, and the command then leaves with 3.
+    symbol are taken where present, others are named and not read. Rows
+    that are no sound bars are kept apart with their line and reason, and the command
+    then leaves with 3.
     """
     del debug
     from skatra.datasets import ingest_bars
@@ -51,6 +52,9 @@ def ingest(
             f"{report.inserted:,} bars inserted, {report.updated:,} updated, "
             f"{report.unchanged:,} unchanged in {database}"
         )
+    if report.unread:
+        names = ", ".join(report.unread)
+        typer.echo(f"columns that no bar has, not read: {names}", err=True)
     if report.rejected:
         for reason, lines in report.problems.items():
             shown = ", ".join(map(str, lines))

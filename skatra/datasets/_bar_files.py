@@ -53,6 +53,13 @@ class Columns:
     symbol: str | None
     numbers: dict[str, str]
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Columns that are left where they are, such as "Adj Close"."""
+        read = {self.time, self.symbol, *self.numbers.values()}
+        # What a file of rejects has before the row itself.
+        return tuple(n for n in self.names if n not in read | {"line", "reason"})
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

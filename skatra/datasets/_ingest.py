@@ -46,6 +46,8 @@ class IngestReport(HTMLRepr):
         Reason -> the first lines refused for it.
     rejects : Path or None
         The file that keeps refused rows; None when there are none.
+    unread : tuple of str
+        Columns of the file that no bar has, such as "Adj Close".
     """
 
     inserted: int
@@ -54,6 +56,7 @@ class IngestReport(HTMLRepr):
     rejected: int = 0
     problems: dict[str, list[int]] = field(default_factory=dict)
     rejects: Path | None = None
+    unread: tuple[str, ...] = ()
 
 
 def ingest_bars(
@@ -155,6 +158,7 @@ def ingest_bars(
         bad.count,
         bad.problems,
         kept if bad.count else None,
+        columns.unread,
     )
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from skatra.datasets._database import Database
@@ -109,12 +110,16 @@ def _times(column: "pd.Series[Any]", name: str) -> pd.Index:
     """Return a column as numbers or UTC times; formats are never guessed."""
     if column.dtype.kind in "iufM" or isinstance(column.dtype, pd.DatetimeTZDtype):
         return cast("pd.Index", pd.Index(column.array))
+    read: dict[str, Any] = {"format": "ISO8601", "utc": True}
     try:
-        return pd.DatetimeIndex(pd.to_datetime(column, format="ISO8601", utc=True))
+        return pd.DatetimeIndex(pd.to_datetime(column, **read))
     except (ValueError, TypeError) as error:
+        times = pd.to_datetime(column, errors="coerce", **read)
+        row = int(np.argmax(times.isna() & column.notna()))
         raise LabelTimesError(
-            f"the column {name} must hold times: {str(error).splitlines()[0]}. Write "
-            "them as ISO 8601, e.g. 2024-01-31 or 2024-01-31T15:30:00Z."
+            f"the column {name} must hold times in ISO 8601, e.g. 2024-01-31 or "
+            f"2024-01-31T15:30:00Z, got {column.iloc[row]!r} in row {row + 1}. Other "
+            "forms are not guessed, as 03/01/2024 is two days: write them so."
         ) from error
 
 

@@ -95,7 +95,7 @@ def test_files_are_read_as_they_are(tmp_path):
         ("t0,end\n1,2\n", r"must have the columns \['t1'\].*--t1"),
         ("t0,t1\n", "has no rows"),
         ("t0,t1\n2,1\n", "must not end before they start"),
-        ("t0,t1\n05/01/2026,06/01/2026\n", "ISO 8601"),
+        ("t0,t1\n2026-01-04,2026-01-05\n05/01/2026,2026-01-06\n", "01/2026' in row 2"),
         ("", "no readable CSV"),
         ("t0,t1\n1,\n", "missing"),
     ],

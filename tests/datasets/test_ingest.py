@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from skatra.datasets import Database, IngestReport, ingest_bars, load_index_bars
 from skatra.exceptions import BarsError
+from tests.cli.test_cli import skatra
 
 
 @pytest.fixture
@@ -269,3 +270,17 @@ def test_rejects_never_replace_the_file_that_is_read(tmp_path):
     with pytest.raises(ValueError, match="rejects must be another file"):
         ingest_bars(file, tmp_path / "x.db", symbol="A", rejects=file)
     assert "2024-01-01" in file.read_text()
+
+
+def test_columns_that_no_bar_has_are_named(tmp_path):
+    """Nothing is dropped without a word: neither in Python nor from a shell."""
+    file = tmp_path / "quotes.csv"
+    file.write_text(
+        "Date,Open,High,Low,Close,Adj Close,Volume\n2024-01-02,1,2,0.5,1.5,1.4,10\n"
+    )
+    report = ingest_bars(file, tmp_path / "market.db", symbol="X")
+    done = skatra("ingest", file, "market.db", "--symbol", "X", cwd=tmp_path)
+
+    assert report.unread == ("Adj Close",)
+    assert done.returncode == 0
+    assert "not read: Adj Close" in done.stderr
