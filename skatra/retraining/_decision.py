@@ -21,7 +21,7 @@ from skatra.retraining._contest import (
     trial_growth,
 )
 from skatra.retraining._dataset import Rows
-from skatra.retraining._evaluation import BARS_PER_YEAR
+from skatra.retraining._evidence import find_evidence
 from skatra.retraining._gate import Verdict, gate
 from skatra.retraining._references import intervals
 from skatra.retraining._registry import Champion, read_champion
@@ -53,14 +53,14 @@ class Decision:
             "outcome": self.verdict.outcome,
             "reason": self.verdict.reason,
             "judged_against": self.verdict.champion_id,
-            "judged_since": self.contest.since.isoformat(),
+            "judged_since": self.contest.evidence.since.isoformat(),
             "intervals": self.intervals,
         }
 
     def comparison(self) -> dict[str, Any]:
         """Return the paired comparison; against cash when nothing is served."""
         mine, theirs = (
-            None if book is None else float(book.log_growth.mean() * BARS_PER_YEAR)
+            None if book is None else book.summary()["log_growth_per_year"]
             for book in (self.contest.challenger, self.contest.champion)
         )
         cash = self.verdict.champion_id is None
@@ -70,8 +70,8 @@ class Decision:
             "outcome": self.verdict.outcome,
             "reason": self.verdict.reason,
             "champion": self.verdict.champion_id,
-            "since": self.contest.since.isoformat(),
-            "blocks": int(self.contest.blocks),
+            "since": self.contest.evidence.since.isoformat(),
+            "blocks": int(self.contest.evidence.blocks),
             "problem": self.contest.problem,
             "challenger_log_growth_per_year": mine,
             "champion_log_growth_per_year": served,
@@ -102,7 +102,8 @@ def decide(
     """
     bounds = config.gate
     if champion is None:
-        facing = alone(development, held_out, judged, leaking_pairs)
+        evidence = find_evidence(rows, held_out, bars, config)
+        facing = alone(development, held_out, judged, leaking_pairs, evidence)
     else:
         facing = contest(
             rows,
@@ -112,7 +113,6 @@ def decide(
             config,
             champion,
             session,
-            least_blocks=bounds.min_blocks,
         )
     trials = None
     if facing.challenger is not None:

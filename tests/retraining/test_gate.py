@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from skatra.retraining import GateBounds, RetrainConfig
-from skatra.retraining._contest import Contest, contest, unseen_rows
+from skatra.retraining._contest import Contest, contest
 from skatra.retraining._decision import decide, inputs_digest
 from skatra.retraining._evaluation import Backtest
+from skatra.retraining._evidence import Evidence, unseen_rows
 from skatra.retraining._gate import gate
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
@@ -142,7 +143,7 @@ def test_too_few_new_rows_are_no_evidence(planted):
 def test_nobody_is_judged_on_rows_it_has_seen(planted, embargo):
     """Judged rows start after both trainings and the embargo; fits see the past."""
     config, rows, bars, _development, held_out, found, _ = planted
-    config = dataclasses.replace(config, embargo=embargo)
+    config = dataclasses.replace(config, embargo=embargo, gate={"min_blocks": 2})
     until = held_out.label_times.sort_values().iloc[100]
     champion = champion_of(rows, config, found.best_params, until)
     seen = []
@@ -163,7 +164,6 @@ def test_nobody_is_judged_on_rows_it_has_seen(planted, embargo):
         config,
         champion,
         Session(make_model=watch),
-        least_blocks=2,
     )
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
     later = t0[t0 > champion.trained_until].unique().sort_values()
@@ -176,7 +176,7 @@ def test_nobody_is_judged_on_rows_it_has_seen(planted, embargo):
 
     assert seen
     assert t0[judged].min() == first
-    assert result.since >= first
+    assert result.evidence.since >= first
     assert result.leaking_pairs == 0
     assert result.challenger.log_growth.index.equals(result.champion.log_growth.index)
     assert len(result.probability) >= judged.sum() - 4
@@ -199,26 +199,25 @@ def book(growth, longest=1):
     """Return a book that grows like this."""
     days = pd.date_range("2020-01-01", periods=len(growth), tz="UTC")
     series = pd.Series(np.asarray(growth, dtype=float), index=days)
-    return Backtest(series, series * 0 + 0.5, series * 0, longest)
+    return Backtest(series, series * 0 + 0.5, series * 0, longest, 252.0)
 
 
-def facing(growth, said=0.6, **changes):
+def facing(growth, said=0.6, blocks=500, **changes):
     """Return a contest against cash in which all is well but for the changes."""
     n = len(growth)
+    served = "old" if "champion" in changes else None
     index = pd.MultiIndex.from_product(
         [["A"], pd.date_range("2020-01-01", periods=n, tz="UTC")]
     )
     whole = Contest(
         book(growth),
         None,
-        n,
+        Evidence(np.ones(n, bool), index[0][1], blocks, 30, index[-1][1], served),
         pd.Series(said, index=index),
         0.5,
         np.arange(n) % 5 < 3,
         0.5,
         0,
-        None,
-        index[0][1],
     )
     return dataclasses.replace(whole, **changes)
 
