@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from lightgbm import LGBMClassifier
 
-from skatra.exceptions import ModelNotFoundError
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._contest import (
     MOST_TRIALS,
@@ -24,7 +23,7 @@ from skatra.retraining._dataset import Rows
 from skatra.retraining._evidence import find_evidence
 from skatra.retraining._gate import Verdict, gate
 from skatra.retraining._references import intervals
-from skatra.retraining._registry import Champion, read_champion
+from skatra.retraining._registry import POINTER_FILE, Champion, read_champion
 from skatra.retraining._session import Session
 from skatra.retraining._steps import Holdout, SearchResult
 from skatra.utils import json_ready
@@ -150,17 +149,24 @@ def inputs_digest(lineage: Mapping[str, Any], config: RetrainConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def opponent(models: Path, inputs: str) -> Champion | None:
-    """Return the model to be judged against, None if none is promoted.
+def served_champion(models: Path) -> Champion | None:
+    """Return the served model, None if none is promoted.
+
+    Raises
+    ------
+    ModelCorruptError
+        If it, or the pointer to it, is damaged.
+    """
+    return read_champion(models) if (models / POINTER_FILE).exists() else None
+
+
+def opponent(served: Champion | None, models: Path, inputs: str) -> Champion | None:
+    """Return the model to be judged against, None for cash.
 
     A run that is repeated after its model was promoted meets the champion that it
     met the first time, not itself: so it comes to the same verdict.
     """
-    try:
-        champion = read_champion(models)
-    except ModelNotFoundError:
-        return None
-    if champion.card.get("inputs_sha256") != inputs:
-        return champion
-    before = champion.card.get("judged_against")
+    if served is None or served.card.get("inputs_sha256") != inputs:
+        return served
+    before = served.card.get("judged_against")
     return None if before is None else read_champion(models, before)

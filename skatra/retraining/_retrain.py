@@ -19,7 +19,6 @@ from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import (
     DatabaseError,
-    DiskFullError,
     PublishError,
     SkatraError,
     TrainingError,
@@ -33,11 +32,18 @@ from skatra.retraining._dataset import (
     bars_digest,
     label_set_name,
     load_rows,
+    previous_rows,
     read_sources,
     rows_digest,
     store_built_in_sets,
 )
-from skatra.retraining._decision import decide, inputs_digest, opponent
+from skatra.retraining._decision import (
+    decide,
+    inputs_digest,
+    opponent,
+    served_champion,
+)
+from skatra.retraining._evidence import enough_from, find_evidence
 from skatra.retraining._files import put_back_on_failure
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
@@ -48,9 +54,9 @@ from skatra.retraining._plan import count_tasks
 from skatra.retraining._references import fold_spans, reference_histograms
 from skatra.retraining._registry import (
     POINTER_FILE,
+    Champion,
     load_model,
     nonfinite_features,
-    read_card,
     write_model,
 )
 from skatra.retraining._result import RetrainResult
@@ -96,11 +102,14 @@ class UpToDate:
         Folder of the model.
     promoted : bool
         What the gate said.
+    champion_id : str or None
+        The model that is served now, if any.
     """
 
     run_id: str
     model_path: Path
     promoted: bool
+    champion_id: str | None
 
 
 @overload
@@ -185,8 +194,10 @@ def retrain(
         If another run works on this database.
     RunStoppedError
         If ``should_stop`` said so.
+    ModelCorruptError
+        If the served model, or the pointer to it, is damaged; nothing is fitted.
     TrainingError
-        If a model could not be trained.
+        If a model could not be trained, or the disk or the database failed on the way.
     PublishError
         If the model could not be written or verified; the served one stands.
 
@@ -210,7 +221,6 @@ def retrain(
         backend=make_backend(config.search_backend, config.n_jobs),
         should_stop=should_stop or (lambda: False),
         observe=tell,
-        total=count_tasks(config),
     )
     promoted = record_champion(Path(config.models))
     with (
@@ -233,13 +243,15 @@ def run(
     force: bool = True,
 ) -> RetrainResult | UpToDate:
     """Run every stage."""
-    _check_writable(Path(config.models))
+    models = Path(config.models)
+    _check_writable(models)
+    served = served_champion(models)
     with session.stage("check"):
-        sources = read_sources(db, config, _previous_rows(db, config))
+        sources = read_sources(db, config, previous_rows(db, config))
         sources.report.raise_for_problems()
-    with session.stage("prepare"):
+    with session.stage("prepare"), _resumable():
         store_built_in_sets(db, config, sources)
-    with session.stage("load"):
+    with session.stage("load"), _resumable():
         rows, left_out = load_rows(db, config)
         bars = bars_behind(sources, rows)
         lineage = _lineage(rows, bars, config)
@@ -256,48 +268,50 @@ def run(
             "label_set": label_set_name(config),
         },
     )
-    if not force and (done := _up_to_date(db, config, lineage)) is not None:
+    if not force and (done := _up_to_date(db, config, lineage, served)) is not None:
         return done
-    with session.working_on(rows):
-        with _training():
-            with session.stage("search"):
-                found = search(development, config, session)
-            with session.stage("compare"):
-                splitters = compare_splitters(rows, found.best_params, config, session)
-            with session.stage("paths"):
-                paths = backtest_paths(
-                    development, bars, found.best_params, config, session
-                )
-            with session.stage("holdout"):
-                judged = judge_holdout(
-                    rows,
-                    development,
-                    held_out,
-                    bars,
-                    found.best_params,
-                    config,
-                    session,
-                )
-            with session.stage("gate"):
-                inputs = inputs_digest(lineage, config)
-                decision = decide(
-                    rows,
-                    development,
-                    held_out,
-                    judged,
-                    bars,
-                    found,
-                    config,
-                    session,
-                    leaking_pairs=_leaking_pairs(development, held_out, config),
-                    champion=opponent(Path(config.models), inputs),
-                    n_trials=ledger.count()["on_these_symbols"],
-                )
-                verdict = decision.verdict
-            with session.stage("importance"):
-                importance = measure_importance(
-                    development, held_out, found.best_params, config, session
-                )
+    inputs = inputs_digest(lineage, config)
+    champion = opponent(served, models, inputs)
+    evidence = find_evidence(rows, held_out, bars, config, champion)
+    session.total = count_tasks(config, evidence)
+    with _training(), session.working_on(rows):
+        with session.stage("search"):
+            found = search(development, config, session)
+        with session.stage("compare"):
+            splitters = compare_splitters(rows, found.best_params, config, session)
+        with session.stage("paths"):
+            paths = backtest_paths(
+                development, bars, found.best_params, config, session
+            )
+        with session.stage("holdout"):
+            judged = judge_holdout(
+                rows,
+                development,
+                held_out,
+                bars,
+                found.best_params,
+                config,
+                session,
+            )
+        with session.stage("gate"):
+            decision = decide(
+                rows,
+                development,
+                held_out,
+                judged,
+                bars,
+                found,
+                config,
+                session,
+                leaking_pairs=_leaking_pairs(development, held_out, config),
+                champion=champion,
+                n_trials=ledger.count()["on_these_symbols"],
+            )
+            verdict = decision.verdict
+        with session.stage("importance"):
+            importance = measure_importance(
+                development, held_out, found.best_params, config, session
+            )
         session.observe(
             {
                 "event": "verdict",
@@ -307,8 +321,8 @@ def run(
             }
         )
         with session.stage("publish"):
-            with _training():
-                model = fit_whole(rows, found.best_params, config, session)
+            model = fit_whole(rows, found.best_params, config, session)
+            until = rows.label_times.max()
             card: dict[str, Any] = {
                 "config": config.to_dict(),
                 "best_params": found.best_params,
@@ -317,7 +331,10 @@ def run(
                 "holdout": judged.scores,
                 **decision.to_card(),
                 "inputs_sha256": inputs,
-                "trained_until": rows.label_times.max().isoformat(),
+                "trained_until": until.isoformat(),
+                "judgeable_from": enough_from(
+                    rows, held_out, bars, config, until
+                ).isoformat(),
                 "folds": fold_spans(development, config),
                 "references": reference_histograms(
                     rows.data, np.asarray(judged.probability)
@@ -328,8 +345,8 @@ def run(
             record = {**card, "seconds": session.stages}
             run_id, path = _publish(db, model, card, record, rows, config)
             if verdict.promoted:
-                record_served(Path(config.models), run_id, card)
-            with suppress(DiskFullError):  # it only gives space back
+                record_served(models, run_id, card)
+            with suppress(DatabaseError):  # it only gives space back
                 ledger.forget_arrays()
             session.tell("publish", 0.0)
     session.observe({"event": "published", "run_id": run_id, "path": str(path)})
@@ -360,11 +377,27 @@ def run(
 
 
 @contextmanager
+def _resumable() -> Iterator[None]:
+    """Turn what the disk or the database refuses into one error that says so."""
+    try:
+        yield
+    except (DatabaseError, OSError) as error:
+        if isinstance(error, SkatraError) and not isinstance(error, DatabaseError):
+            raise
+        msg = (
+            f"the run cannot go on: {str(error).rstrip('.')}. Every finished task is "
+            "kept: mend this, and the same command goes on where it was."
+        )
+        raise TrainingError(msg) from error
+
+
+@contextmanager
 def _training() -> Iterator[None]:
     """Turn whatever stops a fit into one error that says so."""
     try:
-        yield
-    except (DatabaseError, TrainingError):
+        with _resumable():
+            yield
+    except TrainingError:
         raise
     except SkatraError as error:
         if isinstance(error, ValueError):
@@ -436,21 +469,16 @@ def _verify(model: Any, path: Path, rows: Rows) -> None:
         )
 
 
-def _previous_rows(db: Database, config: RetrainConfig) -> int | None:
-    """Return the rows of the last run on the same symbols, features and labels."""
-    names = ("symbols", "feature_set", "label_set", "max_holding", "barrier_width")
-    settings = config.to_dict()
-    for card in reversed(db.runs()["card"].tolist()):
-        before = card.get("config", {})
-        if "data" in card and all(before.get(n) == settings[n] for n in names):
-            return int(card["data"]["rows"])
-    return None
-
-
 def _up_to_date(
-    db: Database, config: RetrainConfig, lineage: Mapping[str, Any]
+    db: Database,
+    config: RetrainConfig,
+    lineage: Mapping[str, Any],
+    served: Champion | None,
 ) -> UpToDate | None:
-    """Return the finished run of the same data, settings and code, if in place."""
+    """Return the finished run of the same data, settings and code, if in place.
+
+    Where a champion was taken away since, there is another one to beat: cash.
+    """
     models = Path(config.models)
     settings = json_ready(config.to_dict())
     for run_id, card in reversed(list(db.runs()["card"].items())):
@@ -459,12 +487,12 @@ def _up_to_date(
         path = models / str(run_id)
         try:
             load_model(path)
-            served = read_card(models) if (models / POINTER_FILE).exists() else None
         except SkatraError:
             return None
-        if card["promoted"] and served is None:
+        if served is None and (card["promoted"] or card["judged_against"] is not None):
             return None
-        return UpToDate(str(run_id), path, bool(card["promoted"]))
+        champion_id = None if served is None else served.run_id
+        return UpToDate(str(run_id), path, bool(card["promoted"]), champion_id)
     return None
 
 

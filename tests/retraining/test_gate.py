@@ -8,14 +8,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skatra.datasets import Database, make_edge_bars
+from skatra.exceptions import StaleModelError
 from skatra.retraining import GateBounds, RetrainConfig
 from skatra.retraining._contest import Contest, contest
+from skatra.retraining._dataset import load_rows, store_built_in_sets
 from skatra.retraining._decision import decide, inputs_digest
 from skatra.retraining._evaluation import Backtest
-from skatra.retraining._evidence import Evidence, unseen_rows
+from skatra.retraining._evidence import (
+    Evidence,
+    enough_from,
+    find_evidence,
+    unseen_rows,
+)
 from skatra.retraining._gate import gate
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
+from skatra.retraining._signals import GRACE, _Rules
 from skatra.retraining._steps import (
     fit_whole,
     judge_holdout,
@@ -137,6 +146,51 @@ def test_too_few_new_rows_are_no_evidence(planted):
     assert decision.verdict.outcome == "not enough evidence"
     assert not decision.verdict.promoted
     assert "not enough evidence" in decision.verdict.reason
+
+
+@pytest.mark.parametrize("max_holding", [5, 20])
+@pytest.mark.parametrize("embargo", ["5D", 30, 0.01])
+def test_signals_serve_a_champion_until_a_successor_can_be_judged(
+    tmp_path, max_holding, embargo
+):
+    """By default nothing is too old before the date from which the gate can judge.
+
+    The date that is told is the one on which bars, as they come, are enough.
+    """
+    bars = make_edge_bars(4000, edge=0.3)
+    config = RetrainConfig(
+        database=tmp_path / "m.db",
+        models=tmp_path,
+        max_holding=max_holding,
+        embargo=embargo,
+    )
+
+    def at(n_bars):
+        with Database(":memory:") as db:
+            db.write_bars(bars.iloc[:n_bars])
+            store_built_in_sets(db, config)
+            rows, _ = load_rows(db, config)
+        return rows, split_holdout(rows, config)[1], bars.iloc[:n_bars], config
+
+    first = at(3000)
+    until = first[0].label_times.max()
+    told = enough_from(*first, until)
+    champion = Champion("old", None, {"judgeable_from": told.isoformat()}, until)
+    needed = 30 * max_holding
+    enough = [
+        find_evidence(*at(n), champion).enough
+        for n in (3000 + needed - 20, 3000 + needed + 60)
+    ]
+    judgeable = bars.index[3000 + needed + 60][1]
+    rules = _Rules(judgeable, pd.Timedelta("4D"), None, False)
+
+    assert enough == [False, True]
+    assert find_evidence(*first, champion).enough_from == told
+    assert abs(told - bars.index[3000 + needed][1]) < pd.Timedelta("60D")
+    rules.refuse_old(champion)
+    late = dataclasses.replace(rules, now=told + GRACE + pd.Timedelta("1D"))
+    with pytest.raises(StaleModelError, match=rf"from about {told:%Y-%m-%d} on"):
+        late.refuse_old(champion)
 
 
 @pytest.mark.parametrize("embargo", ["5D", 3, 0.01, 0])
