@@ -1,13 +1,10 @@
 """One run from bars to a judged, published model."""
 
-import hashlib
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -45,6 +42,7 @@ from skatra.retraining._decision import (
 )
 from skatra.retraining._evidence import enough_from, find_evidence
 from skatra.retraining._files import put_back_on_failure
+from skatra.retraining._fingerprint import code_digest, package_versions
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
 from skatra.retraining._lock import RunLock
@@ -537,24 +535,12 @@ def _describe(
 
 def _lineage(rows: Rows, bars: pd.DataFrame, config: RetrainConfig) -> dict[str, Any]:
     """Return what the result depends on."""
-    names = ("numpy", "pandas", "scikit-learn", "lightgbm")
     return {
         "data_sha256": rows_digest(rows),
         "bars_sha256": bars_digest(bars),
         "skatra": skatra.__version__,
         "code_sha256": code_digest(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in names},
+        "packages": package_versions(),
         "seed": config.seed,
     }
-
-
-@cache
-def code_digest() -> str:
-    """Return a SHA-256 over the package's source: the code version, git or not."""
-    folder = Path(skatra.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

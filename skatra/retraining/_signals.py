@@ -1,6 +1,5 @@
 """What to hold now: the champion on the newest bars, and what became of before."""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from skatra.exceptions import (
     StaleModelError,
 )
 from skatra.features import LOOK_BACK, price_features
+from skatra.retraining._config import as_span
 from skatra.retraining._limits import SignalLimits, limited
 from skatra.retraining._monitored import (
     MODEL,
@@ -401,13 +401,9 @@ def _open_positions(db: Database, model: str, scored: pd.Index) -> "pd.Series[fl
 
 def _age(name: str, age: Any) -> pd.Timedelta:
     """Return a positive time span; a bare number would be nanoseconds."""
-    bare = isinstance(age, int | float) or (
-        isinstance(age, str) and age.strip().isdigit()
-    )
-    with contextlib.suppress(ValueError, TypeError):
-        span = pd.Timedelta(age)
-        if not bare and span > pd.Timedelta(0):
-            return span
+    span = as_span(age)
+    if span is not None and span > pd.Timedelta(0):
+        return span
     msg = f"{name} must be a positive time span such as '4D', got {age!r}."
     raise ValueError(msg)
 

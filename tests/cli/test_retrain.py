@@ -256,6 +256,30 @@ def ignores_interrupts(pid):
     return bool(int(masks["SigIgn"], 16) >> (signal.SIGINT - 1) & 1)
 
 
+def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
+    """The promotion stands, the code is 7, and the same command draws the page."""
+    job = ["--config", "job.toml", "-j", "1", "--no-open"]
+    first = run(*job, "--no-report", "--json", cwd=market)
+    name = json.loads(first.stdout)["run_id"]
+    page = market / "models" / f"{name}.html"
+    page.mkdir()
+    failed = run(*job, "--force", cwd=market)
+    served = json.loads((market / "models" / "CURRENT").read_text())["run_id"]
+    page.rmdir()
+    mended = run(*job, cwd=market)
+    text = page.read_text()
+    again = run(*job, cwd=market)
+
+    assert failed.returncode == 7, failed.stderr
+    for words in ("report could not be written", "was promoted", "the same command"):
+        assert words in failed.stderr
+    assert served == name
+    assert mended.returncode == 0, mended.stderr
+    assert name in text
+    assert (again.returncode, "up to date" in again.stdout) == (0, True)
+    assert f"{name} is served" in again.stdout
+
+
 def test_a_reader_that_leaves_is_no_error(market, tmp_path):
     """``skatra retrain | head -1`` ends without a traceback, with the run's code."""
     code = (
