@@ -121,6 +121,7 @@ def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
         "tuned": result.out_of_fold(PURGED, TUNED_MODEL),
         "figures": _figures(result, key),
         "found": found,
+        "candidates": _candidates(result.search.table),
         "trials": _trials(found["trials"]),
         "comparison": _comparison(found["comparison"]),
         "checks": _checks(found["waived"]),
@@ -263,6 +264,18 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
             },
         )
     return figures
+
+
+def _candidates(table: pd.DataFrame) -> list[list[str]]:
+    """Return what the search made of every candidate; parameters as they were given."""
+    forms = {"log_loss": ".4f", "std": ".4f", "trees": ".1f"}
+    return [
+        [
+            format_number(value, forms[name]) if name in forms else str(value)
+            for name, value in row.items()
+        ]
+        for row in table.to_dict(orient="records")
+    ]
 
 
 def _number(value: float | None, spec: str) -> str:

@@ -228,7 +228,7 @@ def retrain(
     ):
         done = run(db, config, session, title=title, force=force)
         if not (done.promoted if isinstance(done, UpToDate) else done.verdict.promoted):
-            outcome["outcome"] = "rejected"
+            outcome["outcome"] = "refused"
         return done
 
 

@@ -79,7 +79,7 @@ def test_metrics_say_what_happened(market, tmp_path):
     (tmp_path / "run.prom").write_text("no metrics\n")
     strange = run(*job, cwd=market)
 
-    outcomes = ("success", "rejected", "failure")
+    outcomes = ("success", "refused", "failure")
     nights = {(1, 0, 0): promoted, (2, 0, 0): again, (2, 1, 0): refused}
     for counts, found in (nights | {(2, 1, 1): failed, (0, 0, 1): lost}).items():
         runs = tuple(found["retrain_runs_total", name] for name in outcomes)
