@@ -377,7 +377,9 @@ def _label_problems(bars: pd.DataFrame, labels: pd.DataFrame) -> Iterator[DataPr
         limit = pd.DatetimeIndex(last.reindex(index.get_level_values(0)))
     else:
         limit = pd.DatetimeIndex([times.max()] * len(index))
-    late = np.asarray((end > limit) | (limit.isna() & end.notna()))
+    late = np.asarray(end > limit) | (
+        np.asarray(limit.isna()) & np.asarray(end.notna())
+    )
     yield from _rows("t1-past-last-bar", "labels", index, late)
 
 

@@ -1,6 +1,9 @@
 """Run pure tasks on threads, processes or a cluster, one result at a time."""
 
+import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -121,7 +124,10 @@ class Processes:
         """Start processes, apart from those that joblib keeps for its own."""
         workers = effective_n_jobs(-1 if self.n_jobs is None else self.n_jobs)
         return ProcessPoolExecutor(
-            int(workers), env=WORKER_ENVIRONMENT, initializer=_leave_signals
+            int(workers),
+            env=WORKER_ENVIRONMENT,
+            initializer=_follow_parent,
+            initargs=(os.getpid(),),
         )
 
     def slots(self, n_tasks: int) -> int:
@@ -139,10 +145,17 @@ class Processes:
         yield self._pools[-1]
 
 
-def _leave_signals() -> None:
-    """Ignore what a terminal sends to a whole group: the parent decides when to end."""
+def _follow_parent(parent: int) -> None:
+    """Leave signals to a whole group to the parent, and end with it, even if killed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Inline(Executor):

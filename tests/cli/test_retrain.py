@@ -224,8 +224,13 @@ def test_a_signal_to_the_group_leaves_worker_processes_at_work(market, number):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is ignored")
-def test_a_second_signal_leaves_at_once(market):
-    """A run that is interrupted twice ends its worker processes and waits for none."""
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGKILL,), -signal.SIGKILL)],
+    ids=["interrupted twice", "killed"],
+)
+def test_worker_processes_end_with_a_run_that_waits_for_none(market, numbers, code):
+    """Two interrupts of the group, or a kill of the run alone, leave nobody behind."""
     psutil = pytest.importorskip("psutil", reason="comes with skatra[dask]")
     _, process = on_processes(market, "long", n_estimators=10**6)
     workers = []
@@ -240,12 +245,13 @@ def test_a_second_signal_leaves_at_once(market):
     used = sum(worker.cpu_times().user for worker in workers)
     while sum(worker.cpu_times().user for worker in workers) < used + 1.0:
         time.sleep(0.01)
-    for _ in range(2):
-        os.killpg(process.pid, signal.SIGINT)
+    for number in numbers:
+        send = os.kill if number == signal.SIGKILL else os.killpg
+        send(process.pid, number)
         time.sleep(0.3)
     _, err = process.communicate(timeout=60)
 
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
