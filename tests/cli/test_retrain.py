@@ -126,7 +126,15 @@ def test_show_config_and_dry_run_write_nothing(market, tmp_path):
     assert 'embargo = "5D"  # default' in shown.stdout
     plan = run(*job, "--dry-run", cwd=tmp_path)
     assert plan.returncode == 0, plan.stderr
-    for word in ("purged", "embargoed", "held out", "fits:", "time:", "memory:"):
+    for word in (
+        "purged",
+        "embargoed",
+        "held out",
+        "fits:",
+        "time:",
+        "memory:",
+        "gate:",
+    ):
         assert word in plan.stdout
     figures = json.loads(run(*job, "--dry-run", "--json", cwd=tmp_path).stdout)
     assert len(figures["folds"]) == 3
