@@ -242,7 +242,7 @@ ALERTS = (
     Alert("SkatraRetrainFailing", "warning",
           'sum by (job, model) (increase(skatra_retrain_runs_total{outcome="failure"}'
           '[1d])) > 0 unless sum by (job, model) (increase(skatra_retrain_runs_total'
-          '{outcome=~"success|rejected"}[1d])) > 0', "10m",
+          '{outcome=~"success|refused"}[1d])) > 0', "10m",
           "Retraining fails.",
           "{{ $labels.model }} failed to retrain and no run of the day got through.",
           "Run `skatra retrain --debug` by hand; the errors row names the type.",

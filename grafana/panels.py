@@ -224,7 +224,7 @@ ROWS = {
         Panel("Retraining runs", "short", "Runs of the last day by how they ended.",
               (("sum by (outcome) (increase(skatra_retrain_runs_total{<M>}[1d]))",
                 "{{outcome}}"),), "skatraretrainfailing", width=NARROW,
-              colors={"success": "green", "rejected": "orange", "failure": "red"}),
+              colors={"success": "green", "refused": "orange", "failure": "red"}),
         Panel("Time of retraining", "s", "Mean time of a run and of its stages.",
               (("sum by (model) (rate(skatra_retrain_duration_seconds_sum{<M>}[1d])) / "
                 "(sum by (model) (rate(skatra_retrain_duration_seconds_count{<M>}[1d]))"

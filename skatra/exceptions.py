@@ -17,7 +17,7 @@ Each subclasses the builtin that users already catch::
     │   └── StaleModelError
     ├── RunLockedError       (RuntimeError)       another run holds the lock
     ├── RunStoppedError      (RuntimeError)       a run was asked to stop; resumable
-    ├── TrainingError        (RuntimeError)       a model could not be trained
+    ├── TrainingError        (RuntimeError)       training failed or was cut off
     ├── PublishError         (OSError)            a model could not be published
     ├── SearchStoppedError   (RuntimeError)       asked to stop; what is done is kept
     ├── WorkersNotReadyError (RuntimeError)       a cluster's workers cannot do the work
@@ -111,11 +111,11 @@ class RunStoppedError(SkatraError, RuntimeError):
 
 
 class TrainingError(SkatraError, RuntimeError):
-    """A model could not be trained on these data with these settings."""
+    """Training failed or was cut off; what it finished is kept, and a rerun resumes."""
 
 
 class PublishError(SkatraError, OSError):
-    """A model could not be written or verified; the served one stands."""
+    """A model or its report could not be written or verified; the served one stands."""
 
 
 class MissingDependencyError(SkatraError, ImportError):

@@ -104,7 +104,7 @@ class LiveDemo:
                     n_embargoed=int(counts["embargoed"].iloc[fold]),
                 )
             if hits.mean() < 0.5:
-                run["outcome"] = "rejected"
+                run["outcome"] = "refused"
         monitoring.set_reference(MODEL, out, data)
         monitoring.record_model(
             MODEL,

@@ -200,7 +200,20 @@ def print_plan(plan: "Plan") -> None:
     console.print(f"fits:    {sum(plan.fits.values()):,} ({fits})")
     console.print(f"time:    about {plan.seconds:,.0f} s, from {plan.seconds_from}")
     console.print(f"memory:  about {plan.memory_bytes / 2**20:,.0f} MiB")
+    console.print(f"gate:    {_evidence(plan.evidence)}")
     console.print("nothing was written")
+
+
+def _evidence(found: Mapping[str, Any]) -> str:
+    """Say whom the gate judges against, on how much, and from when it can."""
+    against = found["champion"] or "cash"
+    held = f"{found['blocks']} blocks of the {found['needed']} that it needs"
+    if found["enough_from"] is None:
+        return f"against {against} since {found['since'][:10]}, {held}"
+    return (
+        f"against {against}, {held}: it cannot promote before about "
+        f"{found['enough_from'][:10]}"
+    )
 
 
 def print_leaks(audits: "Mapping[str, SplitAudit]") -> None:

@@ -17,7 +17,7 @@ from skatra.cli._output import (
     print_summary,
     results,
 )
-from skatra.exceptions import SkatraError
+from skatra.exceptions import PublishError
 
 if TYPE_CHECKING:
     from skatra.retraining import RetrainConfig, RetrainResult, UpToDate
@@ -263,6 +263,7 @@ def _train(
     from skatra.retraining import (
         STAGES,
         RetrainResult,
+        UpToDate,
         json_log,
         require_report_libraries,
         retrain,
@@ -283,13 +284,18 @@ def _train(
             if write is not None:
                 write(event)
 
-        result = retrain(
-            config,
-            progress=lambda stage: progress.stage("retrain", stage),
-            observe=observe,
-            should_stop=should_stop,
-            force=force,
-        )
+        def run(force: bool) -> RetrainResult | UpToDate:
+            return retrain(
+                config,
+                progress=lambda stage: progress.stage("retrain", stage),
+                observe=observe,
+                should_stop=should_stop,
+                force=force,
+            )
+
+        result = run(force)
+        if report and isinstance(result, UpToDate) and not _page(result).exists():
+            result = run(force=True)  # the figures of a page are not kept
         paths = {"database": Path(config.database), "model": result.model_path}
         if report and isinstance(result, RetrainResult):
             progress.stage("retrain", "report")
@@ -297,18 +303,23 @@ def _train(
     return result, paths
 
 
+def _page(done: "RetrainResult | UpToDate") -> Path:
+    """Return where the report of a run stands."""
+    return done.model_path.parent / f"{done.run_id}.html"
+
+
 def _write_report(result: "RetrainResult", write: Callable[..., Path]) -> Path:
     """Write the page of a run that is done, or say that only the page is missing."""
-    page = result.model_path.parent / f"{result.run_id}.html"
     try:
-        return write(result, page)
+        return write(result, _page(result))
     except OSError as error:
         done = "promoted" if result.verdict.promoted else "refused"
         msg = (
             f"the report could not be written: {error}. The run itself is "
-            f"done: the model in {result.model_path} was {done}."
+            f"done: the model in {result.model_path} was {done}. Mend this and run "
+            "the same command again, which writes the report."
         )
-        raise SkatraError(msg) from error
+        raise PublishError(msg) from error
 
 
 def _print_result(
@@ -331,11 +342,17 @@ def _print_result(
                 "up_to_date": True,
                 "run_id": done.run_id,
                 "promoted": done.promoted,
+                "champion": done.champion_id,
                 "model": str(done.model_path),
             }
         )
     else:
+        served = (
+            f"{done.champion_id} is served"
+            if done.champion_id
+            else "no model is served; skatra models promote serves a refused one"
+        )
         typer.echo(
             f"up to date: the same data, settings and code gave {done.run_id}, which "
-            f"was {verdict}. Train again with --force."
+            f"was {verdict}; {served}. Train again with --force."
         )

@@ -47,8 +47,12 @@ def signals(
         str, typer.Option(help="Oldest newest bar to act on.")
     ] = "4D",
     max_model_age: Annotated[
-        str, typer.Option(help="Longest time since the champion's last label.")
-    ] = "90D",
+        str | None,
+        typer.Option(
+            help="Longest time since the champion's last label (default: 90 days more "
+            "than the gate needs to judge a successor)."
+        ),
+    ] = None,
     allow_stale: Annotated[
         bool, typer.Option("--allow-stale", help="Act on bars and models of any age.")
     ] = False,

@@ -52,7 +52,7 @@ LABELS = {
     "component": Label(10),
     "bin": Label(N_BINS, BINS),
     "feature": Label(20),
-    "outcome": Label(3, ("success", "failure", "rejected")),
+    "outcome": Label(3, ("success", "failure", "refused")),
     "stage": Label(20),
     "metric": Label(100),
     "fold": Label(30),

@@ -254,7 +254,7 @@ def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
 def observe_retraining(
     model: str, last_success: float | None = None
 ) -> Iterator[dict[str, str]]:
-    """Measure a retraining run; it ends as success, rejected or failure.
+    """Measure a retraining run; it ends as success, refused or failure.
 
     Parameters
     ----------
@@ -267,14 +267,14 @@ def observe_retraining(
     Yields
     ------
     dict
-        Set ``run["outcome"] = "rejected"`` when the gate refuses; an exception is a
+        Set ``run["outcome"] = "refused"`` when the gate refuses; an exception is a
         failure.
 
     Examples
     --------
     >>> from skatra import monitoring
     >>> with monitoring.observe_retraining("champion") as run:
-    ...     run["outcome"] = "rejected"
+    ...     run["outcome"] = "refused"
     """
     run = {"outcome": "success"}
     if observation.observer is None or _recorder is None:

@@ -17,7 +17,7 @@ from skatra.metrics import (
 from skatra.model_selection import CombinatorialPurgedKFold
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
-from skatra.retraining._evaluation import BARS_PER_YEAR, Backtest, backtest_positions
+from skatra.retraining._evaluation import Backtest, backtest_positions
 from skatra.retraining._session import Session, Task
 from skatra.retraining._steps import (
     kelly_classifier,
@@ -110,7 +110,7 @@ def annual_sharpe(book: Backtest) -> float | None:
     growth = np.asarray(book.log_growth, dtype=np.float64)
     if not _moved(growth):
         return None
-    return sharpe_ratio(growth, periods_per_year=BARS_PER_YEAR)
+    return sharpe_ratio(growth, periods_per_year=book.bars_per_year)
 
 
 def _moved(growth: FloatArray) -> bool:
@@ -130,6 +130,7 @@ def deflate(
     growth = np.asarray(book.log_growth, dtype=np.float64)
     moved = _moved(growth)
     error = 1.0 / np.sqrt(max(len(growth), 1))
+    year = book.bars_per_year
     return {
         **trials,
         "sharpe_per_year": annual_sharpe(book),
@@ -138,8 +139,8 @@ def deflate(
         if moved
         else None,
         "minimum_backtest_years": minimum_backtest_length(
-            n_trials, 1.0, periods_per_year=BARS_PER_YEAR
+            n_trials, 1.0, periods_per_year=year
         )
-        / BARS_PER_YEAR,
-        "development_years": development_bars / BARS_PER_YEAR,
+        / year,
+        "development_years": development_bars / year,
     }

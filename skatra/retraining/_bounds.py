@@ -1,5 +1,6 @@
 """What the gate asks of a challenger, as one frozen object."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -109,16 +110,19 @@ class GateBounds:
         if isinstance(bounds, cls):
             return bounds
         names = [field.name for field in fields(cls)]
-        try:
-            given = dict(bounds)
-        except (TypeError, ValueError):
-            given = {repr(bounds): None}
-        if unknown := [name for name in given if name not in names]:
+        if not isinstance(bounds, Mapping):
+            msg = (
+                "gate must be GateBounds, or map some of its bounds to values, as "
+                f"{{'max_drawdown': 0.3}}, got {bounds!r}. There are "
+                f"{', '.join(names)}."
+            )
+            raise ValueError(msg)  # noqa: TRY004 - as of all settings
+        if unknown := [name for name in bounds if name not in names]:
             raise ValueError(
-                "gate must be GateBounds, or map some of its bounds to values, got "
+                "gate must name bounds that exist, got "
                 f"{', '.join(map(str, unknown))}. There are {', '.join(names)}."
             )
-        return cls(**given)
+        return cls(**bounds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the bounds, ready for JSON.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skatra.exceptions import DataCheckError
+from skatra.exceptions import BarsError, DataCheckError
 from skatra.typing import IntArray
 from skatra.utils import (
     BAR_COLUMNS,
@@ -19,7 +19,7 @@ from skatra.utils import (
 )
 
 CHECKS: Mapping[str, str] = {
-    "unsorted": "a bar is earlier than the one before it of its symbol",
+    "unsorted": "a bar is earlier than the one before it of its symbol, or has no time",
     "duplicates": "a symbol and time occur more than once",
     "nonfinite-prices": "a price is NaN or infinite",
     "nonpositive-prices": "a price is zero or negative",
@@ -28,7 +28,7 @@ CHECKS: Mapping[str, str] = {
     "gaps": "no bar for longer than max_gap",
     "mixed-time-zones": "times are in more than one time zone",
     "t1-before-t0": "a label ends before it starts, or has no end",
-    "t1-past-last-bar": "a label ends after the last bar of its symbol",
+    "t1-past-last-bar": "a label ends after the last bar of its symbol, if it has any",
     "constant-features": "a feature has one value only",
     "missing-features": "a feature is NaN in every row",
     "label-in-features": "a feature equals the label or the return (correlation > .99)",
@@ -40,6 +40,8 @@ UNUSABLE = ("duplicates", "nonfinite-prices", "nonpositive-prices", "inconsisten
 
 _SHOWN = 3
 _LEAK = 0.99
+_LEAST_ROWS = 30
+_TINY = float(np.finfo(np.float64).tiny)
 _LEAST_GAP = pd.Timedelta("10D")
 
 
@@ -197,7 +199,9 @@ def check_data(
     Raises
     ------
     ValueError
-        If a waived check does not exist.
+        If a waived check does not exist, or a feature is no number.
+    BarsError
+        If bars lack a column of prices.
 
     Examples
     --------
@@ -290,14 +294,20 @@ def _bar_problems(bars: pd.DataFrame, max_gap: Any) -> Iterator[DataProblem]:
     clock = times.as_unit("ns").asi8
     blocks = symbol_blocks(index)
     order = np.arange(len(index)) if blocks.order is None else blocks.order
-    step = np.zeros(len(index), dtype=np.int64)
-    gathered = clock[order]
-    step[order[1:]] = np.diff(gathered)
+    known = np.asarray(times.notna())
     first = order[blocks.offsets[:-1][blocks.offsets[:-1] < len(order)]]
-    step[first] = 0
-    yield from _rows("unsorted", "bars", index, step < 0)
-    repeated = pd.DataFrame({"s": symbols, "t": clock}).duplicated(keep="last")
-    yield from _rows("duplicates", "bars", index, repeated)
+    earlier = np.zeros(len(index), dtype=bool)
+    earlier[order[1:]] = (np.diff(clock[order]) < 0) & known[order[:-1]]
+    earlier[first] = False
+    yield from _rows("unsorted", "bars", index, earlier | ~known)
+    yield from _rows("duplicates", "bars", index, _repeated(index))
+    if missing := [name for name in PRICE_COLUMNS if name not in bars]:
+        msg = (
+            f"bars must have the columns {', '.join(PRICE_COLUMNS)}, got "
+            f"{', '.join(map(str, bars.columns))}; {', '.join(missing)} cannot be "
+            "checked. Name them so, or load them."
+        )
+        raise BarsError(msg)
     values = {c: column_values(bars, c) for c in BAR_COLUMNS if c in bars}
     prices = np.column_stack([values[c] for c in PRICE_COLUMNS])
     finite = np.isfinite(prices).all(axis=1)
@@ -312,9 +322,29 @@ def _bar_problems(bars: pd.DataFrame, max_gap: Any) -> Iterator[DataProblem]:
         volume = values["volume"]
         bad = ~np.isfinite(volume) | (volume < 0)
         yield from _rows("bad-volume", "bars", index, bad)
+    step = _steps(symbols, clock, known)
     yield from _rows(
         "gaps", "bars", index, step > _longest_step(symbols, step, max_gap)
     )
+
+
+def _repeated(index: pd.Index) -> NDArray[np.bool_]:
+    """Tell which rows come again later with the same symbol and time."""
+    symbols, times = _keys(index)
+    keys = pd.DataFrame({"s": symbols, "t": times.as_unit("ns").asi8})
+    return np.asarray(keys.duplicated(keep="last"))
+
+
+def _steps(
+    symbols: NDArray[Any], clock: NDArray[np.int64], known: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return the time since the bar before of each bar's symbol, in whatever order."""
+    order = np.lexsort((clock, symbols))
+    order = order[known[order]]
+    step = np.zeros(len(clock), dtype=np.int64)
+    same = symbols[order[1:]] == symbols[order[:-1]]
+    step[order[1:]] = np.where(same, np.diff(clock[order]), 0)
+    return step
 
 
 def _longest_step(
@@ -336,6 +366,7 @@ def _longest_step(
 def _label_problems(bars: pd.DataFrame, labels: pd.DataFrame) -> Iterator[DataProblem]:
     """Yield labels whose end is no end, or not in the bars."""
     index = labels.index
+    yield from _rows("duplicates", "labels", index, _repeated(index))
     _, start = _keys(index)
     end = _times(labels["t1"])
     backward = np.asarray(end.isna() | (end < start))
@@ -346,14 +377,29 @@ def _label_problems(bars: pd.DataFrame, labels: pd.DataFrame) -> Iterator[DataPr
         limit = pd.DatetimeIndex(last.reindex(index.get_level_values(0)))
     else:
         limit = pd.DatetimeIndex([times.max()] * len(index))
-    yield from _rows("t1-past-last-bar", "labels", index, np.asarray(end > limit))
+    late = np.asarray(end > limit) | (
+        np.asarray(limit.isna()) & np.asarray(end.notna())
+    )
+    yield from _rows("t1-past-last-bar", "labels", index, late)
 
 
 def _feature_problems(
     features: pd.DataFrame, labels: pd.DataFrame | None
 ) -> Iterator[DataProblem]:
     """Yield features that teach nothing, or too much."""
-    values = features.to_numpy(dtype=np.float64)
+    repeated = _repeated(features.index)
+    yield from _rows("duplicates", "features", features.index, repeated)
+    kinds = dict(features.dtypes.items())
+    is_number = pd.api.types.is_numeric_dtype
+    if strange := [name for name, kind in kinds.items() if not is_number(kind)]:
+        msg = (
+            f"features must be numbers, got {kinds[strange[0]]} in {strange}. Encode "
+            "them, or leave them out."
+        )
+        raise ValueError(msg)
+    values = features.to_numpy(dtype=np.float64, na_value=np.nan)
+    if not len(values):
+        return
     missing = np.isnan(values).all(axis=0)
     low = np.fmin.reduce(values, axis=0, initial=np.inf)
     high = np.fmax.reduce(values, axis=0, initial=-np.inf)
@@ -362,17 +408,29 @@ def _feature_problems(
     yield from _columns("missing-features", features.columns, missing)
     if labels is None or not len(labels):
         return
-    places = features.index.get_indexer(labels.index)
+    rows = np.flatnonzero(~repeated)
+    places = features.index[rows].get_indexer(labels.index)
     joined = places >= 0
     if "touched" in labels:
         joined &= np.asarray(labels["touched"] != "open")
-    known = values[places[joined]]
+    known = values[rows[places[joined]]]
+    symbols, _ = _keys(labels.index[joined])
     leaking = np.zeros(len(features.columns), dtype=bool)
     for name in ("label", "ret"):
         if name in labels:
             outcome = labels[name].to_numpy(dtype=np.float64)[joined]
             leaking |= np.abs(_correlations(known, outcome)) > _LEAK
+            for mine in _of_each(symbols):
+                leaking |= np.abs(_correlations(known[mine], outcome[mine])) > _LEAK
     yield from _columns("label-in-features", features.columns, leaking)
+
+
+def _of_each(symbols: NDArray[Any]) -> Iterator[IntArray]:
+    """Yield the rows of every symbol with enough of them to tell luck from a leak."""
+    order = np.argsort(symbols, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(symbols[order])) + 1):
+        if _LEAST_ROWS <= len(rows) < len(order):
+            yield rows
 
 
 def _correlations(values: NDArray[Any], outcome: NDArray[Any]) -> NDArray[Any]:
@@ -381,6 +439,7 @@ def _correlations(values: NDArray[Any], outcome: NDArray[Any]) -> NDArray[Any]:
     n = np.maximum(good.sum(axis=0), 1)
     x = np.where(good, values, 0.0)
     y = np.where(good, outcome[:, None], 0.0)
+    x, y = (v / np.maximum(np.abs(v).max(axis=0, initial=0.0), _TINY) for v in (x, y))
     x = np.where(good, x - x.sum(axis=0) / n, 0.0)
     y = np.where(good, y - y.sum(axis=0) / n, 0.0)
     size = np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))

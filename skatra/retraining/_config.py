@@ -1,5 +1,6 @@
 """What a retraining run does, as one frozen object."""
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -234,18 +235,27 @@ def _check_kinds(config: RetrainConfig) -> None:
                 raise ValueError(msg)  # noqa: TRY004 - as of all settings
 
 
+def as_span(value: Any) -> pd.Timedelta | None:
+    """Return a time span with a unit; None for what is none, as is a bare number."""
+    text = str(value).strip().lstrip("+-")
+    with contextlib.suppress(ValueError):
+        float(text)
+        return None  # pandas would take nanoseconds
+    with contextlib.suppress(ValueError, TypeError):
+        return pd.Timedelta(value)
+    return None
+
+
 def _check_embargo(embargo: Any) -> None:
     if isinstance(embargo, int | float) and not isinstance(embargo, bool):
         valid = embargo >= 0 if isinstance(embargo, int) else 0.0 <= embargo < 1.0
     else:
-        try:
-            valid = pd.Timedelta(embargo) >= pd.Timedelta(0)
-        except (ValueError, TypeError):
-            valid = False
+        span = as_span(embargo)
+        valid = span is not None and span >= pd.Timedelta(0)
     if not valid:
         msg = (
-            "embargo must be a time span such as '5D', a count of distinct t0, or a "
-            f"share of them in [0, 1), got {embargo!r}."
+            "embargo must be a time span with a unit such as '5D', a count of distinct "
+            f"t0 such as 5, or a share of them in [0, 1), got {embargo!r}."
         )
         raise ValueError(msg)
 
@@ -253,13 +263,8 @@ def _check_embargo(embargo: Any) -> None:
 def _check_gap(max_gap: Any) -> None:
     if max_gap is None:
         return
-    try:
-        valid = not isinstance(max_gap, int | float) and pd.Timedelta(
-            max_gap
-        ) > pd.Timedelta(0)
-    except (ValueError, TypeError):
-        valid = False
-    if not valid:
+    span = as_span(max_gap)
+    if span is None or not span > pd.Timedelta(0):
         msg = f"max_gap must be a time span such as '10D' or None, got {max_gap!r}."
         raise ValueError(msg)
 

@@ -14,6 +14,7 @@ from skatra.model_selection import PurgedWalkForward, audit_splits
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import Backtest, backtest_positions
+from skatra.retraining._evidence import Evidence, find_evidence
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Outcome, Session, Task
 from skatra.retraining._steps import (
@@ -44,8 +45,8 @@ class Contest:
     challenger, champion : Backtest or None
         Their books; the champion's is None when there is none, both are when rows
         are too few to be worth a fit.
-    blocks : int
-        Bars of the book in units of the longest label.
+    evidence : Evidence
+        Which rows those are, and whether they are enough.
     probability : Series, index (symbol, t0)
         What the challenger said, calibrated.
     stake : float
@@ -56,64 +57,39 @@ class Contest:
         Share of positive labels before these rows.
     leaking_pairs : int
         Pairs of a fitted and a judged row whose labels overlap.
-    champion_id : str or None
-    since : Timestamp
-        First t0 judged.
     problem : str or None
         Why the champion could not be compared.
     """
 
     challenger: Backtest | None
     champion: Backtest | None
-    blocks: int
+    evidence: Evidence
     probability: "pd.Series[float]"
     stake: float
     positive: NDArray[np.bool_]
     base_rate: float
     leaking_pairs: int
-    champion_id: str | None
-    since: pd.Timestamp
     problem: str | None = None
 
 
 def alone(
-    development: Rows, held_out: Rows, judged: Holdout, leaking_pairs: int
+    development: Rows,
+    held_out: Rows,
+    judged: Holdout,
+    leaking_pairs: int,
+    evidence: Evidence,
 ) -> Contest:
     """Return the held-out rows as a contest without a champion."""
     return Contest(
         judged.backtest,
         None,
-        _blocks(judged.backtest),
+        evidence,
         judged.probability,
         judged.scores["mean_absolute_position"],
         held_out.target.to_numpy() > 0,
         float((development.target > 0).mean()),
         leaking_pairs,
-        None,
-        held_out.data.index.get_level_values(1).min(),
     )
-
-
-def unseen_rows(rows: Rows, champion: Champion, held_out: Rows, embargo: Any) -> Any:
-    """Tell which rows neither the champion's fit nor the search has seen.
-
-    They start after the champion's last training t1 plus the embargo, and not before
-    the held-out rows do.
-    """
-    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
-    end = champion.trained_until
-    if isinstance(embargo, int | float):
-        distinct = t0.unique().sort_values()
-        count = (
-            embargo
-            if isinstance(embargo, int)
-            else int(np.ceil(embargo * len(distinct)))
-        )
-        later = distinct[distinct > end]
-        late = t0 >= later[count] if count < len(later) else t0 < t0.min()
-    else:
-        late = t0 > end + pd.Timedelta(embargo)
-    return np.asarray(late & (t0 >= held_out.data.index.get_level_values(1).min()))
 
 
 def contest(
@@ -124,41 +100,32 @@ def contest(
     config: RetrainConfig,
     champion: Champion,
     session: Session,
-    *,
-    least_blocks: int,
 ) -> Contest:
     """Follow both books over the unseen rows, the challenger fitted walking forward.
 
-    Where those rows cannot hold ``least_blocks`` blocks nothing is fitted.
+    Where those rows hold too few blocks nothing is fitted.
     """
-    unseen = unseen_rows(rows, champion, held_out, config.embargo)
+    evidence = find_evidence(rows, held_out, bars, config, champion)
+    unseen = evidence.unseen
     judged = rows.take(unseen)
-    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
-    since = t0[unseen].min() if unseen.any() else champion.trained_until
     empty = Contest(
         None,
         None,
-        0,
+        evidence,
         pd.Series(dtype=np.float64),
         0.0,
         np.zeros(0, dtype=bool),
         float((rows.target[~unseen] > 0).mean()) if not unseen.all() else 0.5,
         0,
-        champion.run_id,
-        since,
     )
-    if judged.data.index.get_level_values(1).nunique() < 2:
+    if not evidence.enough:
         return empty
-    flat = pd.Series(0.0, index=judged.data.index)
-    idle = backtest_positions(flat, judged.label_times, bars)
-    if _blocks(idle) < least_blocks:
-        return replace(empty, blocks=_blocks(idle))
     try:
         theirs = champion.model.decision_function(
             judged.data[list(champion.model.feature_names_in_)]
         )
     except (KeyError, ValueError) as error:
-        return replace(empty, blocks=_blocks(idle), problem=str(error))
+        return replace(empty, problem=str(error))
     splits = _walk_forward(rows, unseen)
     with routing():
         model = kelly_classifier(
@@ -190,19 +157,13 @@ def contest(
     return Contest(
         books[0],
         books[1],
-        _blocks(books[0]),
+        evidence,
         pd.Series(probability, index=judged.data.index),
         float(np.mean(np.abs(mine))),
         judged.target.to_numpy() > 0,
         empty.base_rate,
         int(audit.n_leaking_pairs),
-        champion.run_id,
-        judged.data.index.get_level_values(1).min(),
     )
-
-
-def _blocks(book: Backtest) -> int:
-    return len(book.log_growth) // max(1, book.longest)
 
 
 def _walk_forward(rows: Rows, unseen: NDArray[np.bool_]) -> list[Split]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar
 
-import skatra
 from skatra.exceptions import MissingDependencyError, WorkersNotReadyError
+from skatra.retraining._fingerprint import software
 
 _HINT = (
-    "Install skatra with its requirements, in the same version, where the scheduler "
+    "Install skatra and its requirements in the same versions where the scheduler "
     "and every worker run, and start them again."
 )
 
@@ -38,8 +38,9 @@ class DaskBackend:
         which suits a cluster on one machine.
     deadline : float, default=60.0
         Seconds in which every worker must prove, before the first task, that it can
-        import skatra in the same version and read the rows. Without it a client waits
-        for ever for workers that cannot import.
+        import skatra, has the same code and the same versions of numpy, pandas,
+        scikit-learn and LightGBM as this process, and can read the rows. Without it a
+        client waits for ever for workers that cannot import.
     retries : int, default=2
         How often a task is repeated that raises an error.
 
@@ -48,8 +49,8 @@ class DaskBackend:
     MissingDependencyError
         If the extra ``skatra[dask]`` is not installed.
     WorkersNotReadyError
-        Before the first task: if the cluster has no worker, or one lacks the package,
-        its version or the rows.
+        Before the first task: if the cluster has no worker, or one lacks the package
+        or the rows, or has other software; the worker and the difference are named.
 
     Examples
     --------
@@ -171,7 +172,7 @@ class DaskBackend:
             raise WorkersNotReadyError(msg) from error
         # First by value, which works where the package is missing and says so; then by
         # reference, as tasks travel.
-        self._ask_all(client, _version_probe(), "tell the version of skatra")
+        self._ask_all(client, _software_probe(), "tell its software")
         self._ask_all(client, rows.check, "read the rows")
 
     def _ask_all(self, client: Any, question: Any, what: str) -> None:
@@ -202,12 +203,14 @@ class DaskBackend:
             if problem is not None:
                 msg = f"Worker {worker} could not {what}: {problem!r}. {_HINT}"
                 raise WorkersNotReadyError(msg) from problem
-            answer = future.result()
-            if answer is not None and answer != skatra.__version__:
-                msg = (
-                    f"Worker {worker} has skatra {answer}, this process has "
-                    f"{skatra.__version__}. {_HINT}"
+            answer, mine = future.result(), software()
+            if answer is not None and answer != mine:
+                differ = ", ".join(
+                    f"{name} is {answer.get(name)} there and {mine[name]} here"
+                    for name in mine
+                    if answer.get(name) != mine[name]
                 )
+                msg = f"Worker {worker} has other software: {differ}. {_HINT}"
                 raise WorkersNotReadyError(msg)
 
 
@@ -223,13 +226,13 @@ def _distributed() -> Any:
         raise MissingDependencyError(msg) from error
 
 
-def _version_probe() -> Any:
+def _software_probe() -> Any:
     """Return a function that travels by value: it needs no package to arrive."""
 
-    def probe() -> str:
+    def probe() -> Any:
         from importlib import import_module  # a global would not travel by value
 
         import_module("skatra.retraining")
-        return str(import_module("skatra").__version__)
+        return import_module("skatra.retraining._fingerprint").software()
 
     return probe

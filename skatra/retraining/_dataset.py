@@ -154,6 +154,17 @@ def store_built_in_sets(
         db.write_labels(sources.labels, label_set_name(config), spec=spec, replace=True)
 
 
+def previous_rows(db: Database, config: RetrainConfig) -> int | None:
+    """Return the rows of the last run on the same symbols, features and labels."""
+    names = ("symbols", "feature_set", "label_set", "max_holding", "barrier_width")
+    settings = config.to_dict()
+    for card in reversed(db.runs()["card"].tolist()):
+        before = card.get("config", {})
+        if "data" in card and all(before.get(n) == settings[n] for n in names):
+            return int(card["data"]["rows"])
+    return None
+
+
 def _refuse_to_replace(kind: str, name: str, sets: Mapping[str, Any]) -> None:
     """Keep a set that a user wrote under a built-in name."""
     if name in sets and (sets[name]["spec"] or {}).get("made_by") != BUILT_IN:

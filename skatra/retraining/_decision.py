@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from lightgbm import LGBMClassifier
 
-from skatra.exceptions import ModelNotFoundError
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._contest import (
     MOST_TRIALS,
@@ -21,10 +20,10 @@ from skatra.retraining._contest import (
     trial_growth,
 )
 from skatra.retraining._dataset import Rows
-from skatra.retraining._evaluation import BARS_PER_YEAR
+from skatra.retraining._evidence import find_evidence
 from skatra.retraining._gate import Verdict, gate
 from skatra.retraining._references import intervals
-from skatra.retraining._registry import Champion, read_champion
+from skatra.retraining._registry import POINTER_FILE, Champion, read_champion
 from skatra.retraining._session import Session
 from skatra.retraining._steps import Holdout, SearchResult
 from skatra.utils import json_ready
@@ -53,14 +52,14 @@ class Decision:
             "outcome": self.verdict.outcome,
             "reason": self.verdict.reason,
             "judged_against": self.verdict.champion_id,
-            "judged_since": self.contest.since.isoformat(),
+            "judged_since": self.contest.evidence.since.isoformat(),
             "intervals": self.intervals,
         }
 
     def comparison(self) -> dict[str, Any]:
         """Return the paired comparison; against cash when nothing is served."""
         mine, theirs = (
-            None if book is None else float(book.log_growth.mean() * BARS_PER_YEAR)
+            None if book is None else book.summary()["log_growth_per_year"]
             for book in (self.contest.challenger, self.contest.champion)
         )
         cash = self.verdict.champion_id is None
@@ -70,8 +69,8 @@ class Decision:
             "outcome": self.verdict.outcome,
             "reason": self.verdict.reason,
             "champion": self.verdict.champion_id,
-            "since": self.contest.since.isoformat(),
-            "blocks": int(self.contest.blocks),
+            "since": self.contest.evidence.since.isoformat(),
+            "blocks": int(self.contest.evidence.blocks),
             "problem": self.contest.problem,
             "challenger_log_growth_per_year": mine,
             "champion_log_growth_per_year": served,
@@ -102,7 +101,8 @@ def decide(
     """
     bounds = config.gate
     if champion is None:
-        facing = alone(development, held_out, judged, leaking_pairs)
+        evidence = find_evidence(rows, held_out, bars, config)
+        facing = alone(development, held_out, judged, leaking_pairs, evidence)
     else:
         facing = contest(
             rows,
@@ -112,7 +112,6 @@ def decide(
             config,
             champion,
             session,
-            least_blocks=bounds.min_blocks,
         )
     trials = None
     if facing.challenger is not None:
@@ -150,17 +149,24 @@ def inputs_digest(lineage: Mapping[str, Any], config: RetrainConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def opponent(models: Path, inputs: str) -> Champion | None:
-    """Return the model to be judged against, None if none is promoted.
+def served_champion(models: Path) -> Champion | None:
+    """Return the served model, None if none is promoted.
+
+    Raises
+    ------
+    ModelCorruptError
+        If it, or the pointer to it, is damaged.
+    """
+    return read_champion(models) if (models / POINTER_FILE).exists() else None
+
+
+def opponent(served: Champion | None, models: Path, inputs: str) -> Champion | None:
+    """Return the model to be judged against, None for cash.
 
     A run that is repeated after its model was promoted meets the champion that it
     met the first time, not itself: so it comes to the same verdict.
     """
-    try:
-        champion = read_champion(models)
-    except ModelNotFoundError:
-        return None
-    if champion.card.get("inputs_sha256") != inputs:
-        return champion
-    before = champion.card.get("judged_against")
+    if served is None or served.card.get("inputs_sha256") != inputs:
+        return served
+    before = served.card.get("judged_against")
     return None if before is None else read_champion(models, before)

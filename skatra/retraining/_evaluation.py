@@ -12,7 +12,24 @@ from skatra.metrics import drawdown
 from skatra.sizing import average_active_positions
 from skatra.typing import FloatArray
 
-BARS_PER_YEAR = 252
+YEAR = pd.Timedelta("365.25D")
+
+
+def bars_per_year(times: pd.DatetimeIndex) -> float:
+    """Return how many bars a year of the calendar has, by the span of some bars.
+
+    Parameters
+    ----------
+    times : DatetimeIndex of shape (n_bars,)
+        Sorted, without duplicates; at least two.
+
+    Returns
+    -------
+    float
+        About 252 for daily bars of an exchange, 365 for those of a market that never
+        closes, 8,766 for hourly ones of it.
+    """
+    return float((len(times) - 1) * (YEAR / (times[-1] - times[0])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +46,15 @@ class Backtest:
         Capital traded at the bar's start; the last bar also closes the book.
     longest : int
         Bars that the longest bet is held.
+    bars_per_year : float
+        Bars in a year of the calendar, from the span of all bars that were given.
     """
 
     log_growth: "pd.Series[float]"
     exposure: "pd.Series[float]"
     turnover: "pd.Series[float]"
     longest: int
+    bars_per_year: float
 
     @property
     def equity(self) -> "pd.Series[float]":
@@ -52,15 +72,14 @@ class Backtest:
 
     def summary(self) -> dict[str, float]:
         """Return the yearly figures of the book."""
-        growth = self.log_growth.to_numpy()
-        yearly = float(growth.mean() * BARS_PER_YEAR)
+        growth, year = self.log_growth.to_numpy(), self.bars_per_year
         return {
             "bars": float(len(growth)),
-            "log_growth_per_year": yearly,
-            "volatility_per_year": float(growth.std() * np.sqrt(BARS_PER_YEAR)),
+            "log_growth_per_year": float(growth.mean() * year),
+            "volatility_per_year": float(growth.std() * np.sqrt(year)),
             "max_drawdown": float(self.drawdown.max()),
             "mean_exposure": float(self.exposure.mean()),
-            "turnover_per_year": float(self.turnover.mean() * BARS_PER_YEAR),
+            "turnover_per_year": float(self.turnover.mean() * year),
         }
 
 
@@ -86,7 +105,7 @@ def backtest_positions(
         Label end times t1.
     bars : DataFrame, index (symbol, time)
         Must cover every label; the column ``close`` is used. Where a symbol has no
-        bar, its last close stands.
+        bar, its last close stands. All of them tell how many bars a year has.
     cost : float, default=0.0
         Cost of turning over one unit of capital.
 
@@ -128,12 +147,23 @@ def backtest_positions(
         log_growth=pd.Series(growth.to_numpy(), index=ends, name="log_growth"),
         exposure=pd.Series(held.abs().sum(axis=1).to_numpy(), index=ends),
         turnover=pd.Series(turnover.to_numpy(), index=ends),
-        longest=int(
-            np.max(
-                window.index.get_indexer(pd.DatetimeIndex(label_times), "ffill")
-                - window.index.get_indexer(positions.index.get_level_values(1), "ffill")
-            )
-        ),
+        longest=longest_label(label_times, pd.DatetimeIndex(window.index)),
+        bars_per_year=bars_per_year(pd.DatetimeIndex(close.index)),
+    )
+
+
+def longest_label(label_times: "pd.Series[Any]", times: pd.DatetimeIndex) -> int:
+    """Return how many bars the longest label spans.
+
+    Parameters
+    ----------
+    label_times : Series of shape (n,), index (symbol, t0)
+    times : DatetimeIndex
+        Times of bars, sorted.
+    """
+    start = times.get_indexer(label_times.index.get_level_values(1), "ffill")
+    return int(
+        np.max(times.get_indexer(pd.DatetimeIndex(label_times), "ffill") - start)
     )
 
 

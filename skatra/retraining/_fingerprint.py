@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.base import BaseEstimator
 
 import skatra
 
+_PACKAGES = ("numpy", "pandas", "scikit-learn", "lightgbm")
 _SOURCES = ("_boosters.py", "_fingerprint.py", "_fold_data.py")
 
 
@@ -35,6 +37,31 @@ def code_version() -> str:
         f"{name} {version(name)}" for name in ("lightgbm", "scikit-learn", "numpy")
     )
     return f"skatra {skatra.__version__} {versions} {source.hexdigest()[:16]}"
+
+
+@cache
+def code_digest() -> str:
+    """Return a SHA-256 over the package's source: the code version, git or not."""
+    folder = Path(skatra.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that a result depends on."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def software() -> dict[str, str]:
+    """Return what a task's outcome depends on but its data, in this process."""
+    return {
+        "skatra": skatra.__version__,
+        "the code of skatra": code_digest()[:12],
+        **package_versions(),
+    }
 
 
 def _feed(digest: Any, content: Any) -> None:

@@ -96,7 +96,11 @@ def in_file(content: Any, digest: str, folder: str | None) -> Iterator[InFile]:
     home = Path(tempfile.mkdtemp(prefix="skatra-rows-", dir=folder))
     path = home.resolve() / f"{digest}.joblib"
     try:
-        joblib.dump(content, path)
+        try:
+            joblib.dump(content, path)
+        except OSError as error:
+            msg = f"the rows for the workers cannot be written: {error.strerror}"
+            raise OSError(error.errno, msg, str(path)) from error
         yield InFile(str(path), path.stat().st_size)
     finally:
         with _MAPPED_LOCK:

@@ -14,7 +14,7 @@ from skatra.metrics import (
 )
 from skatra.retraining._bounds import GateBounds
 from skatra.retraining._contest import Contest
-from skatra.retraining._evaluation import BARS_PER_YEAR, block_bootstrap_bound
+from skatra.retraining._evaluation import block_bootstrap_bound
 from skatra.typing import FloatArray
 from skatra.utils import HTMLRepr, format_number
 
@@ -100,8 +100,8 @@ def gate(
     checks = [_leaks(contest, bounds), _evidence(contest, bounds)]
     if contest.problem is not None:
         text = (
-            f"The champion {contest.champion_id} cannot be compared on these rows: "
-            f"{contest.problem} Promote by hand, or retrain with its settings."
+            f"The champion {contest.evidence.champion_id} cannot be compared on these "
+            f"rows: {contest.problem} Promote by hand, or retrain with its settings."
         )
         checks.append(Check("comparable", 0.0, 1.0, False, text))
     elif checks[-1].passed:
@@ -112,7 +112,7 @@ def gate(
         promoted,
         tuple(checks),
         "promoted" if promoted else refused,
-        contest.champion_id,
+        contest.evidence.champion_id,
     )
 
 
@@ -130,19 +130,22 @@ def _leaks(contest: Contest, bounds: GateBounds) -> Check:
 def _evidence(contest: Contest, bounds: GateBounds) -> Check:
     rows = (
         "held-out bars"
-        if contest.champion_id is None
+        if contest.evidence.champion_id is None
         else "bars after the champion's training"
     )
-    enough = contest.blocks >= bounds.min_blocks
+    found = contest.evidence
+    enough = found.blocks >= bounds.min_blocks
+    lacking = (
+        f", {bounds.min_blocks} are needed: not enough evidence before about "
+        f"{found.enough_from:%Y-%m-%d}"
+    )
     return Check(
         "independent blocks",
-        float(contest.blocks),
+        float(found.blocks),
         float(bounds.min_blocks),
         enough,
-        f"The {rows} hold {contest.blocks} blocks as long as the longest label"
-        + (
-            "." if enough else f", {bounds.min_blocks} are needed: not enough evidence."
-        ),
+        f"The {rows} hold {found.blocks} blocks as long as the longest label"
+        f"{'' if enough else lacking}.",
     )
 
 
@@ -160,6 +163,7 @@ def _judge(
         raise ValueError(msg)
     growth = np.asarray(book.log_growth, dtype=np.float64)
     gained = growth
+    year = book.bars_per_year
     if contest.champion is not None:
         gained = growth - np.asarray(contest.champion.log_growth, dtype=np.float64)
     block = max(1, book.longest)
@@ -170,7 +174,7 @@ def _judge(
         )
 
     checks = [
-        _growth(contest, gained, bound_of, bounds),
+        _growth(contest, year * bound_of(gained), bounds),
         _drawdown(float(book.drawdown.max()), bounds),
         _calibration(contest, bound_of, bounds),
     ]
@@ -202,19 +206,13 @@ def _stake(stake: float, bounds: GateBounds) -> Check:
     )
 
 
-def _growth(
-    contest: Contest,
-    gained: NDArray[np.float64],
-    bound_of: Callable[[NDArray[np.float64]], float],
-    bounds: GateBounds,
-) -> Check:
-    bound = BARS_PER_YEAR * bound_of(gained)
+def _growth(contest: Contest, bound: float, bounds: GateBounds) -> Check:
     fine = bound > bounds.min_growth
     above = "" if fine else f", not above {bounds.min_growth:.4g}"
     what = (
         "held-out log growth"
         if contest.champion is None
-        else f"log growth above the champion {contest.champion_id}"
+        else f"log growth above the champion {contest.evidence.champion_id}"
     )
     return Check(
         "growth, lower bound",

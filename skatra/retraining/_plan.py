@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb, prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,21 @@ from skatra.datasets import Database
 from skatra.exceptions import TrainingError
 from skatra.model_selection import CombinatorialPurgedKFold, audit_splits
 from skatra.retraining._config import RetrainConfig
-from skatra.retraining._contest import MOST_TRIALS
+from skatra.retraining._contest import MOST_TRIALS, WALK_FORWARD_FITS
 from skatra.retraining._dataset import (
     Rows,
     Sources,
+    bars_behind,
     label_set_name,
     load_rows,
+    previous_rows,
     read_sources,
 )
+from skatra.retraining._decision import served_champion
+from skatra.retraining._evidence import Evidence, find_evidence
 from skatra.retraining._steps import (
     boosting,
+    check_folds,
     check_grid_names,
     lightgbm_classifier,
     purged_kfold,
@@ -33,7 +39,8 @@ from skatra.retraining._steps import (
 from skatra.utils import HTMLRepr
 
 _SPLITTERS, _MODELS = 3, 2
-_UNSIZED = ("search", "gate", "importance")
+_UNSIZED = ("search", "candidates", "importance")
+_OF_THE_GATE = ("candidates", "walk-forward")
 
 
 def _n_candidates(config: RetrainConfig) -> int:
@@ -47,41 +54,37 @@ def _n_path_splits(config: RetrainConfig) -> int:
     return comb(cv.n_folds, cv.n_test_folds)
 
 
-def tasks_per_stage(config: RetrainConfig) -> dict[str, int]:
-    """Return how many tasks every stage has."""
+def _tasks(config: RetrainConfig, evidence: Evidence) -> dict[str, int]:
+    """Return how many tasks of every kind there are; the gate has two."""
+    against_cash = evidence.champion_id is None
+    n_judged = min(_n_candidates(config), MOST_TRIALS)
+    compared = n_judged > 1 and (against_cash or evidence.enough)
     return {
         "search": _n_candidates(config) * config.n_splits,
         "compare": _SPLITTERS * _MODELS * config.n_splits,
         "paths": _n_path_splits(config),
         "holdout": 1,
-        "gate": _n_judged(config),
+        "candidates": n_judged * config.n_splits if compared else 0,
+        "walk-forward": 0 if against_cash or not evidence.enough else WALK_FORWARD_FITS,
         "importance": config.n_splits,
         "publish": 1,
     }
 
 
-def count_tasks(config: RetrainConfig) -> int:
+def count_tasks(config: RetrainConfig, evidence: Evidence) -> int:
     """Return how many tasks a run has, the publication being one."""
-    return sum(tasks_per_stage(config).values())
+    return sum(_tasks(config, evidence).values())
 
 
-def _n_judged(config: RetrainConfig) -> int:
-    """Return how many fits the gate makes to compare candidates."""
-    n = min(_n_candidates(config), MOST_TRIALS)
-    return n * config.n_splits if n > 1 else 0
-
-
-def count_fits(config: RetrainConfig) -> dict[str, int]:
+def count_fits(config: RetrainConfig, evidence: Evidence) -> dict[str, int]:
     """Return how many times every stage fits LightGBM."""
-    fits = {
-        stage: count * (1 if stage in _UNSIZED else config.n_splits + 1)
-        for stage, count in tasks_per_stage(config).items()
-    }
-    if config.early_stopping_rounds:  # once to stop, once on all rows
-        fits = {
-            stage: 2 * count - (count // _MODELS if stage == "compare" else 0)
-            for stage, count in fits.items()
-        }
+    fits: dict[str, int] = {}
+    for kind, count in _tasks(config, evidence).items():
+        n = count * (1 if kind in _UNSIZED else config.n_splits + 1)
+        if config.early_stopping_rounds:  # once to stop, once on all rows
+            n = 2 * n - (n // _MODELS if kind == "compare" else 0)
+        stage = "gate" if kind in _OF_THE_GATE else kind
+        fits[stage] = fits.get(stage, 0) + n
     return fits
 
 
@@ -103,6 +106,10 @@ class Plan(HTMLRepr):
     memory_bytes : int
         Expected peak memory of the process.
     rows : int
+    evidence : dict
+        What the gate will judge on: "champion" (None for cash), "since" (first t0),
+        "blocks", "needed" and "enough_from", about when there will be enough blocks;
+        None where there are.
     """
 
     folds: pd.DataFrame
@@ -111,6 +118,7 @@ class Plan(HTMLRepr):
     seconds_from: str
     memory_bytes: int
     rows: int
+    evidence: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON.
@@ -127,6 +135,7 @@ class Plan(HTMLRepr):
             "seconds": self.seconds,
             "seconds_from": self.seconds_from,
             "memory_bytes": self.memory_bytes,
+            "evidence": dict(self.evidence),
         }
 
 
@@ -148,6 +157,8 @@ def plan_retrain(config: RetrainConfig) -> Plan:
     ------
     DataCheckError
         If the data failed checks that were not waived.
+    ModelCorruptError
+        If the served model, or the pointer to it, is damaged.
     TrainingError
         If the one fit fails.
 
@@ -170,12 +181,16 @@ def plan_retrain(config: RetrainConfig) -> Plan:
     >>> folder.cleanup()
     """
     check_grid_names(config)
+    champion = served_champion(Path(config.models))
     with Database(config.database, readonly=True) as db:
-        sources = read_sources(db, config)
+        sources = read_sources(db, config, previous_rows(db, config))
         sources.report.raise_for_problems()
         rows = _rows(db, sources, config)
-        past = _past_seconds(db, rows, config)
-    development, held_out = split_holdout(rows, config)
+        development, held_out = split_holdout(rows, config)
+        bars = bars_behind(sources, rows)
+        evidence = find_evidence(rows, held_out, bars, config, champion)
+        past = _past_seconds(db, rows, config, evidence)
+    check_folds(development, config)
     folds = _folds(development, config)
     trained = int(folds["train"].mean())
     border = {
@@ -185,17 +200,31 @@ def plan_retrain(config: RetrainConfig) -> Plan:
         "train": len(development),
         **_border(rows, development, held_out),
     }
-    expected = _probed_seconds(development, trained, config) if past is None else past
-    workers = min(effective_n_jobs(config.n_jobs), count_tasks(config))
+    fits = count_fits(config, evidence)
+    expected = (
+        _probed_seconds(development, trained, config, sum(fits.values()))
+        if past is None
+        else past
+    )
+    workers = min(effective_n_jobs(config.n_jobs), count_tasks(config, evidence))
     return Plan(
         folds=pd.concat([folds, pd.DataFrame([border])], ignore_index=True),
-        fits=count_fits(config),
+        fits=fits,
         seconds=round(expected / workers, 2),
         seconds_from="one fit of each kind measured now"
         if past is None
         else "earlier tasks in the ledger of this database",
         memory_bytes=_memory(trained, rows.data.shape[1], workers),
         rows=len(rows),
+        evidence={
+            "champion": evidence.champion_id,
+            "since": evidence.since.isoformat(),
+            "blocks": evidence.blocks,
+            "needed": evidence.needed,
+            "enough_from": None
+            if evidence.enough
+            else evidence.enough_from.isoformat(),
+        },
     )
 
 
@@ -237,7 +266,9 @@ def _border(rows: Rows, development: Rows, held_out: Rows) -> dict[str, int]:
     return {"purged": purged, "embargoed": int(left_out.sum()) - purged}
 
 
-def _past_seconds(db: Database, rows: Rows, config: RetrainConfig) -> float | None:
+def _past_seconds(
+    db: Database, rows: Rows, config: RetrainConfig, evidence: Evidence
+) -> float | None:
     """Return the seconds of all tasks, from earlier ones of every kind; else None."""
     symbols = sorted(rows.groups.unique().tolist())
     trials = db.trials()
@@ -248,15 +279,19 @@ def _past_seconds(db: Database, rows: Rows, config: RetrainConfig) -> float | No
         alike = params.get("n_estimators", config.n_estimators) == config.n_estimators
         if alike and record.get("rows"):
             share = record["seconds"] / sum(record["rows"])
-            spent.setdefault(record["stage"], []).append(share)
+            kind = record["stage"]
+            if kind == "gate":
+                kind = "candidates" if params.get("raw") else "walk-forward"
+            spent.setdefault(kind, []).append(share)
     for stage, like in (
         ("publish", "holdout"),
-        ("gate", "search"),
+        ("walk-forward", "holdout"),
+        ("candidates", "search"),
         ("importance", "search"),
     ):
         if like in spent:
             spent.setdefault(stage, spent[like])
-    tasks = {stage: n for stage, n in tasks_per_stage(config).items() if n}
+    tasks = {stage: n for stage, n in _tasks(config, evidence).items() if n}
     if not tasks.keys() <= spent.keys():
         return None
     return len(rows) * sum(
@@ -264,15 +299,16 @@ def _past_seconds(db: Database, rows: Rows, config: RetrainConfig) -> float | No
     )
 
 
-def _probed_seconds(rows: Rows, trained: int, config: RetrainConfig) -> float:
+def _probed_seconds(
+    rows: Rows, trained: int, config: RetrainConfig, n_fits: int
+) -> float:
     """Return the seconds of all fits, from one of each kind made now."""
     grid = {name: values[0] for name, values in config.param_grid.items()}
     chosen = rows.take(np.arange(min(trained, len(rows))))
     tuned = _probe(chosen, {**boosting(config), **grid}, config)
     plain = _probe(chosen, {}, config)
-    fits = count_fits(config)
     defaults = _SPLITTERS * config.n_splits * (config.n_splits + 1)
-    return defaults * plain + (sum(fits.values()) - defaults) * tuned
+    return defaults * plain + (n_fits - defaults) * tuned
 
 
 def _probe(rows: Rows, params: Mapping[str, Any], config: RetrainConfig) -> float:

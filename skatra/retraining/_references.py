@@ -10,7 +10,7 @@ from skatra.model_selection import PurgedKFold
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._contest import Contest
 from skatra.retraining._dataset import Rows
-from skatra.retraining._evaluation import BARS_PER_YEAR, block_bootstrap_bound
+from skatra.retraining._evaluation import block_bootstrap_bound
 from skatra.retraining._steps import purged_kfold
 from skatra.typing import FloatArray
 
@@ -50,7 +50,7 @@ def intervals(contest: Contest, confidence: float, seed: int) -> dict[str, list[
     """Return two-sided intervals of the figures that the gate judged."""
     if contest.challenger is None:
         return {}
-    block = max(1, contest.challenger.longest)
+    block, year = max(1, contest.challenger.longest), contest.challenger.bars_per_year
     mine = np.asarray(contest.challenger.log_growth, dtype=np.float64)
     figures = {"log_growth_per_year": mine}
     if contest.champion is not None:
@@ -65,7 +65,7 @@ def intervals(contest: Contest, confidence: float, seed: int) -> dict[str, list[
         }
         low = block_bootstrap_bound(values, **options)
         high = -block_bootstrap_bound(-values, **options)
-        found[name] = [BARS_PER_YEAR * low, BARS_PER_YEAR * high]
+        found[name] = [year * low, year * high]
     return found
 
 

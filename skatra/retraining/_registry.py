@@ -24,6 +24,7 @@ MODEL_FILE = "model.txt"
 CARD_FILE = "card.json"
 POINTER_FILE = "CURRENT"
 RUN_ID_LENGTH = 12
+_WAY_OUT = "Restore the folder, or serve another with skatra models promote."
 _MANY_ROWS = 50_000
 """Rows from which on it pays to predict by OpenMP's default of threads."""
 _FORKED = Event()
@@ -200,10 +201,10 @@ def _load(folder: Path, card: dict[str, Any]) -> KellyClassifier:
     try:
         text = (folder / name).read_bytes()
     except OSError as error:
-        msg = f"the model in {folder} cannot be read: {error}. Restore the folder."
+        msg = f"the model in {folder} cannot be read: {error}. {_WAY_OUT}"
         raise ModelCorruptError(msg) from error
     if digest(text) != expected:
-        msg = f"{folder / name} does not match the checksum in its card."
+        msg = f"{folder / name} does not match the checksum in its card. {_WAY_OUT}"
         raise ModelCorruptError(msg)
     booster = lgb.Booster(model_str=text.decode())
     names = state["features"]
@@ -274,8 +275,12 @@ def load_champion(models: Path | str) -> KellyClassifier:
 def read_champion(models: Path | str, run_id: str | None = None) -> Champion:
     """Return the promoted model, or the one named, with what it must say of itself."""
     folder = Path(models)
-    run_id = read_pointer(folder)["run_id"] if run_id is None else run_id
-    path, card = _read(folder / run_id)
+    if run_id is None:
+        read_pointer(folder)
+        path, card = _read(folder)
+    else:
+        path, card = _read(folder / run_id)
+    run_id = path.name
     if "trained_until" not in card:
         msg = (
             f"the card of the model {run_id} in {folder} does not say when its "
@@ -332,15 +337,16 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
             "Name a model's folder, or promote a model with skatra retrain."
             if expected is None
             else f"{pointer} names the model {folder.name}, whose {CARD_FILE} is gone. "
-            "Restore the folder, or promote another with skatra models promote."
+            "Restore the folder, promote another with skatra models promote, or remove "
+            f"{POINTER_FILE} to start without a champion."
         )
-        raise ModelNotFoundError(msg)
+        raise (ModelNotFoundError if expected is None else ModelCorruptError)(msg)
     content = card.read_bytes()
     if expected is not None and digest(content) != expected:
-        msg = f"{card} does not match the checksum in {pointer}."
+        msg = f"{card} does not match the checksum in {pointer}. {_WAY_OUT}"
         raise ModelCorruptError(msg)
     if _RUN_ID.fullmatch(folder.name) and not digest(content).startswith(folder.name):
-        msg = f"{card} does not match the checksum in its folder's name."
+        msg = f"{card} does not match the checksum in its folder's name. {_WAY_OUT}"
         raise ModelCorruptError(msg)
     return folder, _parse(card)
 

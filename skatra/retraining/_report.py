@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from skatra.exceptions import EmptyDataError
 from skatra.retraining._checks import CHECKS
-from skatra.retraining._evaluation import BARS_PER_YEAR, backtest_positions
+from skatra.retraining._evaluation import backtest_positions
 from skatra.retraining._figures import (
     equity_figure,
     importance_figure,
@@ -122,6 +121,7 @@ def _chapter(result: RetrainResult, number: int) -> dict[str, Any]:
         "tuned": result.out_of_fold(PURGED, TUNED_MODEL),
         "figures": _figures(result, key),
         "found": found,
+        "candidates": _candidates(result.search.table),
         "trials": _trials(found["trials"]),
         "comparison": _comparison(found["comparison"]),
         "checks": _checks(found["waived"]),
@@ -192,16 +192,15 @@ def _book(result: RetrainResult) -> list[tuple[str, str]]:
 def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
     rows, scores = result.rows, result.holdout.scores
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
-    equities = {}
+    books = {}
     for name in (NAIVE, PURGED):
         if result.out_of_fold(name).problem is not None:
             continue
         position = pd.Series(result.out_of_fold(name).position, index=rows.data.index)
-        equities[name] = backtest_positions(
+        books[name] = backtest_positions(
             position * rows.side, rows.label_times, result.bars, cost=result.config.cost
-        ).equity
-    best = equities.get(NAIVE, equities[PURGED])
-    promised = np.log(best.iloc[-1]) / len(best) * BARS_PER_YEAR
+        )
+    promised = books.get(NAIVE, books[PURGED]).summary()["log_growth_per_year"]
     figures = [
         {
             "title": "How much the splitter lies",
@@ -211,7 +210,9 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
         },
         {
             "title": "What each splitter would have promised",
-            "svg": promise_figure(equities, key),
+            "svg": promise_figure(
+                {name: book.equity for name, book in books.items()}, key
+            ),
             "caption": f"Out-of-fold Kelly positions followed bar by bar. Shuffled "
             f"KFold promises {format_number(promised, '+.0%')} log growth a year.",
         },
@@ -263,6 +264,18 @@ def _figures(result: RetrainResult, key: str) -> list[dict[str, str]]:
             },
         )
     return figures
+
+
+def _candidates(table: pd.DataFrame) -> list[list[str]]:
+    """Return what the search made of every candidate; parameters as they were given."""
+    forms = {"log_loss": ".4f", "std": ".4f", "trees": ".1f"}
+    return [
+        [
+            format_number(value, forms[name]) if name in forms else str(value)
+            for name, value in row.items()
+        ]
+        for row in table.to_dict(orient="records")
+    ]
 
 
 def _number(value: float | None, spec: str) -> str:

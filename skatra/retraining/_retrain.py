@@ -1,13 +1,10 @@
 """One run from bars to a judged, published model."""
 
-import hashlib
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -19,7 +16,6 @@ from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import (
     DatabaseError,
-    DiskFullError,
     PublishError,
     SkatraError,
     TrainingError,
@@ -33,12 +29,20 @@ from skatra.retraining._dataset import (
     bars_digest,
     label_set_name,
     load_rows,
+    previous_rows,
     read_sources,
     rows_digest,
     store_built_in_sets,
 )
-from skatra.retraining._decision import decide, inputs_digest, opponent
+from skatra.retraining._decision import (
+    decide,
+    inputs_digest,
+    opponent,
+    served_champion,
+)
+from skatra.retraining._evidence import enough_from, find_evidence
 from skatra.retraining._files import put_back_on_failure
+from skatra.retraining._fingerprint import code_digest, package_versions
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
 from skatra.retraining._lock import RunLock
@@ -48,9 +52,9 @@ from skatra.retraining._plan import count_tasks
 from skatra.retraining._references import fold_spans, reference_histograms
 from skatra.retraining._registry import (
     POINTER_FILE,
+    Champion,
     load_model,
     nonfinite_features,
-    read_card,
     write_model,
 )
 from skatra.retraining._result import RetrainResult
@@ -96,11 +100,14 @@ class UpToDate:
         Folder of the model.
     promoted : bool
         What the gate said.
+    champion_id : str or None
+        The model that is served now, if any.
     """
 
     run_id: str
     model_path: Path
     promoted: bool
+    champion_id: str | None
 
 
 @overload
@@ -185,8 +192,10 @@ def retrain(
         If another run works on this database.
     RunStoppedError
         If ``should_stop`` said so.
+    ModelCorruptError
+        If the served model, or the pointer to it, is damaged; nothing is fitted.
     TrainingError
-        If a model could not be trained.
+        If a model could not be trained, or the disk or the database failed on the way.
     PublishError
         If the model could not be written or verified; the served one stands.
 
@@ -210,7 +219,6 @@ def retrain(
         backend=make_backend(config.search_backend, config.n_jobs),
         should_stop=should_stop or (lambda: False),
         observe=tell,
-        total=count_tasks(config),
     )
     promoted = record_champion(Path(config.models))
     with (
@@ -220,7 +228,7 @@ def retrain(
     ):
         done = run(db, config, session, title=title, force=force)
         if not (done.promoted if isinstance(done, UpToDate) else done.verdict.promoted):
-            outcome["outcome"] = "rejected"
+            outcome["outcome"] = "refused"
         return done
 
 
@@ -233,13 +241,15 @@ def run(
     force: bool = True,
 ) -> RetrainResult | UpToDate:
     """Run every stage."""
-    _check_writable(Path(config.models))
+    models = Path(config.models)
+    _check_writable(models)
+    served = served_champion(models)
     with session.stage("check"):
-        sources = read_sources(db, config, _previous_rows(db, config))
+        sources = read_sources(db, config, previous_rows(db, config))
         sources.report.raise_for_problems()
-    with session.stage("prepare"):
+    with session.stage("prepare"), _resumable():
         store_built_in_sets(db, config, sources)
-    with session.stage("load"):
+    with session.stage("load"), _resumable():
         rows, left_out = load_rows(db, config)
         bars = bars_behind(sources, rows)
         lineage = _lineage(rows, bars, config)
@@ -256,48 +266,50 @@ def run(
             "label_set": label_set_name(config),
         },
     )
-    if not force and (done := _up_to_date(db, config, lineage)) is not None:
+    if not force and (done := _up_to_date(db, config, lineage, served)) is not None:
         return done
-    with session.working_on(rows):
-        with _training():
-            with session.stage("search"):
-                found = search(development, config, session)
-            with session.stage("compare"):
-                splitters = compare_splitters(rows, found.best_params, config, session)
-            with session.stage("paths"):
-                paths = backtest_paths(
-                    development, bars, found.best_params, config, session
-                )
-            with session.stage("holdout"):
-                judged = judge_holdout(
-                    rows,
-                    development,
-                    held_out,
-                    bars,
-                    found.best_params,
-                    config,
-                    session,
-                )
-            with session.stage("gate"):
-                inputs = inputs_digest(lineage, config)
-                decision = decide(
-                    rows,
-                    development,
-                    held_out,
-                    judged,
-                    bars,
-                    found,
-                    config,
-                    session,
-                    leaking_pairs=_leaking_pairs(development, held_out, config),
-                    champion=opponent(Path(config.models), inputs),
-                    n_trials=ledger.count()["on_these_symbols"],
-                )
-                verdict = decision.verdict
-            with session.stage("importance"):
-                importance = measure_importance(
-                    development, held_out, found.best_params, config, session
-                )
+    inputs = inputs_digest(lineage, config)
+    champion = opponent(served, models, inputs)
+    evidence = find_evidence(rows, held_out, bars, config, champion)
+    session.total = count_tasks(config, evidence)
+    with _training(), session.working_on(rows):
+        with session.stage("search"):
+            found = search(development, config, session)
+        with session.stage("compare"):
+            splitters = compare_splitters(rows, found.best_params, config, session)
+        with session.stage("paths"):
+            paths = backtest_paths(
+                development, bars, found.best_params, config, session
+            )
+        with session.stage("holdout"):
+            judged = judge_holdout(
+                rows,
+                development,
+                held_out,
+                bars,
+                found.best_params,
+                config,
+                session,
+            )
+        with session.stage("gate"):
+            decision = decide(
+                rows,
+                development,
+                held_out,
+                judged,
+                bars,
+                found,
+                config,
+                session,
+                leaking_pairs=_leaking_pairs(development, held_out, config),
+                champion=champion,
+                n_trials=ledger.count()["on_these_symbols"],
+            )
+            verdict = decision.verdict
+        with session.stage("importance"):
+            importance = measure_importance(
+                development, held_out, found.best_params, config, session
+            )
         session.observe(
             {
                 "event": "verdict",
@@ -307,8 +319,8 @@ def run(
             }
         )
         with session.stage("publish"):
-            with _training():
-                model = fit_whole(rows, found.best_params, config, session)
+            model = fit_whole(rows, found.best_params, config, session)
+            until = rows.label_times.max()
             card: dict[str, Any] = {
                 "config": config.to_dict(),
                 "best_params": found.best_params,
@@ -317,7 +329,10 @@ def run(
                 "holdout": judged.scores,
                 **decision.to_card(),
                 "inputs_sha256": inputs,
-                "trained_until": rows.label_times.max().isoformat(),
+                "trained_until": until.isoformat(),
+                "judgeable_from": enough_from(
+                    rows, held_out, bars, config, until
+                ).isoformat(),
                 "folds": fold_spans(development, config),
                 "references": reference_histograms(
                     rows.data, np.asarray(judged.probability)
@@ -328,8 +343,8 @@ def run(
             record = {**card, "seconds": session.stages}
             run_id, path = _publish(db, model, card, record, rows, config)
             if verdict.promoted:
-                record_served(Path(config.models), run_id, card)
-            with suppress(DiskFullError):  # it only gives space back
+                record_served(models, run_id, card)
+            with suppress(DatabaseError):  # it only gives space back
                 ledger.forget_arrays()
             session.tell("publish", 0.0)
     session.observe({"event": "published", "run_id": run_id, "path": str(path)})
@@ -360,11 +375,27 @@ def run(
 
 
 @contextmanager
+def _resumable() -> Iterator[None]:
+    """Turn what the disk or the database refuses into one error that says so."""
+    try:
+        yield
+    except (DatabaseError, OSError) as error:
+        if isinstance(error, SkatraError) and not isinstance(error, DatabaseError):
+            raise
+        msg = (
+            f"the run cannot go on: {str(error).rstrip('.')}. Every finished task is "
+            "kept: mend this, and the same command goes on where it was."
+        )
+        raise TrainingError(msg) from error
+
+
+@contextmanager
 def _training() -> Iterator[None]:
     """Turn whatever stops a fit into one error that says so."""
     try:
-        yield
-    except (DatabaseError, TrainingError):
+        with _resumable():
+            yield
+    except TrainingError:
         raise
     except SkatraError as error:
         if isinstance(error, ValueError):
@@ -436,21 +467,16 @@ def _verify(model: Any, path: Path, rows: Rows) -> None:
         )
 
 
-def _previous_rows(db: Database, config: RetrainConfig) -> int | None:
-    """Return the rows of the last run on the same symbols, features and labels."""
-    names = ("symbols", "feature_set", "label_set", "max_holding", "barrier_width")
-    settings = config.to_dict()
-    for card in reversed(db.runs()["card"].tolist()):
-        before = card.get("config", {})
-        if "data" in card and all(before.get(n) == settings[n] for n in names):
-            return int(card["data"]["rows"])
-    return None
-
-
 def _up_to_date(
-    db: Database, config: RetrainConfig, lineage: Mapping[str, Any]
+    db: Database,
+    config: RetrainConfig,
+    lineage: Mapping[str, Any],
+    served: Champion | None,
 ) -> UpToDate | None:
-    """Return the finished run of the same data, settings and code, if in place."""
+    """Return the finished run of the same data, settings and code, if in place.
+
+    Where a champion was taken away since, there is another one to beat: cash.
+    """
     models = Path(config.models)
     settings = json_ready(config.to_dict())
     for run_id, card in reversed(list(db.runs()["card"].items())):
@@ -459,12 +485,12 @@ def _up_to_date(
         path = models / str(run_id)
         try:
             load_model(path)
-            served = read_card(models) if (models / POINTER_FILE).exists() else None
         except SkatraError:
             return None
-        if card["promoted"] and served is None:
+        if served is None and (card["promoted"] or card["judged_against"] is not None):
             return None
-        return UpToDate(str(run_id), path, bool(card["promoted"]))
+        champion_id = None if served is None else served.run_id
+        return UpToDate(str(run_id), path, bool(card["promoted"]), champion_id)
     return None
 
 
@@ -509,24 +535,12 @@ def _describe(
 
 def _lineage(rows: Rows, bars: pd.DataFrame, config: RetrainConfig) -> dict[str, Any]:
     """Return what the result depends on."""
-    names = ("numpy", "pandas", "scikit-learn", "lightgbm")
     return {
         "data_sha256": rows_digest(rows),
         "bars_sha256": bars_digest(bars),
         "skatra": skatra.__version__,
         "code_sha256": code_digest(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in names},
+        "packages": package_versions(),
         "seed": config.seed,
     }
-
-
-@cache
-def code_digest() -> str:
-    """Return a SHA-256 over the package's source: the code version, git or not."""
-    folder = Path(skatra.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

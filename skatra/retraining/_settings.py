@@ -189,6 +189,8 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if name != _TABLE:
             yield name, value
             continue
+        if not isinstance(value, GateBounds | Mapping):
+            GateBounds.of(value)
         bounds = value.to_dict() if isinstance(value, GateBounds) else value
         for key, bound in bounds.items():
             yield f"{_TABLE}.{key}", bound
@@ -266,6 +268,13 @@ def _read(path: Path) -> dict[str, tuple[Any, int]]:
             whole = name if key is None else f"{name}.{key}"
             line = _line(text, name, key)
             found[whole] = (value if key is None else value[key]), line
+    if _TABLE in found:
+        value, line = found[_TABLE]
+        msg = (
+            f"{path}:{line}: gate must be a table of bounds, as a line [gate] and "
+            f"below it max_drawdown = 0.3, got {value!r}."
+        )
+        raise ValueError(msg)
     if unknown := [name for name in found if name not in _KNOWN]:
         where = ", ".join(f"{name} (line {found[name][1]})" for name in unknown)
         msg = f"{path} has settings that do not exist: {where}. There are "

@@ -1,6 +1,5 @@
 """What to hold now: the champion on the newest bars, and what became of before."""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from skatra.exceptions import (
     StaleModelError,
 )
 from skatra.features import LOOK_BACK, price_features
+from skatra.retraining._config import as_span
 from skatra.retraining._limits import SignalLimits, limited
 from skatra.retraining._monitored import (
     MODEL,
@@ -32,6 +32,9 @@ from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._settle import settle_open
 from skatra.typing import Span
 from skatra.utils import HTMLRepr
+
+GRACE = pd.Timedelta("90D")
+"""How long a champion is served once a successor could have been judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def make_signals(
     symbols: Sequence[str] | None = None,
     limits: SignalLimits | None = None,
     max_data_age: Span = "4D",
-    max_model_age: Span = "90D",
+    max_model_age: "Span | None" = None,
     allow_stale: bool = False,
     now: Any = None,
 ) -> SignalsReport:
@@ -121,8 +124,10 @@ def make_signals(
     max_data_age : timedelta-like, default="4D"
         Oldest newest bar to act on, measured from ``now``: four days bridge a long
         weekend of daily bars. Symbols whose own newest bar is older are left out.
-    max_model_age : timedelta-like, default="90D"
-        Longest time since the last label that the champion learned.
+    max_model_age : timedelta-like, default=None
+        Longest time since the last label that the champion learned. None means 90
+        days more than the gate of its run needs to judge a successor, a date that
+        the champion's card tells.
     allow_stale : bool, default=False
         Act on bars and models of any age.
     now : datetime-like, default=None
@@ -161,7 +166,7 @@ def make_signals(
         rules = _Rules(
             _utc(pd.Timestamp.now(tz="UTC") if now is None else now),
             _age("max_data_age", max_data_age),
-            _age("max_model_age", max_model_age),
+            None if max_model_age is None else _age("max_model_age", max_model_age),
             allow_stale,
         )
         champion = read_champion(models)
@@ -178,17 +183,23 @@ class _Rules:
 
     now: pd.Timestamp
     max_data_age: pd.Timedelta
-    max_model_age: pd.Timedelta
+    max_model_age: pd.Timedelta | None
     allow_stale: bool
 
     def refuse_old(self, champion: Champion) -> None:
         """Raise if the champion learned too long ago."""
-        age = self.now - champion.trained_until
-        if age > self.max_model_age and not self.allow_stale:
+        until = champion.trained_until
+        age, most = self.now - until, self.max_model_age
+        judgeable = pd.Timestamp(champion.card.get("judgeable_from", until))
+        if most is None:
+            most = GRACE + max(judgeable - until, pd.Timedelta(0))
+        if age > most and not self.allow_stale:
             raise StaleModelError(
                 f"the champion {champion.run_id} learned its last label {age.days} "
-                f"days ago, more than max_model_age={self.max_model_age}. Retrain, or "
-                "let it pass with allow_stale=True (--allow-stale)."
+                f"days ago, more than max_model_age={most}. The gate can judge a "
+                f"successor from about {judgeable:%Y-%m-%d} on: retrain; or serve a "
+                "newer model unjudged with skatra models promote; or let this one "
+                "pass with allow_stale=True (--allow-stale)."
             )
 
     def old(self, newest: "pd.Series[float]") -> dict[str, str]:
@@ -390,13 +401,9 @@ def _open_positions(db: Database, model: str, scored: pd.Index) -> "pd.Series[fl
 
 def _age(name: str, age: Any) -> pd.Timedelta:
     """Return a positive time span; a bare number would be nanoseconds."""
-    bare = isinstance(age, int | float) or (
-        isinstance(age, str) and age.strip().isdigit()
-    )
-    with contextlib.suppress(ValueError, TypeError):
-        span = pd.Timedelta(age)
-        if not bare and span > pd.Timedelta(0):
-            return span
+    span = as_span(age)
+    if span is not None and span > pd.Timedelta(0):
+        return span
     msg = f"{name} must be a positive time span such as '4D', got {age!r}."
     raise ValueError(msg)
 

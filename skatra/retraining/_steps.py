@@ -16,7 +16,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, get_scorer, log_loss, roc_auc_score
 from sklearn.model_selection import KFold, ParameterGrid, TimeSeriesSplit
 
-from skatra.exceptions import EmptyDataError, SearchStoppedError
+from skatra.exceptions import EmptyDataError, SearchStoppedError, TrainingError
 from skatra.metrics import log_growth
 from skatra.model_selection import (
     PurgedKFold,
@@ -360,9 +360,28 @@ def check_grid_names(config: RetrainConfig) -> None:
         raise ValueError(msg)
 
 
+def check_folds(rows: Rows, config: RetrainConfig) -> None:
+    """Refuse folds that hold one class only: nothing can be learned or scored there."""
+    splits = purged_kfold(config).split(rows.data, label_times=rows.label_times)
+    for number, split in enumerate(splits):
+        for part, taken in zip(("trains", "tests"), split, strict=True):
+            classes = rows.target.iloc[taken].unique()
+            if len(classes) > 1:
+                continue
+            t0 = rows.data.index[taken].get_level_values(1)
+            msg = (
+                f"fold {number} of n_splits={config.n_splits} {part} on "
+                f"{len(taken):,} rows from {t0.min():%Y-%m-%d} to {t0.max():%Y-%m-%d} "
+                f"whose labels are all {classes[0]:+d}. Take fewer folds (n_splits), "
+                "change the labels (barrier_width, max_holding), or load more bars."
+            )
+            raise TrainingError(msg)
+
+
 def search(rows: Rows, config: RetrainConfig, session: Session) -> SearchResult:
     """Tune LightGBM by log loss under purged cross-validation."""
     check_grid_names(config)
+    check_folds(rows, config)
     if config.early_stopping_rounds:
         return _search_stopping_early(rows, config, session)
     found = PurgedLGBMSearchCV(

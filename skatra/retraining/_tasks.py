@@ -1,5 +1,9 @@
 """Run pure tasks on threads, processes or a cluster, one result at a time."""
 
+import os
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -92,7 +96,7 @@ class Processes:
     n_jobs: int | None = None
     shares_memory: ClassVar[bool] = False
     folder: ClassVar[str | None] = None
-    _pools: list[Executor] = field(
+    _pools: list[Any] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
 
@@ -107,16 +111,24 @@ class Processes:
             yield
             return
         self._pools.append(self._start())
+        at_once = False
         try:
             yield
+        except KeyboardInterrupt:
+            at_once = True
+            raise
         finally:
-            self._pools.pop().shutdown()
+            self._pools.pop().shutdown(kill_workers=at_once)
 
-    def _start(self) -> Executor:
+    def _start(self) -> Any:
         """Start processes, apart from those that joblib keeps for its own."""
         workers = effective_n_jobs(-1 if self.n_jobs is None else self.n_jobs)
-        pool: Executor = ProcessPoolExecutor(int(workers), env=WORKER_ENVIRONMENT)
-        return pool
+        return ProcessPoolExecutor(
+            int(workers),
+            env=WORKER_ENVIRONMENT,
+            initializer=_follow_parent,
+            initargs=(os.getpid(),),
+        )
 
     def slots(self, n_tasks: int) -> int:
         """Return one per core, or as many as asked for."""
@@ -131,6 +143,19 @@ class Processes:
             self._pools[-1].shutdown()
             self._pools[-1] = self._start()
         yield self._pools[-1]
+
+
+def _follow_parent(parent: int) -> None:
+    """Leave signals to a whole group to the parent, and end with it, even if killed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Inline(Executor):
@@ -240,12 +265,15 @@ class _Run:
         self._running = {}
 
 
-def _error_of(future: "Future[Any]") -> Any:
-    """Return what a task raised, a cancelled one included."""
+def _error_of(future: "Future[Any]") -> Exception | None:
+    """Return what a task raised or that it was lost; raise what ends a program."""
     try:
-        return future.exception()
-    except CancelledError as error:
-        return BrokenExecutor(f"a task was cancelled by its backend: {error}")
+        error = future.exception()
+    except CancelledError as cancelled:
+        return BrokenExecutor(f"a task was cancelled by its backend: {cancelled}")
+    if error is None or isinstance(error, Exception):
+        return error
+    raise error
 
 
 def make_backend(backend: Any, n_jobs: int | None) -> Backend:

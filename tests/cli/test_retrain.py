@@ -6,7 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import tomllib
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -77,7 +79,7 @@ def test_metrics_say_what_happened(market, tmp_path):
     (tmp_path / "run.prom").write_text("no metrics\n")
     strange = run(*job, cwd=market)
 
-    outcomes = ("success", "rejected", "failure")
+    outcomes = ("success", "refused", "failure")
     nights = {(1, 0, 0): promoted, (2, 0, 0): again, (2, 1, 0): refused}
     for counts, found in (nights | {(2, 1, 1): failed, (0, 0, 1): lost}).items():
         runs = tuple(found["retrain_runs_total", name] for name in outcomes)
@@ -124,7 +126,15 @@ def test_show_config_and_dry_run_write_nothing(market, tmp_path):
     assert 'embargo = "5D"  # default' in shown.stdout
     plan = run(*job, "--dry-run", cwd=tmp_path)
     assert plan.returncode == 0, plan.stderr
-    for word in ("purged", "embargoed", "held out", "fits:", "time:", "memory:"):
+    for word in (
+        "purged",
+        "embargoed",
+        "held out",
+        "fits:",
+        "time:",
+        "memory:",
+        "gate:",
+    ):
         assert word in plan.stdout
     figures = json.loads(run(*job, "--dry-run", "--json", cwd=tmp_path).stdout)
     assert len(figures["folds"]) == 3
@@ -172,6 +182,116 @@ def test_a_night(market):
         len(fresh) - 1,
     )
     connection.close()
+
+
+def on_processes(folder, name, n_estimators):
+    """Start a run on two worker processes, in a group of its own, and return it."""
+    (folder / "two.toml").write_text(
+        f'database = "market.db"\nmodels = "{name}"\nbackend = "processes"\n'
+        f"n_jobs = 2\nn_splits = 2\nmax_holding = 5\nn_estimators = {n_estimators}\n"
+        "n_paths = 0\n[param_grid]\nnum_leaves = [5]\n"
+    )
+    job = ["--config", "two.toml", "--no-report", "--log", f"{name}.jsonl"]
+    return job, subprocess.Popen(
+        [*WORDS, *job],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def events(path):
+    """Return what a run has told so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_leaves_worker_processes_at_work(market, number):
+    """Ctrl-C reaches workers, too: they finish what is in hand, the run leaves with 6.
+
+    The next run does the rest, and no task twice.
+    """
+    log = market / f"{number.name}.jsonl"
+    job, process = on_processes(market, number.name, n_estimators=400 + number)
+    while events(log)[-1:] == [] or events(log)[-1].get("done", 0) < 9:
+        assert process.poll() is None  # six of LightGBM's defaults are quick
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == 6, err
+    assert "Run the same command again" in err
+    assert "Traceback" not in err
+    done = run(*job, cwd=market)
+    assert done.returncode in (0, 10), done.stderr
+    fresh = [e for e in events(log) if e["event"] == "task" and not e["cached"]]
+    assert len(fresh) == fresh[-1]["total"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is ignored")
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGKILL,), -signal.SIGKILL)],
+    ids=["interrupted twice", "killed"],
+)
+def test_worker_processes_end_with_a_run_that_waits_for_none(market, numbers, code):
+    """Two interrupts of the group, or a kill of the run alone, leave nobody behind."""
+    psutil = pytest.importorskip("psutil", reason="comes with skatra[dask]")
+    _, process = on_processes(market, "long", n_estimators=10**6)
+    workers = []
+    while len(workers) < 2 or any(not ignores_interrupts(w.pid) for w in workers):
+        assert process.poll() is None
+        workers = [
+            child
+            for child in psutil.Process(process.pid).children()
+            if "LokyProcess" in " ".join(child.cmdline())
+        ]
+        time.sleep(0.01)
+    used = sum(worker.cpu_times().user for worker in workers)
+    while sum(worker.cpu_times().user for worker in workers) < used + 1.0:
+        time.sleep(0.01)
+    for number in numbers:
+        send = os.kill if number == signal.SIGKILL else os.killpg
+        send(process.pid, number)
+        time.sleep(0.3)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == code, err
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+def ignores_interrupts(pid):
+    """Tell whether a process ignores SIGINT, as the kernel sees it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = dict(line.split(":", 1) for line in lines)
+    return bool(int(masks["SigIgn"], 16) >> (signal.SIGINT - 1) & 1)
+
+
+def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
+    """The promotion stands, the code is 7, and the same command draws the page."""
+    job = ["--config", "job.toml", "-j", "1", "--no-open"]
+    first = run(*job, "--no-report", "--json", cwd=market)
+    name = json.loads(first.stdout)["run_id"]
+    page = market / "models" / f"{name}.html"
+    page.mkdir()
+    failed = run(*job, "--force", cwd=market)
+    served = json.loads((market / "models" / "CURRENT").read_text())["run_id"]
+    page.rmdir()
+    mended = run(*job, cwd=market)
+    text = page.read_text()
+    again = run(*job, cwd=market)
+
+    assert failed.returncode == 7, failed.stderr
+    for words in ("report could not be written", "was promoted", "the same command"):
+        assert words in failed.stderr
+    assert served == name
+    assert mended.returncode == 0, mended.stderr
+    assert name in text
+    assert (again.returncode, "up to date" in again.stdout) == (0, True)
+    assert f"{name} is served" in again.stdout
 
 
 def test_a_reader_that_leaves_is_no_error(market, tmp_path):

@@ -348,13 +348,13 @@ def test_retraining_reports_how_it_ended():
     with monitoring.observe_retraining("r"), monitoring.observe_stage("r", "fit"):
         pass
     with monitoring.observe_retraining("r") as run:
-        run["outcome"] = "rejected"
+        run["outcome"] = "refused"
     with pytest.raises(RuntimeError), monitoring.observe_retraining("r"):
         raise RuntimeError
     text = monitoring.render()
     monitoring.disable()
 
-    for outcome in ("success", "rejected", "failure"):
+    for outcome in ("success", "refused", "failure"):
         assert f'retrain_runs_total{{model="r",outcome="{outcome}"}} 1.0' in text
     assert 'skatra_retrain_in_progress{model="r"} 0.0' in text
     assert 'retrain_stage_duration_seconds_count{model="r",stage="fit"} 1.0' in text

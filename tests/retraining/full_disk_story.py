@@ -6,18 +6,21 @@ folder.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
 import sqlite3
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 
 from skatra.cli._app import run
 from skatra.datasets import Database, make_edge_bars
-from skatra.retraining import load_champion, verify_models
+from skatra.exceptions import TrainingError
+from skatra.retraining import load_champion, load_settings, retrain, verify_models
 
 JOB = """
 database = "market.db"
@@ -63,11 +66,11 @@ class Disk:
         self.steps.append(event)
         if self.left == 0:
             self.left = None
-            self._fill()
+            self.fill()
         else:
             self.left -= 1
 
-    def _fill(self):
+    def fill(self):
         """Take all the space there is, and what SQLite keeps for its next writes."""
         connection = sqlite3.connect(self.folder / "market.db")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -91,6 +94,23 @@ def champion(folder):
     return [(folder / "models" / "CURRENT").read_text(), decisions.tolist()]
 
 
+def cut_off(folder, disk, moment, **options):
+    """Fill the disk at an event; return what the run says, and give the space back."""
+    config = load_settings(folder / "job.toml").config
+
+    def observe(event):
+        if moment in (event["event"], event.get("stage")) and not disk.ballast.exists():
+            disk.fill()
+
+    try:
+        retrain(dataclasses.replace(config, **options), observe=observe)
+    except TrainingError as error:
+        return str(error)
+    finally:
+        disk.free()
+    return "went on"
+
+
 def main(folder):
     """Promote one model; let a second run out of space at each step, then let it be."""
     (folder / "job.toml").write_text(JOB)
@@ -103,6 +123,13 @@ def main(folder):
         db.write_bars(BARS)
         db.write_features(FEATURES, "mine")
     before, disk = champion(folder), Disk(folder)
+    told["trained"] = [
+        cut_off(folder, disk, moment) for moment in ("prepare", "search")
+    ]
+    tempfile.tempdir = str(folder)
+    told["trained"].append(cut_off(folder, disk, "data", backend="processes"))
+    tempfile.tempdir = None
+    told["same"] = champion(folder) == before
     for step in range(30):
         disk.left, disk.steps = step, []
         code = run(job)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skatra.datasets import load_index_bars, make_edge_bars
-from skatra.exceptions import DataCheckError
+from skatra.exceptions import BarsError, DataCheckError
 from skatra.features import price_features
 from skatra.labeling import triple_barrier_labels
 from skatra.retraining import CHECKS, check_data
@@ -143,6 +143,122 @@ def test_rows_are_those_that_were_spoilt():
 
     assert problem.positions.tolist() == [5, 299, 300, 420]
     assert "4 of 600 rows, first A" in problem.detail
+
+
+def _told_by_one(features, labels):
+    """Return features of which one is the outcome, in the second symbol alone."""
+    told = features["x"].copy()
+    told.loc["B"] = labels["label"].reindex(features.loc[["B"]].index).to_numpy()
+    return features.assign(x=told)
+
+
+def _without_times(bars, rows):
+    """Return bars of which some have no time."""
+    times = pd.Series(bars.index.get_level_values(1)).mask(np.isin(range(600), rows))
+    symbols = bars.index.get_level_values(0)
+    return bars.set_axis(pd.MultiIndex.from_arrays([symbols, times], names=["s", "t"]))
+
+
+def _of_a_stranger(labels):
+    return labels.set_axis(labels.index.set_levels(["A", "STRANGER"], level=0))
+
+
+FAR = [*range(50), 200, *range(51, 200), 50, *range(201, 600)]
+HOSTILE = {
+    "features twice": (
+        lambda b, f, y: (b, pd.concat([f, f.iloc[[3]]]), y),
+        [("duplicates", "features", [3])],
+    ),
+    "labels twice": (
+        lambda b, f, y: (b, f, pd.concat([y.iloc[:5], y.iloc[4:]])),
+        [("duplicates", "labels", [4])],
+    ),
+    "bars far out of order have no gap": (
+        lambda b, f, y: (b.iloc[FAR], f, y),
+        [("unsorted", "bars", [51, 200])],
+    ),
+    "all bars in any order": (
+        lambda b, f, y: (b.iloc[::-1], f, y),
+        [("unsorted", "bars", [i for i in range(600) if i not in (0, 300)])],
+    ),
+    "no time": (
+        lambda b, f, y: (_without_times(b, [7, 599]), f, y),
+        [("unsorted", "bars", [7, 599])],
+    ),
+    "no end": (
+        lambda b, f, y: (b, f, _set(y, [5], "t1", pd.NaT)),
+        [("t1-before-t0", "labels", [5])],
+    ),
+    "the return, huge and shifted": (
+        lambda b, f, y: (b, f.assign(z=y["ret"].reindex(f.index) * -1e200), y),
+        [("label-in-features", "features", [2])],
+    ),
+    "the label of one symbol": (
+        lambda b, f, y: (b, _told_by_one(f, y), y),
+        [("label-in-features", "features", [0])],
+    ),
+    "infinite in every row": (
+        lambda b, f, y: (b, f.assign(y=np.inf), y),
+        [("constant-features", "features", [1])],
+    ),
+    "one value or none": (
+        lambda b, f, y: (b, f.assign(y=np.where(np.arange(600) % 2, 1, np.nan)), y),
+        [("constant-features", "features", [1])],
+    ),
+    "another zone for ends": (
+        lambda b, f, y: (b, f, y.assign(t1=y["t1"].dt.tz_convert("Asia/Tokyo"))),
+        [("mixed-time-zones", "rows", [0, 1])],
+    ),
+    "prices below zero and none": (
+        lambda b, f, y: (_set(_set(b, [3], "low", -1.0), [4], "low", np.nan), f, y),
+        [("nonfinite-prices", "bars", [4]), ("nonpositive-prices", "bars", [3])],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_hostile_tables_are_told_and_not_stumbled_over(fault):
+    """What is wrong is found in its table and rows, and nothing else is."""
+    spoil, expected = HOSTILE[fault]
+    found = check_data(*spoil(*_sound())).problems
+
+    assert [(p.check, p.table, p.positions.tolist()) for p in found] == expected
+
+
+def test_hostile_tables_at_once():
+    """Faults of every table in one list, none hidden by another."""
+    tables = _sound()
+    names = ["infinite in every row", "the label of one symbol"]
+    names += ["prices below zero and none", "no end", "labels twice", "features twice"]
+    expected = []
+    for name in names:
+        tables = HOSTILE[name][0](*tables)
+        expected += HOSTILE[name][1]
+    found = check_data(*tables).problems
+
+    assert len(found) == len(expected)
+    for check, table, positions in expected:
+        (problem,) = [p for p in found if (p.check, p.table) == (check, table)]
+        assert len(problem.positions) == len(positions)
+
+
+def test_labels_of_a_symbol_without_bars():
+    """Nothing follows a label whose symbol has no bar."""
+    bars, features, labels = _sound()
+    (problem,) = check_data(bars, features, _of_a_stranger(labels)).problems
+
+    assert problem.check == "t1-past-last-bar"
+    assert len(problem.positions) == (labels.index.get_level_values(0) == "B").sum()
+
+
+def test_tables_that_cannot_be_checked_are_refused_by_name():
+    """A missing price and a feature of text are no problem to waive."""
+    bars, features, labels = _sound()
+    with pytest.raises(BarsError, match=r"bars must have .* close.*got open, high"):
+        check_data(bars.drop(columns="close"))
+    with pytest.raises(ValueError, match=r"features must be numbers.*\['x'\]"):
+        check_data(bars, features.assign(x="a"), labels)
+    assert check_data(bars.iloc[:0], features.iloc[:0], labels.iloc[:0]).problems == ()
 
 
 def test_bundled_bars_are_sound():

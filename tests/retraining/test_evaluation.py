@@ -85,6 +85,29 @@ def test_book_equals_a_loop_over_bars(drawn, cost):
         )
 
 
+@pytest.mark.parametrize(
+    ("times", "year"),
+    [
+        (pd.bdate_range("2000-01-03", "2009-12-31", tz="UTC"), 260.9),
+        (pd.date_range("2000-01-01", "2009-12-31", tz="UTC"), 365.25),
+        (pd.date_range("2000-01-01", "2001-12-31", freq="h", tz="UTC"), 8766.0),
+        (pd.date_range("2000-01-31", "2009-12-31", freq="ME", tz="UTC"), 12.0),
+    ],
+)
+def test_a_year_is_one_of_the_calendar(times, year):
+    """Whatever the bars, growth a year is all growth over the years it took."""
+    index = pd.MultiIndex.from_product([["A"], times], names=["symbol", "time"])
+    bars = pd.DataFrame({"close": np.exp(1e-4 * np.arange(len(times)))}, index=index)
+    label_times = pd.Series(times[[-1]], index=index[[0]])
+    book = backtest_positions(pd.Series(1.0, index=index[[0]]), label_times, bars)
+    years = (times[-1] - times[0]) / pd.Timedelta("365.25D")
+
+    assert book.bars_per_year == pytest.approx(year, rel=1e-3)
+    assert book.summary()["log_growth_per_year"] == pytest.approx(
+        np.log(bars["close"].iloc[-1]) / years
+    )
+
+
 def test_a_missing_bar_defers_the_return():
     """What a symbol earns over bars that it lacks is counted when its price is back."""
     bars = _bars([[100.0, 100.0, 110.0], [100.0, 100.0, 100.0]])

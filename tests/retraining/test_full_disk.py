@@ -26,6 +26,9 @@ def tell(folder, before=()):
 def test_a_full_disk_at_every_step_of_publishing(tmp_path):
     """Code 7, the same champion, sound files and database; with space it goes on.
 
+    So it does before: a disk that is full for labels, for the ledger or for workers
+    ends training with an error that names the file and blames no parameter.
+
     A real small file system is filled before each step: folder, model, card, rename,
     copy of the pointer, pointer, and the record of the run in the database.
     """
@@ -39,7 +42,13 @@ def test_a_full_disk_at_every_step_of_publishing(tmp_path):
     told, errors = tell(folder, words)
     *full, last = told["full"]
 
-    assert (told["first"], told["again"]) == (0, 0)
+    assert (told["first"], told["again"], told["same"]) == (0, 0, True)
+    for said, place in zip(
+        told["trained"], ("market.db",) * 2 + ("small",), strict=True
+    ):
+        assert "the same command goes on where it was" in said
+        assert place in said
+        assert "param_grid" not in said
     assert len(full) >= 7
     assert {step["step"] for step in full} == {"open", "os.mkdir", "os.rename"}
     for step in full:

@@ -8,13 +8,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skatra.datasets import Database, make_edge_bars
+from skatra.exceptions import StaleModelError
 from skatra.retraining import GateBounds, RetrainConfig
-from skatra.retraining._contest import Contest, contest, unseen_rows
+from skatra.retraining._contest import Contest, contest
+from skatra.retraining._dataset import load_rows, store_built_in_sets
 from skatra.retraining._decision import decide, inputs_digest
 from skatra.retraining._evaluation import Backtest
+from skatra.retraining._evidence import (
+    Evidence,
+    enough_from,
+    find_evidence,
+    unseen_rows,
+)
 from skatra.retraining._gate import gate
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
+from skatra.retraining._signals import GRACE, _Rules
 from skatra.retraining._steps import (
     fit_whole,
     judge_holdout,
@@ -138,11 +148,56 @@ def test_too_few_new_rows_are_no_evidence(planted):
     assert "not enough evidence" in decision.verdict.reason
 
 
+@pytest.mark.parametrize("max_holding", [5, 20])
+@pytest.mark.parametrize("embargo", ["5D", 30, 0.01])
+def test_signals_serve_a_champion_until_a_successor_can_be_judged(
+    tmp_path, max_holding, embargo
+):
+    """By default nothing is too old before the date from which the gate can judge.
+
+    The date that is told is the one on which bars, as they come, are enough.
+    """
+    bars = make_edge_bars(4000, edge=0.3)
+    config = RetrainConfig(
+        database=tmp_path / "m.db",
+        models=tmp_path,
+        max_holding=max_holding,
+        embargo=embargo,
+    )
+
+    def at(n_bars):
+        with Database(":memory:") as db:
+            db.write_bars(bars.iloc[:n_bars])
+            store_built_in_sets(db, config)
+            rows, _ = load_rows(db, config)
+        return rows, split_holdout(rows, config)[1], bars.iloc[:n_bars], config
+
+    first = at(3000)
+    until = first[0].label_times.max()
+    told = enough_from(*first, until)
+    champion = Champion("old", None, {"judgeable_from": told.isoformat()}, until)
+    needed = 30 * max_holding
+    enough = [
+        find_evidence(*at(n), champion).enough
+        for n in (3000 + needed - 20, 3000 + needed + 60)
+    ]
+    judgeable = bars.index[3000 + needed + 60][1]
+    rules = _Rules(judgeable, pd.Timedelta("4D"), None, False)
+
+    assert enough == [False, True]
+    assert find_evidence(*first, champion).enough_from == told
+    assert abs(told - bars.index[3000 + needed][1]) < pd.Timedelta("60D")
+    rules.refuse_old(champion)
+    late = dataclasses.replace(rules, now=told + GRACE + pd.Timedelta("1D"))
+    with pytest.raises(StaleModelError, match=rf"from about {told:%Y-%m-%d} on"):
+        late.refuse_old(champion)
+
+
 @pytest.mark.parametrize("embargo", ["5D", 3, 0.01, 0])
 def test_nobody_is_judged_on_rows_it_has_seen(planted, embargo):
     """Judged rows start after both trainings and the embargo; fits see the past."""
     config, rows, bars, _development, held_out, found, _ = planted
-    config = dataclasses.replace(config, embargo=embargo)
+    config = dataclasses.replace(config, embargo=embargo, gate={"min_blocks": 2})
     until = held_out.label_times.sort_values().iloc[100]
     champion = champion_of(rows, config, found.best_params, until)
     seen = []
@@ -163,7 +218,6 @@ def test_nobody_is_judged_on_rows_it_has_seen(planted, embargo):
         config,
         champion,
         Session(make_model=watch),
-        least_blocks=2,
     )
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
     later = t0[t0 > champion.trained_until].unique().sort_values()
@@ -176,7 +230,7 @@ def test_nobody_is_judged_on_rows_it_has_seen(planted, embargo):
 
     assert seen
     assert t0[judged].min() == first
-    assert result.since >= first
+    assert result.evidence.since >= first
     assert result.leaking_pairs == 0
     assert result.challenger.log_growth.index.equals(result.champion.log_growth.index)
     assert len(result.probability) >= judged.sum() - 4
@@ -199,26 +253,25 @@ def book(growth, longest=1):
     """Return a book that grows like this."""
     days = pd.date_range("2020-01-01", periods=len(growth), tz="UTC")
     series = pd.Series(np.asarray(growth, dtype=float), index=days)
-    return Backtest(series, series * 0 + 0.5, series * 0, longest)
+    return Backtest(series, series * 0 + 0.5, series * 0, longest, 252.0)
 
 
-def facing(growth, said=0.6, **changes):
+def facing(growth, said=0.6, blocks=500, **changes):
     """Return a contest against cash in which all is well but for the changes."""
     n = len(growth)
+    served = "old" if "champion" in changes else None
     index = pd.MultiIndex.from_product(
         [["A"], pd.date_range("2020-01-01", periods=n, tz="UTC")]
     )
     whole = Contest(
         book(growth),
         None,
-        n,
+        Evidence(np.ones(n, bool), index[0][1], blocks, 30, index[-1][1], served),
         pd.Series(said, index=index),
         0.5,
         np.arange(n) % 5 < 3,
         0.5,
         0,
-        None,
-        index[0][1],
     )
     return dataclasses.replace(whole, **changes)
 

@@ -218,6 +218,21 @@ def test_nothing_is_a_negative_zero_or_no_number(small_run, tmp_path):
     assert "not defined" in parsed.said["td"]
 
 
+def test_candidates_that_stop_early_show_their_trees(small_run, tmp_path):
+    """Losses have four digits, trees one, and parameters stand as they were given."""
+    table = small_run.search.table.assign(
+        log_loss=0.69314, std=0.00125, trees=[7.5] * 2, reg_lambda=0.1
+    )
+    columns = ["num_leaves", "reg_lambda", "log_loss", "std", "trees"]
+    search = dataclasses.replace(small_run.search, table=table[columns])
+    parsed, _ = _written(dataclasses.replace(small_run, search=search), tmp_path)
+    said = parsed.said["td"]
+
+    for text in ("5", "0.1", "0.6931", "0.0013", "7.5"):
+        assert said.count(text) >= 2, text
+    assert not {"7.5000", "5.0000", "0.69314"} & set(said)
+
+
 def test_same_run_same_page(small_run, tmp_path):
     """The page depends on the run alone."""
     first = write_report(small_run, tmp_path / "a.html").read_bytes()

@@ -318,6 +318,13 @@ def test_unknown_model_parameters_are_refused(small_config):
         ("embargo", -1),
         ("embargo", 1.5),
         ("embargo", "-1D"),
+        ("embargo", "5"),
+        ("embargo", " 5.0 "),
+        ("embargo", "1e3"),
+        ("embargo", "NaT"),
+        ("max_gap", "10"),
+        ("max_gap", "NaT"),
+        ("max_gap", True),
     ],
 )
 def test_bad_settings_are_refused_by_name(name, value):

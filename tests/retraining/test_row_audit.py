@@ -15,7 +15,7 @@ from lightgbm import LGBMClassifier
 from sklearn.model_selection import GridSearchCV
 
 from skatra.datasets import Database, make_edge_bars
-from skatra.retraining import DaskBackend, RetrainConfig, read_card
+from skatra.retraining import DaskBackend, RetrainConfig, _steps, read_card
 from skatra.retraining._fold_data import SearchRows
 from skatra.retraining._retrain import run
 from skatra.retraining._session import Session
@@ -30,6 +30,7 @@ from skatra.retraining._steps import (
     weighted_log_loss,
 )
 from skatra.retraining._tasks import Threads
+from skatra.sizing import KellyClassifier
 
 STOPPING = {"early_stopping_rounds": 2, "early_stopping_fraction": 0.2}
 NOTES = "SKATRA_TEST_NOTES"
@@ -55,6 +56,30 @@ class Recorder(LGBMClassifier):
         if hasattr(self, "rows_") and hasattr(X, "index"):
             note("predicts", self.rows_, X.index)
         return super().predict_proba(X, *args, **kwargs)
+
+
+class KellyRecorder(KellyClassifier):
+    """Kelly that keeps account of the rows whose returns it learns from."""
+
+    def fit(
+        self, X, y, sample_weight=None, returns=None, label_times=None, **fit_params
+    ):
+        """Fit, and remember whose returns came."""
+        self.paid_ = returns.index
+        assert self.paid_.equals(X.index)
+        return super().fit(
+            X,
+            y,
+            sample_weight=sample_weight,
+            returns=returns,
+            label_times=label_times,
+            **fit_params,
+        )
+
+    def decision_function(self, X):
+        """Size, and write down what, and whose returns said how."""
+        note("sizes", self.paid_, X.index)
+        return super().decision_function(X)
 
 
 def note(what, fitted, other):
@@ -103,7 +128,7 @@ def write_market(path, n_bars):
 def audited(request, tmp_path_factory):
     """Return a run that met a champion, its settings, that champion, and all notes.
 
-    A note is (stage, "predicts" or "stops", rows fitted, other rows).
+    A note is (stage, "predicts", "sizes" or "stops", rows learned from, other rows).
     """
     options, backend = request.param
     folder = tmp_path_factory.mktemp("audit")
@@ -120,6 +145,7 @@ def audited(request, tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv(NOTES, str(folder))
+        patch.setattr(_steps, "KellyClassifier", KellyRecorder)
         where = Threads(1)
         if backend == "dask":
             where = DaskBackend(stack.enter_context(two_workers()).scheduler_address)
@@ -166,14 +192,14 @@ def leaks(rows, fitted, predicted):
 
 
 def test_no_stage_predicts_what_its_fit_overlaps(audited):
-    """Search, calibration, Kelly, paths, gate, importance: 0 leaking pairs in all.
+    """Search, calibration, paths, gate, importance: 0 leaking pairs in all.
 
     The comparison of splitters is left out: two of its three leak, to be shown.
     """
     result, config, champion, seen = audited
     counts = {}
     for stage, what, fitted, other in seen:
-        if what == "stops" or stage == "compare":
+        if what != "predicts" or stage == "compare":
             continue
         if stage == "publish" and len(other.difference(fitted)) == 0:
             continue  # what was written is read back and compared
@@ -189,6 +215,32 @@ def test_no_stage_predicts_what_its_fit_overlaps(audited):
         counts, 0
     )
     assert sum(map(len, counts.values())) > 50
+
+
+def test_no_stage_stakes_on_rows_whose_returns_it_learned(audited):
+    """Payoffs that Kelly sizes by come from rows that overlap none of those sized.
+
+    Every position of paths, held-out rows and the gate is in the audit; what is
+    published is read back and compared on rows that it learned from, to be served on
+    none of them.
+    """
+    result, config, champion, seen = audited
+    counts, sized = {}, {}
+    for stage, what, paid, other in seen:
+        if what == "sizes" and stage not in ("compare", "publish"):
+            counts.setdefault(stage, []).append(leaks(result.rows, paid, other))
+            sized[stage] = sized.get(stage, other[:0]).union(other)
+
+    assert {stage: sum(found) for stage, found in counts.items()} == {
+        "paths": 0,
+        "holdout": 0,
+        "gate": 0,
+    }
+    development, held_out = split_holdout(result.rows, config)
+    assert set(sized["paths"]) == set(development.data.index)
+    assert set(sized["holdout"]) == set(held_out.data.index)
+    assert set(sized["gate"]) == set(result.decision.contest.probability.index)
+    assert champion is not None
 
 
 def test_what_says_stop_overlaps_no_row_that_trees_learn_from(audited):
@@ -235,9 +287,7 @@ def test_held_out_rows_reach_no_fit_before_their_turn(audited):
         if stage in ("search", "paths", "importance"):
             assert other.isin(development.data.index).all()
     judged = [
-        other
-        for stage, what, _, other in seen
-        if (stage, what) == ("holdout", "predicts")
+        other for stage, what, _, other in seen if (stage, what) == ("holdout", "sizes")
     ]
     assert any(len(rows) == len(held_out) for rows in judged)
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,13 @@ import pytest
 from skatra.datasets import Database, make_edge_bars
 from skatra.exceptions import (
     DataCheckError,
+    ModelCorruptError,
     PublishError,
     RunLockedError,
     RunStoppedError,
     TrainingError,
 )
+from skatra.labeling import triple_barrier_labels
 from skatra.model_selection import cross_val_paths
 from skatra.retraining import (
     STAGES,
@@ -42,13 +45,7 @@ from skatra.retraining._steps import (
 @pytest.fixture
 def quick(tmp_path):
     """Return a run of a second or two, on a database of its own."""
-    bars = make_edge_bars(600, edge=0.6, seed=4)
-    volume = np.log(bars["volume"])
-    features = pd.DataFrame({"volume": volume, "change": volume.diff().fillna(0.0)})
-    with Database(tmp_path / "market.db", create=True) as db:
-        db.write_bars(bars)
-        db.write_features(features, "mine")
-    return RetrainConfig(
+    config = RetrainConfig(
         database=tmp_path / "market.db",
         models=tmp_path / "models",
         feature_set="mine",
@@ -58,6 +55,18 @@ def quick(tmp_path):
         param_grid={"num_leaves": [3, 5], "min_child_samples": [5]},
         n_paths=2,
     )
+    grow(config, 600)
+    return config
+
+
+def grow(config, n_bars):
+    """Write a database with more bars of the same series, and their features."""
+    bars = make_edge_bars(n_bars, edge=0.6, seed=4)
+    volume = np.log(bars["volume"])
+    features = pd.DataFrame({"volume": volume, "change": volume.diff().fillna(0.0)})
+    with Database(config.database, create=True) as db:
+        db.write_bars(bars)
+        db.write_features(features, "mine")
 
 
 def _figures(result):
@@ -97,12 +106,15 @@ def test_up_to_date_until_something_changes(quick):
     first = retrain(quick)
     again = retrain(quick, force=False)
 
-    assert again == UpToDate(first.run_id, first.model_path, promoted=True)
+    assert again == UpToDate(first.run_id, first.model_path, True, first.run_id)
     other = dataclasses.replace(quick, cost=0.001)
     assert not isinstance(retrain(other, force=False), UpToDate)
     (first.model_path / "model.txt").unlink()
     (first.model_path / "card.json").unlink()
     first.model_path.rmdir()
+    with pytest.raises(ModelCorruptError, match="remove CURRENT"):
+        retrain(quick, force=False)
+    (quick.models / "CURRENT").unlink()
     assert retrain(quick, force=False).run_id == first.run_id
 
 
@@ -114,12 +126,7 @@ def test_trials_are_counted_over_runs(quick):
         quick, param_grid={"num_leaves": [3, 4, 6], "min_child_samples": [5, 8]}
     )
     after = retrain(wider).trials
-    bars = make_edge_bars(610, edge=0.6, seed=4)
-    with Database(quick.database) as db:
-        db.write_bars(bars)
-        volume = np.log(bars["volume"]).rename("volume")
-        change = volume.diff().fillna(0.0).rename("change")
-        db.write_features(pd.concat([volume, change], axis=1), "mine")
+    grow(quick, 610)
     grown = retrain(quick).trials
     relabelled = retrain(dataclasses.replace(quick, barrier_width=1.5)).trials
 
@@ -209,8 +216,9 @@ def test_fewer_rows_than_last_run(quick):
         connection_rows = len(bars)
         with db.transaction() as writer:
             writer.execute("DELETE FROM bars WHERE ts > ?", (_cut(bars),))
-    with pytest.raises(DataCheckError, match="fewer-rows"):
-        retrain(quick)
+    for run in (plan_retrain, retrain):
+        with pytest.raises(DataCheckError, match="fewer-rows"):
+            run(quick)
     fewer = retrain(dataclasses.replace(quick, waive=("fewer-rows",)))
 
     assert fewer.data["rows"] < connection_rows - 50
@@ -273,6 +281,101 @@ def test_plan_is_what_the_run_does(quick):
     assert plan.memory_bytes > 0
     assert "measured now" in plan.seconds_from
     assert "ledger" in plan_retrain(quick).seconds_from
+
+
+def test_a_plan_counts_what_the_gate_fits_against_a_champion(quick):
+    """Walk-forward fits are planned where there is evidence; the total is what comes.
+
+    A champion of last night leaves none: nothing is fitted, and a date is named.
+    """
+    retrain(quick)
+    grow(quick, 610)
+    early = plan_retrain(quick)
+    grow(quick, 900)
+    plan = plan_retrain(quick)
+    told = []
+    result = retrain(quick, observe=told.append)
+    tasks = [event for event in told if event["event"] == "task"]
+
+    assert early.fits["gate"] == 0
+    assert early.evidence["blocks"] < early.evidence["needed"] == 30
+    assert early.evidence["enough_from"] > "2"
+    assert plan.fits["gate"] == 4 + 4 * 3
+    assert plan.evidence["blocks"] >= 30
+    assert plan.evidence["enough_from"] is None
+    assert result.verdict.champion_id == plan.evidence["champion"] is not None
+    assert {task["total"] for task in tasks} == {len(tasks)}
+
+
+def test_a_damaged_champion_stops_a_run_before_it_trains(quick):
+    """Pointer, card and model are looked at first; the way out is named."""
+    served = quick.models / retrain(quick).run_id
+    grow(quick, 620)
+    stages = []
+    for path in (quick.models / "CURRENT", served / "card.json", served / "model.txt"):
+        whole = path.read_bytes()
+        for damaged in (b"{}", None):
+            path.unlink() if damaged is None else path.write_bytes(damaged)
+            if not (quick.models / "CURRENT").exists():
+                continue
+            for run in (plan_retrain, partial(retrain, progress=stages.append)):
+                with pytest.raises(ModelCorruptError, match="skatra models promote"):
+                    run(quick)
+        path.write_bytes(whole)
+    assert stages == []
+    assert retrain(quick).verdict.champion_id == served.name
+
+
+def test_without_a_champion_nothing_is_up_to_date_that_met_one(quick):
+    """A champion that was taken away leaves cash to beat: the night is run again."""
+    retrain(quick)
+    grow(quick, 610)
+    met = retrain(quick)
+    (quick.models / "CURRENT").unlink()
+    alone = retrain(quick, force=False)
+    strict = dataclasses.replace(quick, gate={"min_stake": 1.0})
+    (quick.models / "CURRENT").unlink()
+    refused = retrain(strict)
+
+    assert met.verdict.outcome == "not enough evidence"
+    assert (alone.verdict.outcome, alone.verdict.champion_id) == ("promoted", None)
+    assert refused.verdict.outcome == "refused"
+    assert retrain(strict, force=False) == UpToDate(
+        refused.run_id, refused.model_path, False, None
+    )
+
+
+@pytest.mark.parametrize(("half", "part"), [(0, "tests"), (1, "trains")])
+def test_folds_of_one_class_are_named_with_their_dates(quick, half, part):
+    """No parameter is blamed for labels that all say the same."""
+    with Database(quick.database) as db:
+        labels = triple_barrier_labels(db.bars(), target=0.02, max_holding=3)
+        labels = labels[labels["label"] != 0]
+        mine = np.arange(len(labels)) * 2 < len(labels) * 0.75
+        labels.loc[mine != bool(half), "label"] = 1
+        db.write_labels(labels, "own")
+    config = dataclasses.replace(quick, label_set="own", max_holding=20)
+    for run in (plan_retrain, retrain):
+        with pytest.raises(TrainingError, match=rf"fold 0 .*{part} on .* are all \+1"):
+            run(config)
+
+
+def test_other_versions_of_packages_are_other_tasks(quick, tmp_path, monkeypatch):
+    """What another LightGBM made is no task of this one, and nothing is up to date."""
+    retrain(quick)
+    metadata = tmp_path / "site" / "lightgbm-99.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: lightgbm\nVersion: 99.0\n"
+    )
+    told = []
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(metadata.parent)
+        result = retrain(quick, observe=told.append, force=False)
+
+    assert result.lineage["packages"]["lightgbm"] == "99.0"
+    assert not any(event["cached"] for event in told if event["event"] == "task")
+    assert retrain(quick, force=False).run_id != result.run_id
 
 
 def test_log_is_one_object_a_line(quick, tmp_path):

@@ -1,11 +1,13 @@
 """Searches on processes and on a real Dask cluster, and what is left when one dies."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -16,6 +18,7 @@ from lightgbm import LGBMClassifier
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
+import skatra
 from skatra.exceptions import WorkersNotReadyError
 from skatra.model_selection import (
     CombinatorialPurgedKFold,
@@ -260,6 +263,44 @@ def test_workers_that_cannot_import_are_named_within_the_deadline(rows, tmp_path
         for process in (worker, scheduler):
             process.kill()
             process.wait()
+
+
+def test_workers_with_other_software_are_named(rows, tmp_path):
+    """A worker of other code or another LightGBM would fill the ledger with its own.
+
+    Real workers: one imports a copy of skatra with a comment more, beside the metadata
+    of a LightGBM that is not the one here.
+    """
+    shutil.copytree(Path(skatra.__file__).parent, tmp_path / "skatra")
+    with (tmp_path / "skatra" / "typing.py").open("a") as file:
+        file.write("# another night\n")
+    metadata = tmp_path / "lightgbm-99.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: lightgbm\nVersion: 99.0\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with distributed.LocalCluster(
+        n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    ) as cluster:
+        words = [cluster.scheduler_address, "--no-nanny", "--no-dashboard"]
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_worker", *words],
+            env=environment,
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with pytest.raises(WorkersNotReadyError) as error:
+                searched(rows, backend=DaskBackend(cluster.scheduler_address))
+        finally:
+            worker.kill()
+            worker.wait()
+
+    assert "Worker tcp://127.0.0.1:" in str(error.value)
+    assert "lightgbm is 99.0 there and" in str(error.value)
+    assert "the code of skatra is" in str(error.value)
+    assert "numpy" not in str(error.value).partition("Install")[0]
 
 
 def test_an_absent_scheduler_is_named(rows):

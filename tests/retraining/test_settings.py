@@ -49,7 +49,9 @@ def test_settings_come_with_their_origins(tmp_path):
         ("seed = 1\ngate = {min_blocks = 1}", "toml:2: min_blocks"),
         ("gate.confidence = 0.2", "toml:1: confidence"),
         ("seed = 1\nearly_stopping_fraction = 0.3", "toml:2: early_stopping_fraction"),
-        ("gate = 3", r"gate \(line 1\).*gate.max_drawdown"),
+        ("gate = 3", r"toml:1: gate must be a table of bounds.*max_drawdown.*got 3"),
+        ('embargo = "5"', r"toml:1: embargo.*with a unit.*'5'"),
+        ('max_gap = "10"', r"toml:1: max_gap.*'10'"),
         ("n_splits = ", "no TOML"),
         ("scheduler_address = 5", "toml:1: scheduler_address"),
         ("symbols = 5", "toml:1: symbols"),
@@ -146,6 +148,15 @@ def test_the_environment_says_all_that_a_config_can_hold(tmp_path):
     (tmp_path / "again.toml").write_text(found.to_toml())
     again = load_settings(tmp_path / "again.toml").config
     assert again.to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize("gate", [5, "strict", [0.3], None])
+def test_a_gate_that_is_no_mapping_is_refused(gate):
+    """From wherever it comes, the message says what a gate is."""
+    with pytest.raises(ValueError, match="gate must be GateBounds, or map"):
+        load_settings(None, NEEDED | {"gate": gate})
+    with pytest.raises(ValueError, match="gate must be GateBounds, or map"):
+        RetrainConfig(**NEEDED, gate=gate)
 
 
 def test_an_empty_variable_is_not_set():

@@ -1,0 +1,147 @@
+"""Which rows a gate may judge, how many there are, and when they will be enough."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skatra.retraining._config import RetrainConfig
+from skatra.retraining._dataset import Rows
+from skatra.retraining._evaluation import YEAR, bars_per_year, longest_label
+from skatra.retraining._registry import Champion
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Rows that neither the champion nor the search has seen.
+
+    Attributes
+    ----------
+    unseen : ndarray of shape (n_rows,), bool
+    since : Timestamp
+        First t0 judged; where there is none yet, when the champion's training ended.
+    blocks, needed : int
+        Blocks as long as the longest label that their bars hold, and least number.
+    enough_from : Timestamp
+        About when a run will find enough, or the last label's end if it does now.
+    champion_id : str or None
+        None when cash is served.
+    """
+
+    unseen: NDArray[np.bool_]
+    since: pd.Timestamp
+    blocks: int
+    needed: int
+    enough_from: pd.Timestamp
+    champion_id: str | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether the gate can judge."""
+        return self.blocks >= self.needed
+
+
+def find_evidence(
+    rows: Rows,
+    held_out: Rows,
+    bars: pd.DataFrame,
+    config: RetrainConfig,
+    champion: Champion | None = None,
+) -> Evidence:
+    """Return what the gate can judge a challenger on.
+
+    Without a champion those are the held-out rows.
+    """
+    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
+    if champion is None:
+        unseen = np.asarray(t0 >= _first(held_out))
+    else:
+        unseen = unseen_rows(rows, champion, held_out, config.embargo)
+    judged = rows.take(unseen)
+    blocks = 0
+    since = rows.label_times.max() if champion is None else champion.trained_until
+    if len(judged):
+        since, times = _first(judged), _times(bars)
+        longest = longest_label(judged.label_times, times)
+        blocks = _n_bars(judged, times) // max(1, longest)
+    until = None if champion is None else champion.trained_until
+    return Evidence(
+        unseen,
+        since,
+        blocks,
+        config.gate.min_blocks,
+        enough_from(rows, held_out, bars, config, until),
+        None if champion is None else champion.run_id,
+    )
+
+
+def unseen_rows(
+    rows: Rows, champion: Champion, held_out: Rows, embargo: Any
+) -> NDArray[np.bool_]:
+    """Tell which rows neither the champion's fit nor the search has seen.
+
+    They start after the champion's last training t1 plus the embargo, and not before
+    the held-out rows do.
+    """
+    t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
+    end = champion.trained_until
+    if isinstance(embargo, int | float):
+        distinct = t0.unique().sort_values()
+        count = _as_count(embargo, len(distinct))
+        later = distinct[distinct > end]
+        late = t0 >= later[count] if count < len(later) else t0 < t0.min()
+    else:
+        late = t0 > end + pd.Timedelta(embargo)
+    return np.asarray(late & (t0 >= _first(held_out)))
+
+
+def enough_from(
+    rows: Rows,
+    held_out: Rows,
+    bars: pd.DataFrame,
+    config: RetrainConfig,
+    until: pd.Timestamp | None,
+) -> pd.Timestamp:
+    """Return about when the bars will hold enough blocks to judge a challenger.
+
+    Bars are taken to come as often as they did. Held-out rows grow by their share of
+    what comes; rows after a champion's training, which ended at ``until``, by all.
+    """
+    times = _times(bars)
+    step = YEAR / bars_per_year(times)
+    needed = config.gate.min_blocks * max(1, longest_label(rows.label_times, times))
+    last: pd.Timestamp = rows.label_times.max()
+    lacking = max(0, needed - _n_bars(held_out, times))
+    found: pd.Timestamp = last + lacking / config.holdout * step
+    if until is None:
+        return found
+    if isinstance(config.embargo, int | float):
+        distinct = rows.data.index.get_level_values(1).nunique()
+        kept_away = (_as_count(config.embargo, distinct) + 1) * step
+    else:
+        kept_away = pd.Timedelta(config.embargo)
+    enough: pd.Timestamp = max(found, until + kept_away + needed * step)
+    return enough
+
+
+def _as_count(embargo: float, n_distinct: int) -> int:
+    """Return the distinct t0 that a count or a share of them stands for."""
+    return embargo if isinstance(embargo, int) else int(np.ceil(embargo * n_distinct))
+
+
+def _first(rows: Rows) -> pd.Timestamp:
+    first: pd.Timestamp = rows.data.index.get_level_values(1).min()
+    return first
+
+
+def _times(bars: pd.DataFrame) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(bars.index.get_level_values(1).unique()).sort_values()
+
+
+def _n_bars(rows: Rows, times: pd.DatetimeIndex) -> int:
+    """Return how many bars the book of some rows has."""
+    ends = pd.DatetimeIndex([_first(rows), rows.label_times.max()])
+    first, last = times.get_indexer(ends, "ffill")
+    return int(last - first)
