@@ -87,6 +87,23 @@ def test_the_join_is_the_last_row_in_time_and_never_looks_ahead(story):
     np.testing.assert_array_equal(after.to_numpy(), before.to_numpy())
 
 
+@pytest.mark.parametrize("name", ["delay", "max_age"])
+def test_a_span_of_centuries_does_not_wrap_round(name):
+    """The delay that int64 cannot subtract finds nothing; the age lets all through."""
+    t0 = pd.DatetimeIndex(["1677-09-22", "1970-01-01", "2262-04-10"], tz="UTC")
+    keys = pd.DataFrame({"symbol": "A", "t0": t0})
+    times = [pd.Timestamp(-(2**63) + 1, tz="UTC"), *t0]
+    index = pd.MultiIndex.from_product([["A"], times], names=["symbol", "time"])
+    with fresh() as db:
+        db.write_features(pd.DataFrame({"x": [-1.0, 0.0, 1.0, 2.0]}, index), "base")
+        loader = SQLiteDatasetLoader(db.path, **{name: pd.Timedelta(2**63 - 1)})
+        found = loader.fit_transform(keys)["x"]
+
+    nan = np.nan
+    expected = [nan, -1.0, 0.0] if name == "delay" else [0.0, 1.0, 2.0]
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.fixture
 def market(tmp_path):
     """Give the path of a database with two feature sets, keys and labels."""
