@@ -142,7 +142,10 @@ def clear_set(
     spec: dict[str, Any] | None,
     symbols: Sequence[str],
 ) -> None:
-    """Make room in a set: drop these symbols' rows, or all if the spec is another."""
+    """Make room in a set: drop these symbols' rows, or all if the spec is another.
+
+    No spec, given or stored, is no other one. How chunks are packed stays.
+    """
     row = connection.execute(
         f"SELECT set_id, spec FROM {kind}_sets WHERE name = ?",  # noqa: S608
         (name,),
@@ -150,9 +153,13 @@ def clear_set(
     if row is None:
         return
     set_id, known = row
-    if known != (None if spec is None else to_json(spec, "spec")):
-        for table in (*_SET_TABLES[kind], f"{kind}_sets"):
+    if spec is not None and known is not None and known != to_json(spec, "spec"):
+        for table in _SET_TABLES[kind]:
             connection.execute(f"DELETE FROM {table} WHERE set_id = ?", (set_id,))  # noqa: S608
+        connection.execute(
+            f"UPDATE {kind}_sets SET spec = NULL WHERE set_id = ?",  # noqa: S608
+            (set_id,),
+        )
         return
     connection.executemany(
         f"DELETE FROM {_SET_TABLES[kind][0]} WHERE set_id = ? AND sid = ?",  # noqa: S608
