@@ -32,6 +32,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
+WAY_OUT = "Write all rows of the symbol again with replace=True, or restore a backup"
+
 Stored = tuple[str, int, int, bytes]
 """dtype, number of values, checksum and bytes of a column."""
 
@@ -136,8 +138,8 @@ def damaged(describe: str, start: int) -> DatabaseCorruptError:
     """Return the error for a chunk whose bytes are not those that were written."""
     return DatabaseCorruptError(
         f"the chunk of {describe}, from {show_time(start)}, fails its checksum: the "
-        "file was damaged after it was written. Write these rows again, or restore a "
-        "backup; Database.check() lists all damage."
+        f"file was damaged after it was written. {WAY_OUT}; Database.check() lists "
+        "all damage."
     )
 
 

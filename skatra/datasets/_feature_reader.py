@@ -15,6 +15,7 @@ from skatra.datasets._chunks import (
     DTYPES,
     PACKED,
     TIME_COLUMN,
+    WAY_OUT,
     ChunkKey,
     chunk_head,
     chunk_tail,
@@ -185,7 +186,7 @@ class FeatureReader:
             if len(data) != length * size:
                 raise DatabaseCorruptError(
                     f"{self._what(rows.symbol, repr(self.columns[k]))} does not fit "
-                    "its times. Write it again."
+                    f"its times. {WAY_OUT}."
                 )
             wanted = data
             if stop - first < length:
@@ -194,7 +195,7 @@ class FeatureReader:
             done += 1
         if done != len(places) * len(targets):
             raise DatabaseCorruptError(
-                f"{self._what(rows.symbol, '')}: columns are missing. Write it again."
+                f"{self._what(rows.symbol, '')}: columns are missing. {WAY_OUT}."
             )
 
     def in_order(

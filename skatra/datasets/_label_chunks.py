@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skatra.datasets._chunks import ChunkKey, decode, pieces, reach, reach_of, store
+from skatra.datasets._chunks import (
+    WAY_OUT,
+    ChunkKey,
+    decode,
+    pieces,
+    reach,
+    reach_of,
+    store,
+)
 from skatra.datasets._frames import Int64Array
 from skatra.exceptions import DatabaseCorruptError
 
@@ -131,14 +139,14 @@ def read_label_arrays(
     parts: list[list[NDArray[Any]]] = [[] for _ in _DTYPES]
     for start, col, *chunk in stored:
         if not 0 <= col < len(parts):
-            raise DatabaseCorruptError(f"{what}: unknown column {col}.")
+            raise DatabaseCorruptError(f"{what}: unknown column {col}. {WAY_OUT}.")
         key = ChunkKey(set_id, sid, start, col)
         parts[col].append(decode(tuple(chunk), key, f"{what}, column {col}"))
     weighted = bool(parts[-1])
     lengths = [list(map(len, columns)) for columns in parts[: None if weighted else -1]]
     if any(length != lengths[0] for length in lengths):
         raise DatabaseCorruptError(
-            f"{what}: columns are missing or differ in length. Write it again."
+            f"{what}: columns are missing or differ in length. {WAY_OUT}."
         )
     if not weighted:
         # Labels without weights have no such chunks; this takes no memory either.
@@ -171,6 +179,6 @@ def check_label_chunks(connection: sqlite3.Connection) -> list[str]:
         ):
             problems.append(
                 f"label set {set_name!r}, symbol {symbol!r}: chunks and rows differ. "
-                "Write these labels again."
+                f"{WAY_OUT}."
             )
     return problems
