@@ -141,9 +141,12 @@ class Checkout:
         Commit to the disk, not only to the operating system.
     place : Slot or Waiter or None
         What ``Lender.ask`` gave already.
+    bell : Event or None
+        Set by who gives up entering.
     """
 
     __slots__ = (
+        "_bell",
         "_connection",
         "_durable",
         "_held",
@@ -165,8 +168,10 @@ class Checkout:
         limit: float | None = None,
         durable: bool = False,
         place: "Slot | Waiter | None" = None,
+        bell: threading.Event | None = None,
     ) -> None:
         self._pool = pool
+        self._bell = bell
         self._place = place
         self._readonly = readonly
         self._wait = wait
@@ -205,6 +210,7 @@ class Checkout:
             limit=self._limit,
             durable=self._durable,
             place=place,
+            bell=self._bell,
         )
         self._slot, self._connection = slot, slot.connection
         if self._readonly:
