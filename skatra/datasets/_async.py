@@ -7,14 +7,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from skatra.datasets._checkout import Checkout
 from skatra.datasets._connections import GIVEN_BACK
+from skatra.datasets._lending import Lender
 from skatra.datasets._watchdog import WATCHDOG
-
-if TYPE_CHECKING:
-    from skatra.datasets._lending import Lender
 
 _HURRY_EVERY = 0.05
 _Result = TypeVar("_Result")
@@ -141,7 +139,7 @@ class AsyncCheckout:
 
     def __init__(
         self,
-        pool: "Lender",
+        pool: Lender,
         *,
         readonly: bool,
         wait: float | None,

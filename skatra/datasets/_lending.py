@@ -11,7 +11,6 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TypeVar
 
-from skatra.datasets._checkout import CHECK_FILE_EVERY, Held, PerThread
 from skatra.datasets._connections import (
     FORKED,
     GIVEN_BACK,
@@ -28,7 +27,7 @@ from skatra.datasets._errors import (
     translate,
 )
 from skatra.datasets._file_lock import FileLock
-from skatra.datasets._slots import Dropped, Slot, SlotGroup, Waiter
+from skatra.datasets._slots import Dropped, Held, PerThread, Slot, SlotGroup, Waiter
 from skatra.datasets._wal import LogKeeper
 from skatra.datasets._watchdog import WATCHDOG, Watch
 from skatra.exceptions import (
@@ -39,6 +38,7 @@ from skatra.exceptions import (
 )
 from skatra.utils import observation
 
+CHECK_FILE_EVERY = 1.0
 CLOSE_WAIT = 1.0
 _FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
