@@ -113,7 +113,10 @@ def test_exported_features_are_what_was_packed(tmp_path, compression):
         assert (packed > 0) == (compression == "zlib")
     figures("export", path, "rows.csv", "--features", "base", cwd=tmp_path)
     with (tmp_path / "rows.csv").open() as file:
-        head, *rows = csv.reader(file)
+        head, *lines = csv.reader(file)
+    # SQLite's own way from text to numbers may miss the last bit.
+    split = ((line[:2], line[2:]) for line in lines)
+    rows = [(*keys, *map(float, values)) for keys, values in split]
     connection = sqlite3.connect(":memory:")
     connection.execute(
         "CREATE TABLE rows (symbol TEXT, time TEXT, tick REAL, noise REAL, small REAL)"

@@ -191,6 +191,7 @@ def test_symbols_stay_text(tmp_path, bars):
         (b"", "cannot be read as CSV"),
         ("date,open,high,low,close\nä,1,2,1,2".encode("latin-1"), "UTF-8"),
         (b"date,time,open,high,low,close\n2020-01-01,1,1,1,1,1", "one column"),
+        (b"date,open,high,low,close\n", "no rows"),
     ],
 )
 def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
