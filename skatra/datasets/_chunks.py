@@ -84,8 +84,8 @@ def encode(
         Make it small if it can be.
     """
     name = f"{values.dtype.kind}{values.dtype.itemsize}"
-    contiguous: Any = np.ascontiguousarray(values, dtype=DTYPES[name])
-    data: Any = memoryview(contiguous).cast("B")
+    contiguous = np.ascontiguousarray(values, dtype=DTYPES[name])
+    data: Any = bytes_of(contiguous)
     if packed:
         shuffled = (
             contiguous.view(np.uint8)
@@ -146,6 +146,12 @@ def damaged(describe: str, start: int) -> DatabaseCorruptError:
 def show_time(ns: int) -> str:
     """Return a time in nanoseconds as text."""
     return str(np.datetime64(ns, "ns")).replace("T", " ").removesuffix(".000000000")
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return the memory of a contiguous array."""
+    contiguous: Any = array
+    return memoryview(contiguous).cast("B")
 
 
 def store(

@@ -210,3 +210,22 @@ def test_batches_put_together_are_the_dataset(market, batch_rows):
     assert data.index.equals(whole.data.index)
     assert (data.to_numpy() == whole.data.to_numpy()).all()
     assert max(len(batch.data) for batch in batches) <= max(batch_rows, 2)
+
+
+def test_batches_are_of_one_size_whatever_is_left_out(market):
+    """Open, unknown and unmatched labels take no room in a batch."""
+    path, _, _ = market
+    late = START + pd.Timedelta("100h")
+    with Database(path) as db:
+        labels = db.labels("l")
+        hours = (labels.index.get_level_values(1) - START) // pd.Timedelta("1h")
+        labels.loc[(hours % 7 == 3), "touched"] = "open"
+        labels["t1"] += pd.to_timedelta((hours % 5 == 1) * 500, unit="h")
+        extra = labels.rename(lambda t: t - pd.Timedelta("30min"), level=1)
+        db.write_labels(pd.concat([labels, extra.iloc[::3]]), "some")
+        options = {"batch_rows": 20, "as_of": late}
+        sizes = [len(b.data) for b in iter_batches(db, "useful", "some", **options)]
+
+        assert set(sizes[:-1]) == {20}
+        assert 0 < sizes[-1] <= 20
+        assert sum(sizes) == len(load_dataset(db, "useful", "some", as_of=late).data)
