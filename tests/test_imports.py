@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def test_imports_follow_the_arrows(path):
         assert not any(part.startswith("_") for part in parts[2:]), (
             f"{path} reaches inside {target}: {name}"
         )
+
+
+def test_modules_import_each_other_in_one_direction():
+    """No circle of imports, not even one for the sake of types."""
+    names = {
+        ".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path
+        for path in FILES
+        if path.name != "__init__.py"
+    }
+    arrows = {
+        name: {
+            target
+            for found in _imported(path)
+            for target in (found, found.rpartition(".")[0])
+            if target in names
+        }
+        for name, path in names.items()
+    }
+    list(TopologicalSorter(arrows).static_order())
 
 
 def test_import_is_light():

@@ -90,8 +90,8 @@ def check(database: Database, as_json: AsJson = False, debug: Debug = False) -> 
         for problem in problems:
             typer.echo(problem)
         typer.echo(
-            f"{len(problems)} problems. Restore a backup, or write the damaged sets "
-            "again from their source."
+            f"{len(problems)} problem{'s' * (len(problems) > 1)}. Restore a backup, or "
+            "write the damaged sets again from their source."
             if problems
             else "sound"
         )

@@ -139,6 +139,11 @@ def _print(report: "SignalsReport", as_json: bool) -> None:
     for symbol, reason in report.left_out.items():
         typer.echo(f"{symbol}: left out, {reason}", err=True)
     typer.echo(
-        f"model {report.run_id}: {len(report.signals)} signals, {report.settled} bets "
-        f"settled, {report.unsettled} open, exposure {report.exposure:.1%}"
+        f"model {report.run_id}: {_counted(len(report.signals), 'signal')}, "
+        f"{_counted(report.settled, 'bet')} settled, {report.unsettled} open, "
+        f"exposure {report.exposure:.1%}"
     )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

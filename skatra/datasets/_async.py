@@ -3,16 +3,16 @@
 import asyncio
 import contextvars
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from skatra.datasets._checkout import Checkout
 from skatra.datasets._connections import GIVEN_BACK
-
-if TYPE_CHECKING:
-    from skatra.datasets._lending import Lender
+from skatra.datasets._lending import Lender
+from skatra.datasets._watchdog import WATCHDOG
 
 _HURRY_EVERY = 0.05
 _Result = TypeVar("_Result")
@@ -118,7 +118,13 @@ class AsyncConnection:
             if not job.cancel():
                 self._connection.interrupt()
 
-        return await _outcome(job, hurry)
+        try:
+            return await _outcome(job, hurry)
+        except GeneratorExit:
+            if not job.cancel():
+                watch = WATCHDOG.watch(self._connection, 0.0)
+                job.add_done_callback(lambda _: WATCHDOG.forget(watch))
+            raise
 
 
 class AsyncCheckout:
@@ -133,7 +139,7 @@ class AsyncCheckout:
 
     def __init__(
         self,
-        pool: "Lender",
+        pool: Lender,
         *,
         readonly: bool,
         wait: float | None,
@@ -154,15 +160,27 @@ class AsyncCheckout:
         thread = ThreadPoolExecutor(1, thread_name_prefix="skatra-async")
         # The place in the queue is taken here, in the order in which coroutines come.
         place = pool.ask(readonly=self._readonly)
+        bell = threading.Event()
+
+        def hurry() -> None:
+            bell.set()
+            pool.withdraw(place)
+
         try:
-            checkout = Checkout(pool, place=place, **self._options)
+            checkout = Checkout(pool, place=place, bell=bell, **self._options)
             job = thread.submit(checkout.__enter__)
         except BaseException:
             pool.give_up(place)
             raise
         self._checkout, self._thread = checkout, thread
         try:
-            connection = await _outcome(job, lambda: pool.withdraw(place))
+            connection = await _outcome(job, hurry)
+        except GeneratorExit as error:
+            # Dropped: nothing may be awaited any more, nor hold up the event loop.
+            hurry()
+            thread.submit(checkout.__exit__, GeneratorExit, error, None)
+            thread.shutdown(wait=False)
+            raise
         except BaseException as error:
             if job.exception() is None:
                 await _outcome(thread.submit(checkout.__exit__, None, error, None))
@@ -176,10 +194,10 @@ class AsyncCheckout:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        job = self._thread.submit(self._checkout.__exit__, exc_type, exc, traceback)
         try:
-            await _outcome(
-                self._thread.submit(self._checkout.__exit__, exc_type, exc, traceback)
-            )
+            if exc_type is not GeneratorExit:
+                await _outcome(job)
         finally:
             self._thread.shutdown(wait=False)
 

@@ -4,13 +4,16 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from skatra.datasets._connections import resolve
 from skatra.datasets._errors import translate
+from skatra.exceptions import DatabaseError
 
 _PAGES = 2048
+_NAMING = threading.Lock()
 
 
 def copy_database(
@@ -42,10 +45,7 @@ def copy_database(
         uri = f"{resolve(partial).as_uri()}?mode=rwc"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as copy:
             source.backup(copy, pages=_PAGES, progress=report)
-        # A log that a file of this name left behind would be played into the copy.
-        for suffix in ("-wal", "-shm", "-journal"):
-            target.with_name(target.name + suffix).unlink(missing_ok=True)
-        partial.replace(target)
+        _name(partial, target)
     except (OSError, sqlite3.Error) as error:
         partial.unlink(missing_ok=True)
         raise translate(error, target) from error
@@ -56,3 +56,30 @@ def copy_database(
         if started and source.in_transaction:
             source.rollback()
     return target
+
+
+def refuse_taken(target: Path) -> None:
+    """Raise if there is a file of the name that a copy is to have."""
+    if target.exists():
+        raise DatabaseError(
+            f"{target} exists already. Choose another name, or remove it first."
+        )
+
+
+def _name(partial: Path, target: Path) -> None:
+    """Give a complete copy its name, unless another copy got it meanwhile."""
+    with _NAMING:
+        refuse_taken(target)
+        # A log that a file of this name left behind would be played into the copy.
+        for suffix in ("-wal", "-shm", "-journal"):
+            target.with_name(target.name + suffix).unlink(missing_ok=True)
+        try:
+            os.link(partial, target)
+        except FileExistsError:
+            refuse_taken(target)
+            raise
+        except OSError:
+            # This file system knows no second names; other processes may race then.
+            partial.rename(target)
+        else:
+            partial.unlink()

@@ -5,37 +5,13 @@ import sys
 import threading
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skatra.datasets._connections import GIVEN_BACK, PooledConnection
+from skatra.datasets._lending import CHECK_FILE_EVERY, Lender
 from skatra.datasets._slots import OWN_FILES, Slot, Waiter
 from skatra.exceptions import DatabaseError
 from skatra.utils import observation
-
-if TYPE_CHECKING:
-    from skatra.datasets._lending import Lender
-
-CHECK_FILE_EVERY = 1.0
-
-
-class Held:
-    """What one thread holds of one pool."""
-
-    __slots__ = ("nested", "reader", "thread", "writer")
-
-    def __init__(self) -> None:
-        self.nested = 0
-        self.reader: Slot | None = None
-        self.writer: Slot | None = None
-        self.thread = threading.current_thread()
-
-
-class PerThread(threading.local):
-    """One ``Held`` for each thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held = Held()
 
 
 class QuickRead:
@@ -50,7 +26,7 @@ class QuickRead:
 
     __slots__ = ("_held", "_pool", "_slot", "_slow")
 
-    def __init__(self, pool: "Lender") -> None:
+    def __init__(self, pool: Lender) -> None:
         self._pool = pool
         self._slot: Slot | None = None
 
@@ -141,9 +117,12 @@ class Checkout:
         Commit to the disk, not only to the operating system.
     place : Slot or Waiter or None
         What ``Lender.ask`` gave already.
+    bell : Event or None
+        Set by who gives up entering.
     """
 
     __slots__ = (
+        "_bell",
         "_connection",
         "_durable",
         "_held",
@@ -158,15 +137,17 @@ class Checkout:
 
     def __init__(
         self,
-        pool: "Lender",
+        pool: Lender,
         *,
         readonly: bool,
         wait: float | None = None,
         limit: float | None = None,
         durable: bool = False,
-        place: "Slot | Waiter | None" = None,
+        place: Slot | Waiter | None = None,
+        bell: threading.Event | None = None,
     ) -> None:
         self._pool = pool
+        self._bell = bell
         self._place = place
         self._readonly = readonly
         self._wait = wait
@@ -205,6 +186,7 @@ class Checkout:
             limit=self._limit,
             durable=self._durable,
             place=place,
+            bell=self._bell,
         )
         self._slot, self._connection = slot, slot.connection
         if self._readonly:

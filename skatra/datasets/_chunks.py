@@ -32,6 +32,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
+WAY_OUT = "Write all rows of the symbol again with replace=True, or restore a backup"
+
 Stored = tuple[str, int, int, bytes]
 """dtype, number of values, checksum and bytes of a column."""
 
@@ -82,8 +84,8 @@ def encode(
         Make it small if it can be.
     """
     name = f"{values.dtype.kind}{values.dtype.itemsize}"
-    contiguous: Any = np.ascontiguousarray(values, dtype=DTYPES[name])
-    data: Any = memoryview(contiguous).cast("B")
+    contiguous = np.ascontiguousarray(values, dtype=DTYPES[name])
+    data: Any = bytes_of(contiguous)
     if packed:
         shuffled = (
             contiguous.view(np.uint8)
@@ -136,14 +138,20 @@ def damaged(describe: str, start: int) -> DatabaseCorruptError:
     """Return the error for a chunk whose bytes are not those that were written."""
     return DatabaseCorruptError(
         f"the chunk of {describe}, from {show_time(start)}, fails its checksum: the "
-        "file was damaged after it was written. Write these rows again, or restore a "
-        "backup; Database.check() lists all damage."
+        f"file was damaged after it was written. {WAY_OUT}; Database.check() lists "
+        "all damage."
     )
 
 
 def show_time(ns: int) -> str:
     """Return a time in nanoseconds as text."""
     return str(np.datetime64(ns, "ns")).replace("T", " ").removesuffix(".000000000")
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return the memory of a contiguous array."""
+    contiguous: Any = array
+    return memoryview(contiguous).cast("B")
 
 
 def store(

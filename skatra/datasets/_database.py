@@ -185,10 +185,11 @@ class Database(DatabaseRecords):
         feature_set : str
             The set's name. Its first write fixes its columns and dtypes.
         spec : dict, default=None
-            How the features were made, as JSON; a set keeps one spec.
+            How the features were made, as JSON; a set keeps one spec, and None
+            leaves it as it is.
         replace : bool, default=False
-            Drop the frame's symbols from the set first, or the whole set if it was
-            made with another spec; in the same transaction.
+            Drop the frame's symbols from the set first, or all symbols if ``spec``
+            is given and the set was made with another; in the same transaction.
         compression : {"zlib", "none"}, default=None
             How chunks are written from now on. "zlib" suits cold data with few
             distinct values, such as prices in ticks; noise does not shrink, and
@@ -291,10 +292,11 @@ class Database(DatabaseRecords):
         label_set : str
             The set's name.
         spec : dict, default=None
-            How the labels were made, as JSON; a set keeps one spec.
+            How the labels were made, as JSON; a set keeps one spec, and None
+            leaves it as it is.
         replace : bool, default=False
-            Drop the frame's symbols from the set first, or the whole set if it was
-            made with another spec; in the same transaction.
+            Drop the frame's symbols from the set first, or all symbols if ``spec``
+            is given and the set was made with another; in the same transaction.
 
         Returns
         -------

@@ -253,7 +253,7 @@ class DatabaseFile(HTMLRepr):
         Raises
         ------
         DatabaseError
-            If there is a file already.
+            If there is a file already, or another copy got the name first.
         DiskFullError
             If it does not fit; nothing is left of it.
 
@@ -271,10 +271,7 @@ class DatabaseFile(HTMLRepr):
         >>> folder.cleanup()
         """
         target = resolve(path)
-        if target.exists():
-            raise DatabaseError(
-                f"{target} exists already. Choose another name, or remove it first."
-            )
+        _backup.refuse_taken(target)
         self._refuse_in_transaction("backup")
         with self.pool.get_connection() as connection:
             return _backup.copy_database(connection, target, progress)

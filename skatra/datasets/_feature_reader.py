@@ -15,7 +15,9 @@ from skatra.datasets._chunks import (
     DTYPES,
     PACKED,
     TIME_COLUMN,
+    WAY_OUT,
     ChunkKey,
+    bytes_of,
     chunk_head,
     chunk_tail,
     damaged,
@@ -31,8 +33,14 @@ from skatra.exceptions import DatabaseCorruptError, EmptyDataError
 
 Rows = slice | NDArray[np.intp]
 _ROOM = 1 << 23
-_TOGETHER = 8
-"""Symbols whose rows are put in place together: one cache line of numbers."""
+_TOGETHER = 128
+"""Symbols whose rows are put in place together: a kilobyte of numbers of one time."""
+
+_Piece = tuple[int, int, int, int]
+"""Number of the symbol, first time of the chunk, first row of the symbol, rows."""
+
+_Wanted = tuple[str, dict[int, tuple[int, str, int, memoryview]]]
+"""Condition for columns; number of each -> place in ``columns``, dtype, size, room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,6 @@ class FeatureReader:
         ]
         self._stored = [known[name][1] for name in self.columns]
         self._numbers = [known[name][0] for name in self.columns]
-        self._n_known = len(known)
 
     def _query(self, sid: int, condition: str, low: int, high: int) -> Any:
         return self._connection.execute(
@@ -138,63 +145,52 @@ class FeatureReader:
         targets : dict
             Position in ``columns`` -> contiguous array of that column's dtype.
         """
-        if not parts:
-            return
+        wanted, begin = self._wanted(targets), 0
+        for part in parts:
+            for start, (_, first, stop) in part.chunks.items():
+                self._copy(part, start, wanted, begin)
+                begin += stop - first
+
+    def _wanted(self, targets: dict[int, NDArray[Any]]) -> _Wanted:
+        """Return where columns go, and the condition for their chunks."""
         places = {
-            self._numbers[k]: (k, self._stored[k], array.itemsize, _bytes_of(array))
+            self._numbers[k]: (k, self._stored[k], array.itemsize, bytes_of(array))
             for k, array in targets.items()
         }
-        condition = f"IN ({', '.join(map(str, places))})"
-        if len(places) == self._n_known:
-            condition = f"> {TIME_COLUMN}"
-        begin = 0
-        for part in parts:
-            self._copy(part, condition, places, begin)
-            begin += len(part.times)
+        low, high = min(places), max(places)
+        together = high - low == len(places) - 1
+        among = f"IN ({', '.join(map(str, places))})"
+        return (f"BETWEEN {low} AND {high}" if together else among), places
 
-    def _copy(
-        self,
-        rows: SymbolTimes,
-        condition: str,
-        targets: dict[int, tuple[int, str, int, memoryview]],
-        begin: int,
-    ) -> None:
-        """Verify the chunks of one symbol and copy its rows from ``begin`` on."""
-        places: dict[int, tuple[int, int, int, int]] = {}
-        for start, (n, first, stop) in rows.chunks.items():
-            places[start] = n, first, stop, begin
-            begin += stop - first
-        crc32, set_id, sid = zlib.crc32, self._set, rows.sid
-        done, before, head = 0, None, 0
-        place: tuple[int, int, int, int] | None = None
-        for start, col, dtype, n, crc, data in self._query(
-            sid, condition, int(rows.times[0]), int(rows.times[-1])
+    def _copy(self, rows: SymbolTimes, start: int, wanted: _Wanted, at: int) -> None:
+        """Verify one chunk's columns and copy the rows of it that are in the range."""
+        condition, places = wanted
+        length, first, stop = rows.chunks[start]
+        crc32 = zlib.crc32
+        head, done = crc32(chunk_head(self._set, rows.sid, start)), 0
+        for col, dtype, n, crc, data in self._connection.execute(
+            f"SELECT col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
+            f"WHERE set_id = ? AND sid = ? AND t_lo = ? AND col {condition}",
+            (self._set, rows.sid, start),
         ):
-            if start != before:
-                before, place = start, places.get(start)
-                head = crc32(chunk_head(set_id, sid, start))
-            if place is None:
-                continue
-            k, stored, size, target = targets[col]
+            k, stored, size, target = places[col]
             known = dtype.removesuffix(PACKED) == stored
             if not known or crc32(data, crc32(chunk_tail(col, dtype, n), head)) != crc:
                 raise damaged(self._what(rows.symbol, repr(self.columns[k])), start)
-            length, first, stop, at = place
-            if dtype == stored + PACKED:
+            if dtype != stored:
                 data = unpack(data, n, size)  # noqa: PLW2901
             if len(data) != length * size:
                 raise DatabaseCorruptError(
                     f"{self._what(rows.symbol, repr(self.columns[k]))} does not fit "
-                    "its times. Write it again."
+                    f"its times. {WAY_OUT}."
                 )
-            wanted = data
             if stop - first < length:
-                wanted = memoryview(data)[first * size : stop * size]
-            target[at * size : (at + stop - first) * size] = wanted
+                data = memoryview(data)[first * size : stop * size]  # noqa: PLW2901
+            target[at * size : (at + stop - first) * size] = data
             done += 1
-        if done != len(places) * len(targets):
+        if done != len(places):
             raise DatabaseCorruptError(
-                f"{self._what(rows.symbol, '')}: columns are missing. Write it again."
+                f"{self._what(rows.symbol, '')}: columns are missing. {WAY_OUT}."
             )
 
     def in_order(
@@ -206,47 +202,63 @@ class FeatureReader:
     ) -> None:
         """Copy every column of some symbols into arrays in an order of its own.
 
-        A few symbols at a time are read one after the other onto a shelf, and taken
-        from there to their places while they are still in the processor's cache.
+        The first chunks of many symbols are read side by side onto a shelf, and taken
+        from there to their places while they are still in the processor's cache; then
+        the second ones, and so on. Rows of one time lie near each other in the order,
+        so whole cache lines are written.
 
         Parameters
         ----------
         parts : sequence of SymbolTimes
         taken, places : sequence of slice or ndarray
-            Which rows of each symbol are wanted, and where they go. If all are
-            slices, the symbols take turns.
+            Which rows of each symbol are wanted, rising, and where they go. If all
+            are slices, the symbols take turns.
         arrays : sequence of ndarray of shape (n,)
             One for each column.
         """
         turns = all(isinstance(rows, slice) for rows in [*taken, *places])
-        longest = max(len(part.times) for part in parts)
         widest = max(dtype.itemsize for dtype in self.dtypes)
-        size = min(_TOGETHER, len(parts)) * longest * widest
-        at_once = min(len(arrays), max(1, _ROOM // size))
-        shelf = np.empty((at_once, size), dtype=np.uint8)
-        for first, k in product(
-            range(0, len(parts), _TOGETHER), range(0, len(arrays), at_once)
-        ):
+        for first in range(0, len(parts), _TOGETHER):
             batch = slice(first, first + _TOGETHER)
             some = parts[batch]
-            total = sum(len(part.times) for part in some)
-            numbers = range(k, min(k + at_once, len(arrays)))
-            columns = {
-                number: row[: total * self.dtypes[number].itemsize].view(
-                    self.dtypes[number]
-                )
-                for number, row in zip(numbers, shelf, strict=False)
-            }
-            self.fill(some, columns)
-            if turns:
-                stop = first + len(some)
-                for number, values in columns.items():
-                    target = arrays[number].reshape(-1, len(parts))[:, first:stop]
-                    target[...] = values.reshape(len(some), -1).T
-            else:
-                sources, targets = _ends(some, taken[batch], places[batch])
-                for number, values in columns.items():
-                    arrays[number][targets] = values[sources]
+            rounds = _rounds(some)
+            size = widest * max(sum(n for *_, n in pieces) for pieces in rounds)
+            at_once = min(len(arrays), max(1, _ROOM // size))
+            shelf = np.empty((at_once, size), dtype=np.uint8)
+            for k, pieces in product(range(0, len(arrays), at_once), rounds):
+                numbers = range(k, min(k + at_once, len(arrays)))
+                room = dict(zip(numbers, shelf, strict=False))
+                columns = self._shelved(some, pieces, room)
+                _, _, at, n = pieces[0]
+                level = len(pieces) == len(some) and len({p[2:] for p in pieces}) == 1
+                if turns and level:
+                    for number, values in columns.items():
+                        target = arrays[number].reshape(-1, len(parts))
+                        target[at : at + n, batch] = values.reshape(-1, n).T
+                else:
+                    sources, targets = _ends(pieces, taken[batch], places[batch])
+                    for number, values in columns.items():
+                        arrays[number][targets] = values[sources]
+
+    def _shelved(
+        self,
+        parts: Sequence[SymbolTimes],
+        pieces: list[_Piece],
+        shelf: dict[int, NDArray[np.uint8]],
+    ) -> dict[int, NDArray[Any]]:
+        """Copy chunks of several symbols onto a shelf, one after the other."""
+        total = sum(n for *_, n in pieces)
+        columns = {
+            number: row[: total * self.dtypes[number].itemsize].view(
+                self.dtypes[number]
+            )
+            for number, row in shelf.items()
+        }
+        wanted, begin = self._wanted(columns), 0
+        for which, start, _, n in pieces:
+            self._copy(parts[which], start, wanted, begin)
+            begin += n
+        return columns
 
     def room(self, n: int) -> tuple[NDArray[Any] | None, list[NDArray[Any]]]:
         """Return room for n rows: a block if the dtypes agree, and every column."""
@@ -284,28 +296,39 @@ class FeatureReader:
         return self.framed(block, arrays, index)
 
 
+def _rounds(parts: Sequence[SymbolTimes]) -> list[list[_Piece]]:
+    """Return the first chunks of all symbols, the second ones, and so on."""
+    rounds: list[list[_Piece]] = []
+    for which, part in enumerate(parts):
+        at = 0
+        for turn, (start, (_, first, stop)) in enumerate(part.chunks.items()):
+            if turn == len(rounds):
+                rounds.append([])
+            rounds[turn].append((which, start, at, stop - first))
+            at += stop - first
+    return rounds
+
+
 def _ends(
-    parts: Sequence[SymbolTimes], taken: Sequence[Rows], places: Sequence[Rows]
+    pieces: list[_Piece], taken: Sequence[Rows], places: Sequence[Rows]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which rows of symbols laid end to end are wanted, and where they go."""
-    begins = np.cumsum([0, *(len(part.times) for part in parts)])
-    sources = [
-        np.arange(begin, stop)[rows]
-        for begin, stop, rows in zip(begins[:-1], begins[1:], taken, strict=True)
-    ]
-    targets = [
-        np.arange(rows.start, rows.stop)[:: rows.step]
-        if isinstance(rows, slice)
-        else rows
-        for rows in places
-    ]
+    """Return which rows of chunks laid end to end are wanted, and where they go."""
+    sources, targets, begin = [], [], 0
+    for which, _, at, n in pieces:
+        rows, place = taken[which], places[which]
+        if isinstance(rows, slice):
+            found = slice(at, at + n)
+            sources.append(np.arange(begin, begin + n))
+        else:
+            found = slice(*np.searchsorted(rows, [at, at + n]))
+            sources.append(rows[found] + (begin - at))
+        if isinstance(place, slice):
+            steps = range(place.start, place.stop, place.step)[found]
+            targets.append(np.arange(steps.start, steps.stop, steps.step))
+        else:
+            targets.append(place[found])
+        begin += n
     return np.concatenate(sources), np.concatenate(targets)
-
-
-def _bytes_of(array: NDArray[Any]) -> memoryview:
-    """Return an array's memory, to be written to."""
-    contiguous: Any = array
-    return memoryview(contiguous).cast("B")
 
 
 def _chosen(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skatra.datasets._chunks import (
     TIME_COLUMN,
+    WAY_OUT,
     ChunkKey,
     decode,
     pieces,
@@ -254,7 +255,7 @@ def _read_chunks(
         key = ChunkKey(*place, start, col)
         columns.append(decode(tuple(stored), key, f"{what}, column {col}"))
     if any(len(columns) != n_columns for columns in chunks.values()):
-        raise DatabaseCorruptError(f"{what}: columns are missing. Write it again.")
+        raise DatabaseCorruptError(f"{what}: columns are missing. {WAY_OUT}.")
     return chunks
 
 
@@ -308,10 +309,10 @@ def check_features(connection: sqlite3.Connection) -> list[str]:
             if col == TIME_COLUMN:
                 rising = (np.diff(values) > 0).all() and values[:1] == start
                 if not rising or (last is not None and last >= start):
-                    problems.append(f"{what}: times do not rise.")
+                    problems.append(f"{what}: times do not rise. {WAY_OUT}.")
                 last = int(values[-1])
         problems += [
-            f"{what}: columns are missing or differ in length."
+            f"{what}: columns are missing or differ in length. {WAY_OUT}."
             for sizes in lengths.values()
             if list(sizes) != list(range(len(names))) or len(set(sizes.values())) > 1
         ]

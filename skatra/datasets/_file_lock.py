@@ -75,14 +75,19 @@ class FileLock:
         self.path = path
         self._file: _Descriptor | None = None
 
-    def acquire(self, timeout: float, owner: str = "") -> bool:
-        """Take the lock; False when ``timeout`` seconds did not suffice."""
+    def acquire(
+        self, timeout: float, owner: str = "", bell: threading.Event | None = None
+    ) -> bool:
+        """Take the lock; False when ``timeout`` seconds did not suffice.
+
+        Whoever sets ``bell`` ends the wait, as if its time were over.
+        """
         file = self._file
         if file is None or file.fd < 0:
             file = self._file = _Descriptor(self.path)
         if not _try_lock(file.fd):
             self._file = None  # a wait that fails or is interrupted leaves nothing
-            if not _wait_lock(file, timeout):
+            if not _wait_lock(file, timeout, bell or threading.Event()):
                 return False
             self._file = file
         note = f"process {os.getpid()}, {owner}".encode(errors="replace")
@@ -120,11 +125,10 @@ if sys.platform == "win32":
             return False
         return True
 
-    def _wait_lock(file: _Descriptor, timeout: float) -> bool:
+    def _wait_lock(file: _Descriptor, timeout: float, bell: threading.Event) -> bool:
         """Wait for the lock; on False the file gets closed."""
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            time.sleep(0.01)
+        while time.monotonic() < deadline and not bell.wait(0.01):
             if _try_lock(file.fd):
                 return True
         file.close()
@@ -143,15 +147,14 @@ else:
             return False
         return True
 
-    def _wait_lock(file: _Descriptor, timeout: float) -> bool:
+    def _wait_lock(file: _Descriptor, timeout: float, bell: threading.Event) -> bool:
         """Wait in the kernel's queue; on False or an error the file gets closed.
 
         flock has no timeout, so a thread of its own waits; when the caller has
         given up, that thread passes the lock on and closes the file.
         """
         state = threading.Lock()
-        got = threading.Event()
-        abandoned = False
+        got = abandoned = False
 
         def end() -> None:
             with contextlib.suppress(OSError):
@@ -159,23 +162,25 @@ else:
             file.close()
 
         def wait() -> None:
+            nonlocal got
             with contextlib.suppress(OSError):
                 fcntl.flock(file.fd, fcntl.LOCK_EX)
             with state:
                 if abandoned:
                     end()
                 else:
-                    got.set()
+                    got = True
+                    bell.set()
 
         threading.Thread(target=wait, name="skatra-file-lock", daemon=True).start()
         try:
-            got.wait(timeout)
+            bell.wait(timeout)
             with state:
-                abandoned = not got.is_set()
+                abandoned = not got
         except BaseException:
             with state:
                 abandoned = True
-                if got.is_set():
+                if got:
                     end()
             raise
         return not abandoned

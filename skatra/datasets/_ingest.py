@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +23,7 @@ from skatra.datasets._bar_files import (
 from skatra.datasets._bars import write_columns
 from skatra.datasets._database import Database
 from skatra.datasets._frames import Int64Array, WriteReport
+from skatra.exceptions import BarsError
 from skatra.typing import FloatArray
 from skatra.utils import BAR_COLUMNS, HTMLRepr
 
@@ -108,7 +109,7 @@ def ingest_bars(
     MissingDependencyError
         If the file is Parquet and pyarrow is not installed.
     BarsError
-        If columns are missing, or the file cannot be read at all.
+        If columns are missing, there are no rows, or the file cannot be read at all.
     ValueError
         If ``symbol`` is empty or has blanks around it.
 
@@ -144,9 +145,12 @@ def ingest_bars(
     read = read_parquet_blocks if path.suffix == ".parquet" else read_csv_blocks
     # Before the database is created.
     columns, blocks = read(path, symbol, batch_rows)
+    first = next(blocks, None)
+    if first is None:
+        raise BarsError(f"{path} has names of columns but no rows. Check its source.")
     report, seen = WriteReport(0, 0, 0), _Seen()
     with Database(database, create=True) as db, _Rejects(kept, columns).open() as bad:
-        for block in blocks:
+        for block in chain([first], blocks):
             bars = _bars_of(block, columns, symbol, bad)
             with db.transaction() as connection:
                 for name, times, values in bars.by_symbol(seen, bad):

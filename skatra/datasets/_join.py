@@ -165,8 +165,8 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         symbols, t0 = _keys(X)
-        known_at = t0 - _span(self.delay, "delay")
-        oldest = t0 - _span(self.max_age, "max_age") if self.max_age is not None else t0
+        known_at = _before(t0, _span(self.delay, "delay"))
+        oldest = _before(t0, _span(self.max_age, "max_age"))
         codes, names = pd.factorize(np.array(symbols, dtype=object))
         with self._open() as db, db._reading() as connection:  # noqa: SLF001 - one box
             high = int(known_at.max()) if len(known_at) else 0
@@ -239,6 +239,16 @@ def _place(
         there = at >= lag
         columns = slice(lag * width, (lag + 1) * width)
         values[rows[there], columns] = block.T[at[there] - lag]
+
+
+def _before(times: Int64Array, span: int) -> Int64Array:
+    """Return times less a span; where no nanoseconds reach, before every row.
+
+    No row is stored at the least int64, which is NaT: wrapping round to the far
+    future instead would look ahead.
+    """
+    least = int(np.iinfo(np.int64).min)
+    return np.maximum(times, least + span) - span
 
 
 def _span(value: Any, name: str) -> int:

@@ -11,7 +11,6 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TypeVar
 
-from skatra.datasets._checkout import CHECK_FILE_EVERY, Held, PerThread
 from skatra.datasets._connections import (
     FORKED,
     GIVEN_BACK,
@@ -28,7 +27,7 @@ from skatra.datasets._errors import (
     translate,
 )
 from skatra.datasets._file_lock import FileLock
-from skatra.datasets._slots import Dropped, Slot, SlotGroup, Waiter
+from skatra.datasets._slots import Dropped, Held, PerThread, Slot, SlotGroup, Waiter
 from skatra.datasets._wal import LogKeeper
 from skatra.datasets._watchdog import WATCHDOG, Watch
 from skatra.exceptions import (
@@ -39,6 +38,7 @@ from skatra.exceptions import (
 )
 from skatra.utils import observation
 
+CHECK_FILE_EVERY = 1.0
 CLOSE_WAIT = 1.0
 _FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
@@ -110,8 +110,12 @@ class Lender:
         limit: float | None,
         durable: bool,
         place: Slot | Waiter | None = None,
+        bell: threading.Event | None = None,
     ) -> Slot:
-        """Take a slot with an open connection, or wait for one."""
+        """Take a slot with an open connection, or wait for one.
+
+        ``bell`` is set by who gives up: it ends the wait for other processes.
+        """
         start = time.monotonic()
         deadline = start + (self.seconds("timeout") if timeout is None else timeout)
         group = self.readers if readonly else self.writers
@@ -123,7 +127,7 @@ class Lender:
         if readonly:
             connection = self.prepare(slot)
         else:
-            connection = self._begin(slot, deadline, durable=durable)
+            connection = self._begin(slot, deadline, bell, durable=durable)
         connection.refusal = None
         if limit is not None:
             self._watches[id(slot)] = WATCHDOG.watch(connection, limit)
@@ -309,23 +313,34 @@ class Lender:
         finally:
             lock.close()
 
-    def take_file_lock(self, timeout: float) -> None:
+    def take_file_lock(
+        self, timeout: float, bell: threading.Event | None = None
+    ) -> None:
         """Take the lock between processes, or say who holds it."""
         try:
-            if self.file_lock.acquire(timeout, threading.current_thread().name):
+            if self.file_lock.acquire(timeout, threading.current_thread().name, bell):
                 return
         except OSError as error:
             self._raise_translated(error)
             raise
+        if bell is not None and bell.is_set():
+            raise CancelledError
         raise PoolTimeoutError(
             f"another process keeps writing to {self.path}: after {timeout:.1f} s the "
             f"lock is still held by {self.file_lock.owner()}. Wait longer "
             "(timeout=...) or end that process."
         )
 
-    def _begin(self, slot: Slot, deadline: float, *, durable: bool) -> PooledConnection:
+    def _begin(
+        self,
+        slot: Slot,
+        deadline: float,
+        bell: threading.Event | None,
+        *,
+        durable: bool,
+    ) -> PooledConnection:
         try:
-            self.take_file_lock(max(0.0, deadline - time.monotonic()))
+            self.take_file_lock(max(0.0, deadline - time.monotonic()), bell)
             try:
                 connection = self._open(slot)
                 connection.refusal = None

@@ -99,10 +99,9 @@ def lightgbm_dataset(
     with db._reading() as connection:  # noqa: SLF001 - one box
         reader = FeatureReader(connection, feature_set, columns, low, high)
         label = find_set(connection, "label", label_set), label_set
-        samples = Samples()
-        samples.collect(connection, reader, label, symbols, (low, high), as_of)
+        samples = Samples(connection, reader, label, symbols, (low, high), as_of)
         samples.raise_if_empty(db, feature_set, label_set)
-        weight = np.concatenate([part.weight for part in samples.labels])
+        weight = samples.labels.weight
         given = not np.isnan(weight).all()
 
         class SymbolRows(_Rows, lightgbm.Sequence):
@@ -112,7 +111,7 @@ def lightgbm_dataset(
 
         dataset = lightgbm.Dataset(
             [SymbolRows(reader, *part) for part in samples.parts],
-            label=np.concatenate([part.label for part in samples.labels]),
+            label=samples.labels.label,
             weight=weights_of(weight, label_set) if given else None,
             feature_name=list(reader.columns),
             params=params,

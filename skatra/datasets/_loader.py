@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from skatra.datasets._frames import (
     small_range,
     time_codes,
 )
-from skatra.datasets._label_chunks import LabelArrays, read_label_arrays
+from skatra.datasets._label_chunks import read_label_arrays
 from skatra.datasets._tables import chosen_symbols, find_set
 from skatra.exceptions import DatabaseError, EmptyDataError
 
@@ -117,21 +116,20 @@ def load_dataset(
     with db._reading() as connection:  # noqa: SLF001 - one box
         reader = FeatureReader(connection, feature_set, columns, low, high)
         set_id = find_set(connection, "label", label_set)
-        samples = Samples()
-        samples.collect(
+        samples = Samples(
             connection, reader, (set_id, label_set), symbols, (low, high), as_of
         )
         samples.raise_if_empty(db, feature_set, label_set)
-        index, places = samples.index()
-        weight = samples.column("weight", np.float64, places)
+        index, places = samples.sort()
         columns_of: dict[str, Any] = {
-            "target": samples.column("label", np.int8, places),
-            "returns": samples.column("ret", np.float64, places),
-            "side": samples.column("side", np.int8, places),
-            "label_times": from_ns(samples.column("t1", np.int64, places)),
-            "sample_weight": weights_of(weight, label_set),
+            "target": samples.labels.label,
+            "returns": samples.labels.ret,
+            "side": samples.labels.side,
+            "label_times": from_ns(samples.labels.t1),
+            "sample_weight": weights_of(samples.labels.weight, label_set),
         }
-        samples.forget_labels()
+        # The features need the room.
+        del samples.labels
         data = _fill(reader, samples, places, index)
     columns_of["groups"] = index.get_level_values(0)
     series = {
@@ -162,7 +160,9 @@ def iter_batches(
     """Yield a dataset too large for memory piece by piece, in order of t0.
 
     Put together, the batches are what ``load_dataset`` returns; all labels of one
-    t0 are in one batch. Each batch is one state of the file.
+    t0 are in one batch, which is filled up as far as that lets it: when every t0 has
+    as many labels, all batches but the last are of one size. Each batch is one state
+    of the file.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def iter_batches(
     feature_set, label_set : str, default="base", "triple_barrier"
         Names of the sets.
     batch_rows : int, default=100000
-        Most labels in a batch, unless a single t0 has more.
+        Most samples in a batch, unless a single t0 has more.
     symbols : str or sequence of str, default=None
         None means all.
     columns : sequence of str, default=None
@@ -186,7 +186,7 @@ def iter_batches(
     Yields
     ------
     Bunch
-        As ``load_dataset`` returns; spans without any sample are passed over.
+        As ``load_dataset`` returns.
 
     Raises
     ------
@@ -212,15 +212,12 @@ def iter_batches(
     if batch_rows < 1:
         raise ValueError(f"batch_rows must be an integer >= 1, got {batch_rows!r}.")
     low, high = bounds_ns(start, end)
-    t0: list[Int64Array] = [np.empty(0, dtype=np.int64)]
     with db._reading() as connection:  # noqa: SLF001 - one box
-        FeatureReader(connection, feature_set, columns, low, high)
+        reader = FeatureReader(connection, feature_set, columns, low, high)
         label = (find_set(connection, "label", label_set), label_set)
-        for symbol, sid in chosen_symbols(connection, symbols).items():
-            found = read_label_arrays(connection, label, (sid, symbol), low, high)
-            t0.append(found.t0)
-    times, counts = np.unique(np.concatenate(t0), return_counts=True)
-    del t0
+        samples = Samples(connection, reader, label, symbols, (low, high), as_of)
+    times, counts = np.unique(samples.labels.t0, return_counts=True)
+    del samples
     chosen = {"symbols": symbols, "columns": columns, "as_of": as_of}
     first, filled = 0, 0
     for k, count in enumerate(counts.tolist()):
@@ -247,15 +244,20 @@ def _batch(
 
 
 class Samples:
-    """Labels that have features, symbol by symbol, on their way to one order."""
+    """Labels that have features, symbol by symbol, on their way to one order.
 
-    def __init__(self) -> None:
-        self.parts: list[tuple[SymbolTimes, Rows]] = []
-        self.labels: list[LabelArrays] = []
-        self.times: list[Int64Array] = []
-        self.n = self.n_open = self.n_labels = self.n_features = self.unmatched = 0
+    Attributes
+    ----------
+    labels : LabelArrays
+        Those of one symbol after the other.
+    parts : list of (SymbolTimes, rows)
+        For each symbol with such labels, its features and which rows of them.
+    n, n_open, n_labels, n_features, unmatched : int
+        Labels with features, open ones, all labels known, rows of features, and
+        closed labels without features.
+    """
 
-    def collect(
+    def __init__(
         self,
         connection: sqlite3.Connection,
         reader: FeatureReader,
@@ -264,78 +266,90 @@ class Samples:
         bounds: tuple[int, int],
         as_of: Any,
     ) -> None:
-        """Match the labels of all chosen symbols with their features."""
-        known = bounds_ns(None, as_of)[1]
-        for symbol, sid in chosen_symbols(connection, symbols).items():
-            labels = read_label_arrays(connection, label_set, (sid, symbol), *bounds)
-            if as_of is not None:
-                labels = labels.known_by(known)
-            self.add(labels, reader.times(symbol, sid))
+        chosen = chosen_symbols(connection, symbols)
+        found = [reader.times(*symbol) for symbol in chosen.items()]
+        self.n_features = sum(len(part.times) for part in found if part is not None)
+        self.labels, self._counts = read_label_arrays(
+            connection, label_set, chosen, bounds, self.n_features
+        )
+        if as_of is not None:
+            self._keep(self.labels.t1 <= bounds_ns(None, as_of)[1])
+        self.n_labels = len(self.labels.t0)
+        self._keep(self.labels.is_open == 0)
+        self.n_open = self.n_labels - len(self.labels.t0)
+        self.parts: list[tuple[SymbolTimes, Rows]] = []
+        self._match(found)
+        self.n = len(self.labels.t0)
+        self.unmatched = self.n_labels - self.n_open - self.n
+
+    def _keep(self, wanted: NDArray[np.bool_]) -> None:
+        """Forget the other labels."""
+        if not wanted.all():
+            kept = np.concatenate([[0], np.cumsum(wanted)])
+            self._counts = np.diff(kept[np.cumsum([0, *self._counts])])
+            self.labels = self.labels.part(wanted)
+
+    def _match(self, found: Sequence[SymbolTimes | None]) -> None:
+        """Keep the labels at whose t0 there are features."""
+        hits = np.zeros(len(self.labels.t0), dtype=bool)
+        begin = 0
+        for features, count in zip(found, self._counts.tolist(), strict=True):
+            t0 = self.labels.t0[begin : begin + count]
+            hit = hits[begin : begin + count]
+            begin += count
+            if features is None:
+                continue
+            if np.array_equal(t0, features.times):
+                hit[:] = True
+                self.parts.append((features, slice(None)))
+                continue
+            at = np.searchsorted(features.times, t0)
+            at = np.minimum(at, len(features.times) - 1)
+            hit[:] = features.times[at] == t0
+            if hit.any():
+                self.parts.append((features, at[hit]))
+        self._keep(hits)
+        self._counts = self._counts[self._counts > 0]
 
     def raise_if_empty(self, db: Database, feature_set: str, label_set: str) -> None:
         """Say why nothing is left, if nothing is."""
         if not self.n:
             _raise_empty((feature_set, self.n_features), label_set, self, db)
 
-    def add(self, labels: LabelArrays, features: SymbolTimes | None) -> None:
-        """Match a symbol's closed labels with its features."""
-        self.n_labels += len(labels.t0)
-        self.n_features += 0 if features is None else len(features.times)
-        if labels.is_open.any():
-            closed = labels.is_open == 0
-            self.n_open += int((~closed).sum())
-            labels = labels.part(closed)
-        n = len(labels.t0)
-        if features is None or n == 0:
-            self.unmatched += n
-            return
-        chosen: Rows = slice(None)
-        if np.array_equal(labels.t0, features.times):
-            labels = replace(labels, t0=features.times)
-        else:
-            at = np.searchsorted(features.times, labels.t0)
-            at = np.minimum(at, len(features.times) - 1)
-            hit = features.times[at] == labels.t0
-            self.unmatched += int((~hit).sum())
-            labels = labels.part(hit)
-            chosen = at[hit]
-        if len(labels.t0):
-            self.n += len(labels.t0)
-            self.times.append(labels.t0)
-            self.parts.append((features, chosen))
-            self.labels.append(labels)
+    def sort(self) -> tuple[pd.MultiIndex, list[Rows]]:
+        """Bring the labels into the order of (t0, symbol).
 
-    def index(self) -> tuple[pd.MultiIndex, list[Rows]]:
-        """Return the index sorted by (t0, symbol), and where each symbol's rows go."""
-        n_symbols, first = len(self.parts), self.times[0]
-        if all(np.array_equal(times, first) for times in self.times[1:]):
-            uniques = first
-            places: list[Rows] = [slice(k, self.n, n_symbols) for k in range(n_symbols)]
-            owners = np.tile(small_range(n_symbols), len(first))
-            codes = np.repeat(small_range(len(first)), n_symbols)
+        Returns
+        -------
+        index : MultiIndex
+        places : list of slice or ndarray
+            Where the rows of each symbol went; slices if the symbols take turns.
+        """
+        n_symbols, times = len(self.parts), self.labels.t0
+        uniques = times[: self._counts[0]].copy()
+        table = (n_symbols, len(uniques))
+        places: list[Rows] = []
+        if (self._counts == len(uniques)).all() and bool(
+            (times.reshape(table) == uniques).all()
+        ):
+            owners = np.tile(small_range(n_symbols), len(uniques))
+            codes = np.repeat(small_range(len(uniques)), n_symbols)
+            places += [slice(k, self.n, n_symbols) for k in range(n_symbols)]
+            self.labels = self.labels.changed(
+                lambda column: np.array(column.reshape(table).T, order="C").ravel()
+            )
         else:
-            uniques, codes = time_codes(self.times)
-            counts = [len(times) for times in self.times]
-            owner = np.repeat(np.arange(n_symbols), counts)
-            place = np.empty(len(codes), dtype=np.intp)
+            ends = np.cumsum(self._counts)[:-1]
+            uniques, codes = time_codes(np.split(times, ends))
+            owner = np.repeat(np.arange(n_symbols), self._counts)
             order = np.argsort(codes * n_symbols + owner)
-            place[order] = np.arange(len(codes))
+            place = np.empty(self.n, dtype=np.intp)
+            place[order] = np.arange(self.n)
             owners, codes = owner[order], codes[order]
-            places = list(np.split(place, np.cumsum(counts)[:-1]))
+            places += np.split(place, ends)
+            self.labels = self.labels.part(order)
         symbols = [features.symbol for features, _ in self.parts]
         return multi_index(symbols, uniques, owners, codes, "t0"), places
-
-    def column(self, name: str, dtype: Any, places: list[Rows]) -> NDArray[Any]:
-        """Return one column of the labels in the final order."""
-        values = np.empty(self.n, dtype=dtype)
-        for labels, place in zip(self.labels, places, strict=True):
-            values[place] = getattr(labels, name)
-        return values
-
-    def forget_labels(self) -> None:
-        """Free what is in the final order by now, before the features need room."""
-        self.labels.clear()
-        self.times.clear()
 
 
 def _fill(
@@ -353,16 +367,14 @@ def _fill(
 
 
 def weights_of(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64]:
-    """Return the weights of labels, 1 where there are none; refuse a mixture."""
+    """Return the weights of labels, ones if there are none; refuse a mixture."""
     missing = int(np.isnan(weights).sum())
     if 0 < missing < len(weights):
         raise DatabaseError(
             f"{missing} of {len(weights)} labels of the set {label_set!r} have no "
             "weight. Write weights for all of them, or for none."
         )
-    if missing:
-        weights.fill(1.0)
-    return weights
+    return np.ones(len(weights)) if missing else weights
 
 
 def _raise_empty(

@@ -447,11 +447,16 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
                     self.file_lock.release()
 
 
+def default_readers() -> int:
+    """Return how many readers a pool has that was not told."""
+    return min(4, os.cpu_count() or 1)
+
+
 def _options(
     required: dict[str, Any], optional: dict[str, Any], readers: Any
 ) -> dict[str, float | None]:
     if readers is None:
-        readers = min(4, os.cpu_count() or 1)
+        readers = default_readers()
     if isinstance(readers, bool) or not isinstance(readers, int) or readers < 1:
         raise ValueError(f"max_readers must be an integer >= 1, got {readers!r}.")
     for name, value in required.items():

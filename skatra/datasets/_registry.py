@@ -6,7 +6,7 @@ from typing import Any
 
 from skatra.datasets import _forks
 from skatra.datasets._connections import identity, resolve
-from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
+from skatra.datasets._pool import MEMORY, SQLiteConnectionPool, default_readers
 from skatra.exceptions import DatabaseError
 
 _pools: "weakref.WeakValueDictionary[tuple[int, int], SQLiteConnectionPool]" = (
@@ -26,7 +26,7 @@ def get_db_pool(path: str | os.PathLike[str], **options: Any) -> SQLiteConnectio
         The file; ":memory:" makes a new database in memory each time.
     **options : dict
         Parameters of ``SQLiteConnectionPool``. Options left out are those of the
-        pool that is there, else the defaults.
+        pool that is there, else the defaults; None is a value like any other.
 
     Returns
     -------
@@ -70,7 +70,8 @@ def _same_options(pool: SQLiteConnectionPool, options: dict[str, Any]) -> None:
     for name, value in options.items():
         if name not in known:
             raise TypeError(f"unknown option {name!r}; there are {sorted(known)}.")
-        if name != "create" and value is not None and known[name] != value:
+        wanted = default_readers() if (name, value) == ("max_readers", None) else value
+        if name != "create" and known[name] != wanted:
             raise DatabaseError(
                 f"{pool.path} is already open in this process with {name}="
                 f"{known[name]}, got {name}={value}. Close that pool first, or leave "

@@ -121,6 +121,26 @@ class Waiter:
         self.cancelled = False
 
 
+class Held:
+    """What one thread holds of one pool."""
+
+    __slots__ = ("nested", "reader", "thread", "writer")
+
+    def __init__(self) -> None:
+        self.nested = 0
+        self.reader: Slot | None = None
+        self.writer: Slot | None = None
+        self.thread = threading.current_thread()
+
+
+class PerThread(threading.local):
+    """One ``Held`` for each thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = Held()
+
+
 class SlotGroup:
     """Slots of one kind. Every method is called under the pool's lock.
 

@@ -3,12 +3,15 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import Any, Literal
 
 from skatra.datasets._frames import WriteReport, check_symbols
 from skatra.exceptions import DatabaseError, EmptyDataError
 
 _SYMBOLS_SHOWN = 10
+_ROWS_AT_ONCE = 100
+"""Rows of one statement: SQLite keeps what a statement changes to undo it alone."""
 
 
 def symbol_id(connection: sqlite3.Connection, symbol: str) -> int:
@@ -142,7 +145,10 @@ def clear_set(
     spec: dict[str, Any] | None,
     symbols: Sequence[str],
 ) -> None:
-    """Make room in a set: drop these symbols' rows, or all if the spec is another."""
+    """Make room in a set: drop these symbols' rows, or all if the spec is another.
+
+    No spec, given or stored, is no other one. How chunks are packed stays.
+    """
     row = connection.execute(
         f"SELECT set_id, spec FROM {kind}_sets WHERE name = ?",  # noqa: S608
         (name,),
@@ -150,9 +156,13 @@ def clear_set(
     if row is None:
         return
     set_id, known = row
-    if known != (None if spec is None else to_json(spec, "spec")):
-        for table in (*_SET_TABLES[kind], f"{kind}_sets"):
+    if spec is not None and known is not None and known != to_json(spec, "spec"):
+        for table in _SET_TABLES[kind]:
             connection.execute(f"DELETE FROM {table} WHERE set_id = ?", (set_id,))  # noqa: S608
+        connection.execute(
+            f"UPDATE {kind}_sets SET spec = NULL WHERE set_id = ?",  # noqa: S608
+            (set_id,),
+        )
         return
     connection.executemany(
         f"DELETE FROM {_SET_TABLES[kind][0]} WHERE set_id = ? AND sid = ?",  # noqa: S608
@@ -213,24 +223,21 @@ def upsert(
         for column in values
         if column != stamp
     )
-    statement = (
-        f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 - own names only
-        f"VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets} WHERE {differs}"
-    )
+    row = f"({', '.join('?' * len(columns))})"
+    into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES"
+    on = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets} WHERE {differs}"
     where, parameters = existing
     count = f"SELECT count(*) FROM {table} WHERE {where}"  # noqa: S608
     before = connection.execute(count, parameters).fetchone()[0]
     changes = connection.total_changes
-    given = 0
-
-    def counted() -> Iterable[Sequence[Any]]:
-        nonlocal given
-        for row in rows:
-            given += 1
-            yield row
-
-    connection.executemany(statement, counted()).close()
+    many = f"{into} {', '.join([row] * _ROWS_AT_ONCE)} {on}"
+    given, source = 0, iter(rows)
+    while batch := list(islice(source, _ROWS_AT_ONCE)):
+        given += len(batch)
+        if len(batch) == _ROWS_AT_ONCE:
+            connection.execute(many, list(chain.from_iterable(batch))).close()
+        else:
+            connection.executemany(f"{into} {row} {on}", batch).close()
     changed = connection.total_changes - changes
     inserted = connection.execute(count, parameters).fetchone()[0] - before
     return WriteReport(inserted, changed - inserted, given - changed)

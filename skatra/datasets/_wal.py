@@ -5,13 +5,29 @@ import sqlite3
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from skatra.datasets._lending import Lender
+from skatra.datasets._slots import Held, PerThread, Slot, SlotGroup
 
 _TRY_EVERY = 1.0
 _DRAIN = 0.25
+
+
+class Lending(Protocol):
+    """What of a pool is needed to keep its log short."""
+
+    path: Path
+    options: dict[str, float | None]
+    lock: Lock
+    readers: SlotGroup
+    per_thread: PerThread
+
+    def pause(self, *, paused: bool) -> None:
+        """Stop or resume lending; under the lock."""
+
+    def wait_until_returned(self, wait: float, *, but: Held) -> list[Slot]:
+        """Wait, under the lock, for the slots of other threads."""
 
 
 class LogKeeper:
@@ -40,7 +56,7 @@ class LogKeeper:
         except OSError:
             return 0
 
-    def keep_short(self, pool: "Lender", connection: sqlite3.Connection) -> None:
+    def keep_short(self, pool: Lending, connection: sqlite3.Connection) -> None:
         """Checkpoint after a commit if the log is long; never fail."""
         size = self.size()
         limit = pool.options["wal_limit"]
@@ -68,7 +84,7 @@ class LogKeeper:
         self.checkpoints += 1
         return not busy and frames == copied
 
-    def _drained(self, pool: "Lender", connection: sqlite3.Connection) -> bool:
+    def _drained(self, pool: Lending, connection: sqlite3.Connection) -> bool:
         """Checkpoint while nobody of this process reads."""
         with pool.lock:
             pool.pause(paused=True)
@@ -79,7 +95,7 @@ class LogKeeper:
                 pool.pause(paused=False)
 
 
-def _warn(pool: "Lender", size: int) -> None:
+def _warn(pool: Lending, size: int) -> None:
     with pool.lock:
         held = pool.readers.held()
     oldest = min(held, key=lambda slot: slot.since, default=None)

@@ -1,10 +1,12 @@
 """``skatra db`` as a user meets it."""
 
+import csv
 import json
 import sqlite3
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -85,6 +87,51 @@ def test_export_writes_plain_rows(tmp_path, market, what):
         with Database(market) as db:
             assert table["close"].tolist() == db.bars("B")["close"].tolist()
     assert "exists" in refused(skatra("db", "export", market, "rows.csv", cwd=tmp_path))
+
+
+@pytest.mark.parametrize("compression", ["zlib", "none"])
+def test_exported_features_are_what_was_packed(tmp_path, compression):
+    """Read by SQLite alone from the rows, every number and time is the one written."""
+    days = pd.date_range("2001-01-01 00:00:00.000000001", periods=4100, tz="UTC")
+    index = pd.MultiIndex.from_product([["A", "B"], days], names=["symbol", "time"])
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "tick": np.round(rng.standard_normal(len(index)), 2),
+            "noise": rng.standard_normal(len(index)) * 1e-300,
+            "small": rng.standard_normal(len(index)).astype(np.float32),
+        },
+        index=index,
+    )
+    path = tmp_path / "x.db"
+    with Database(path, create=True) as db:
+        db.write_features(frame, "base", compression=compression)
+        with db.pool.get_connection() as connection:
+            (packed,) = connection.execute(
+                "SELECT count(*) FROM feature_chunks WHERE dtype LIKE '%z'"
+            ).fetchone()
+        assert (packed > 0) == (compression == "zlib")
+    figures("export", path, "rows.csv", "--features", "base", cwd=tmp_path)
+    with (tmp_path / "rows.csv").open() as file:
+        head, *lines = csv.reader(file)
+    # SQLite's own way from text to numbers may miss the last bit.
+    split = ((line[:2], line[2:]) for line in lines)
+    rows = [(*keys, *map(float, values)) for keys, values in split]
+    connection = sqlite3.connect(":memory:")
+    connection.execute(
+        "CREATE TABLE rows (symbol TEXT, time TEXT, tick REAL, noise REAL, small REAL)"
+    )
+    connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", rows)
+    stored = connection.execute("SELECT * FROM rows ORDER BY symbol, time").fetchall()
+    connection.close()
+    symbols, times, *columns = zip(*stored, strict=True)
+
+    assert head == ["symbol", "time", "tick", "noise", "small"]
+    assert pd.MultiIndex.from_arrays([symbols, pd.to_datetime(times)]).equals(index)
+    for name, column in zip(frame.columns, columns, strict=True):
+        values = np.array(column, dtype=frame[name].dtype)
+        # SQLite keeps no sign of zero.
+        np.testing.assert_array_equal(values, frame[name])
 
 
 def test_mistakes_are_one_line(tmp_path, market):

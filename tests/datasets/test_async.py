@@ -7,6 +7,7 @@ import time
 import pytest
 
 from skatra.datasets import SQLiteConnectionPool
+from skatra.datasets._file_lock import FileLock
 from skatra.exceptions import DatabaseError, PoolClosedError, PoolTimeoutError
 
 FOREVER = (
@@ -141,6 +142,77 @@ def test_a_cancelled_query_is_interrupted_and_its_write_rolled_back(pool):
 
     asyncio.run(main())
     assert rows(pool) == [2]
+
+
+@pytest.fixture
+def another_writer(pool):
+    """The lock that another process takes to write, held."""
+    lock = FileLock(pool.path.with_name(f"{pool.path.name}-lock"))
+    assert lock.acquire(20)
+    yield lock
+    lock.close()
+
+
+def test_a_cancelled_writer_does_not_wait_for_other_processes(pool, another_writer):
+    """It leaves while they still write; a later one gets its turn after them."""
+
+    async def main():
+        waiting = asyncio.create_task(insert(pool, 1))
+        await until(lambda: pool.stats()["writer_in_use"])
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=20)
+        assert waiting.cancelled()
+        assert free(pool)
+        later = asyncio.create_task(insert(pool, 2))
+        await until(lambda: pool.stats()["writer_in_use"])
+        another_writer.release()
+        await later
+
+    asyncio.run(main())
+    assert rows(pool) == [2]
+    assert pool.stats()["timeouts"] == 0
+
+
+@pytest.mark.parametrize("where", ["lock", "queue", "query", "block"])
+def test_a_dropped_coroutine_holds_up_nothing(pool, another_writer, where):
+    """Closed at any step, it gives everything back, and the loop goes on meanwhile."""
+
+    async def work():
+        async with pool.get_connection_async(readonly=False) as connection:
+            await connection.execute("INSERT INTO t VALUES (1)")
+            if where == "query":
+                await connection.execute(FOREVER)
+            await asyncio.get_running_loop().create_future()
+
+    async def reach(work):
+        """Step a coroutine by hand until it waits where it is to be dropped."""
+        future = work.send(None)
+        if where == "lock":
+            await until(lambda: pool.stats()["writer_in_use"])
+        elif where != "queue":
+            another_writer.release()
+            for _ in range(2):
+                await until(future.done)
+                future = work.send(None)
+        await asyncio.sleep(0.05)
+
+    async def main():
+        ahead = asyncio.create_task(insert(pool, 2)) if where == "queue" else None
+        await asyncio.sleep(0.05)
+        dropped = work()
+        await reach(dropped)
+        async with asyncio.timeout(5):
+            dropped.close()
+            if ahead is not None:
+                await until(lambda: not pool.stats()["waiting_writers"])
+                another_writer.release()
+                await ahead
+            await until(lambda: free(pool))
+
+    asyncio.run(main())
+    assert rows(pool) == ([2] if where == "queue" else [])
+    assert pool.stats()["timeouts"] == 0
 
 
 def test_a_cancelled_call_leaves_its_neighbour_alone(pool):

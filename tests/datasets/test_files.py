@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skatra.datasets import Database, get_db_pool
+from skatra.datasets import Database, get_db_pool, load_dataset
 from skatra.datasets._schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 from skatra.exceptions import (
     DatabaseCorruptError,
@@ -228,6 +228,36 @@ def test_a_flipped_bit_in_a_chunk_is_found(path):
         db.features("base")
     assert db.features("base", columns=["x"]).shape == (800, 1)
     assert ["checksum" in problem for problem in db.check()] == [True]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE feature_chunks SET crc32 = crc32 + 1 WHERE col = 0",
+        "UPDATE feature_chunks SET crc32 = crc32 + 1 WHERE col = 2",
+        "DELETE FROM feature_chunks WHERE col = 1",
+        "UPDATE label_chunks SET crc32 = crc32 + 1 WHERE col = 1",
+        "DELETE FROM label_chunks WHERE col = 2",
+    ],
+)
+def test_the_advice_for_a_damaged_chunk_is_true(path, damage):
+    """Writing the symbol's rows again with replace=True, as the message says."""
+    db = Database(path)
+    features = db.features("base")
+    label = {"ret": 0.5, "label": 1, "side": 1, "touched": "time"}
+    labels = features[[]].assign(t1=features.index.get_level_values(1), **label)
+    db.write_labels(labels, "triple_barrier")
+    before = load_dataset(db)
+    with sqlite(path) as connection:
+        connection.execute(damage)
+    assert all("again with replace=True" in problem for problem in db.check())
+    with pytest.raises(DatabaseCorruptError, match="again with replace=True"):
+        load_dataset(db)
+
+    db.write_features(features, "base", replace=True)
+    db.write_labels(labels, "triple_barrier", replace=True)
+    assert db.check() == []
+    pd.testing.assert_frame_equal(load_dataset(db).data, before.data)
 
 
 def test_a_chunk_in_the_wrong_place_is_found(path):

@@ -192,6 +192,7 @@ def test_symbols_stay_text(tmp_path, bars):
         (b"", "cannot be read as CSV"),
         ("date,open,high,low,close\nä,1,2,1,2".encode("latin-1"), "UTF-8"),
         (b"date,time,open,high,low,close\n2020-01-01,1,1,1,1,1", "one column"),
+        (b"date,open,high,low,close\n", "no rows"),
     ],
 )
 def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
@@ -261,6 +262,47 @@ def test_replace_empties_a_set_of_another_spec(tmp_path):
         assert db.labels("x").index.get_level_values("symbol").tolist() == ["A"]
         assert db.features("base").columns.tolist() == ["f"]
         assert db.check() == []
+
+
+def test_replace_without_a_spec_keeps_the_set_s_spec_and_other_symbols(tmp_path):
+    """Only another spec, given, drops all; how chunks are packed stays then, too."""
+    days = [f"2020-01-{day:02d}" for day in range(1, 29)]
+    a, b = (
+        pd.DataFrame({"f": 1.0}, index=_labels(s, days).index).rename_axis(
+            ["symbol", "time"]
+        )
+        for s in "AB"
+    )
+    with Database(tmp_path / "market.db", create=True) as db:
+        db.write_features(pd.concat([a, b]), "x", {"v": 1}, compression="zlib")
+        db.write_labels(_labels("A", days), "x", {"v": 1})
+        db.write_labels(_labels("B", days), "x", {"v": 1})
+        db.write_features(a.iloc[:3], "x", replace=True)
+        db.write_labels(_labels("A", days[:3]), "x", replace=True)
+        sets = [db.feature_sets()["x"], db.label_sets()["x"]]
+        assert [(s["rows"], s["symbols"], s["spec"]) for s in sets] == [
+            (31, 2, {"v": 1})
+        ] * 2
+        assert len(db.features("x", symbols="A")) == 3
+
+        db.write_features(a, "x", {"v": 2}, replace=True)
+        described = db.feature_sets()["x"]
+        assert (described["symbols"], described["spec"]) == (1, {"v": 2})
+        assert described["compression"] == "zlib"
+        with db.pool.get_connection() as connection:
+            query = "SELECT DISTINCT dtype FROM feature_chunks ORDER BY dtype"
+            assert connection.execute(query).fetchall() == [("f8z",), ("i8z",)]
+        assert db.check() == []
+
+
+def test_replace_gives_a_set_without_spec_its_first_one(tmp_path):
+    """Other symbols' rows stay: nobody said that they were made in another way."""
+    with Database(tmp_path / "market.db", create=True) as db:
+        for symbol in "AB":
+            db.write_labels(_labels(symbol, ["2020-01-01"]), "x")
+        db.write_labels(_labels("A", ["2020-01-02"]), "x", {"v": 1}, replace=True)
+
+        assert db.label_sets()["x"] == {"rows": 2, "symbols": 2, "spec": {"v": 1}}
 
 
 def test_rejects_never_replace_the_file_that_is_read(tmp_path):

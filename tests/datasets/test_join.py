@@ -87,6 +87,23 @@ def test_the_join_is_the_last_row_in_time_and_never_looks_ahead(story):
     np.testing.assert_array_equal(after.to_numpy(), before.to_numpy())
 
 
+@pytest.mark.parametrize("name", ["delay", "max_age"])
+def test_a_span_of_centuries_does_not_wrap_round(name):
+    """The delay that int64 cannot subtract finds nothing; the age lets all through."""
+    t0 = pd.DatetimeIndex(["1677-09-22", "1970-01-01", "2262-04-10"], tz="UTC")
+    keys = pd.DataFrame({"symbol": "A", "t0": t0})
+    times = [pd.Timestamp(-(2**63) + 1, tz="UTC"), *t0]
+    index = pd.MultiIndex.from_product([["A"], times], names=["symbol", "time"])
+    with fresh() as db:
+        db.write_features(pd.DataFrame({"x": [-1.0, 0.0, 1.0, 2.0]}, index), "base")
+        loader = SQLiteDatasetLoader(db.path, **{name: pd.Timedelta(2**63 - 1)})
+        found = loader.fit_transform(keys)["x"]
+
+    nan = np.nan
+    expected = [nan, -1.0, 0.0] if name == "delay" else [0.0, 1.0, 2.0]
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.fixture
 def market(tmp_path):
     """Give the path of a database with two feature sets, keys and labels."""
@@ -193,3 +210,22 @@ def test_batches_put_together_are_the_dataset(market, batch_rows):
     assert data.index.equals(whole.data.index)
     assert (data.to_numpy() == whole.data.to_numpy()).all()
     assert max(len(batch.data) for batch in batches) <= max(batch_rows, 2)
+
+
+def test_batches_are_of_one_size_whatever_is_left_out(market):
+    """Open, unknown and unmatched labels take no room in a batch."""
+    path, _, _ = market
+    late = START + pd.Timedelta("100h")
+    with Database(path) as db:
+        labels = db.labels("l")
+        hours = (labels.index.get_level_values(1) - START) // pd.Timedelta("1h")
+        labels.loc[(hours % 7 == 3), "touched"] = "open"
+        labels["t1"] += pd.to_timedelta((hours % 5 == 1) * 500, unit="h")
+        extra = labels.rename(lambda t: t - pd.Timedelta("30min"), level=1)
+        db.write_labels(pd.concat([labels, extra.iloc[::3]]), "some")
+        options = {"batch_rows": 20, "as_of": late}
+        sizes = [len(b.data) for b in iter_batches(db, "useful", "some", **options)]
+
+        assert set(sizes[:-1]) == {20}
+        assert 0 < sizes[-1] <= 20
+        assert sum(sizes) == len(load_dataset(db, "useful", "some", as_of=late).data)

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_validate
 
-from skatra.datasets import Database, iter_batches, lightgbm_dataset, load_dataset
+from skatra.datasets import (
+    Database,
+    _feature_reader,
+    iter_batches,
+    lightgbm_dataset,
+    load_dataset,
+)
+from skatra.datasets._chunks import MOST_ROWS
 from skatra.exceptions import DatabaseError, EmptyDataError
 from tests.datasets.scratch import fresh
 from tests.strategies import stored_features, stored_labels
@@ -101,6 +108,38 @@ def test_the_join_is_pandas_join(features, labels, data):
     assert ds.returns.tolist() == [returns[row] for row in rows]
     assert ds.unmatched == len(closed) - len(rows)
     assert ds.n_open == len(right) - len(closed)
+
+
+@pytest.mark.parametrize(("together", "room"), [(1, 1), (2, 10**5), (128, 2**23)])
+@pytest.mark.parametrize("story", ["even", "uneven", "third", "ragged"])
+def test_the_order_of_rows_does_not_depend_on_chunks(
+    tmp_path, monkeypatch, story, together, room
+):
+    """Symbols with chunks of other sizes, gaps and ends; few or many at a time."""
+    monkeypatch.setattr(_feature_reader, "_TOGETHER", together)
+    monkeypatch.setattr(_feature_reader, "_ROOM", room)
+    times = pd.date_range("2000-01-01", periods=2 * MOST_ROWS + 7, tz="UTC")
+    index = pd.MultiIndex.from_product([list("ABC"), times], names=["symbol", "time"])
+    x = np.arange(float(len(index)))
+    frame = pd.DataFrame({"x": x, "y": (-x).astype(np.float32)}, index=index)
+    if story == "ragged":
+        symbol, row = frame.index.codes
+        frame = frame[(symbol == 0) | (row % (symbol + 1) == 1) | (row > 2 * MOST_ROWS)]
+    label = {"ret": 0.5, "label": 1, "side": 1, "touched": "time"}
+    labels = frame[[]].assign(t1=frame.index.get_level_values(1), **label)
+    labels = labels.iloc[:: 3 if story == "third" else 1]
+    with Database(tmp_path / "x.db", create=True) as db:
+        if story == "uneven":
+            db.write_features(frame.loc[["B"]].iloc[: MOST_ROWS + 3], "base")
+        db.write_features(frame, "base")
+        db.write_labels(labels, "triple_barrier")
+        ds, three = load_dataset(db), load_dataset(db, columns=["y"])
+
+    expected = frame.loc[labels.index].sort_index(level=[1, 0])
+    assert list(ds.data.index) == list(expected.index)
+    assert ds.data["x"].tolist() == expected["x"].tolist()
+    assert ds.data["y"].tolist() == expected["y"].tolist()
+    assert three.data["y"].tolist() == expected["y"].tolist()
 
 
 def test_labels_without_features_are_counted(db):

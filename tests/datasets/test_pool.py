@@ -337,8 +337,15 @@ def test_one_pool_for_each_file(tmp_path, monkeypatch):
         get_db_pool("x.db", max_readers=4)
     with pytest.raises(TypeError, match="unknown option 'size'"):
         get_db_pool("x.db", size=4)
+    for name in ("max_life", "max_idle", "wal_limit"):
+        assert get_db_pool("x.db", **{name: pool.options[name]}) is pool
+        with pytest.raises(DatabaseError, match=f"{name}=.*got {name}=None"):
+            get_db_pool("x.db", **{name: None})
+    with pytest.raises(DatabaseError, match="max_readers=3, got max_readers=None"):
+        get_db_pool("x.db", max_readers=None)
     pool.close()
-    assert get_db_pool("x.db") is not pool
+    assert get_db_pool("x.db", max_readers=None) is not pool
+    assert get_db_pool("x.db", max_readers=None, max_life=3600.0)
 
 
 def test_a_forgotten_pool_closes_its_connections(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skatra.datasets import Database, WriteReport
+from skatra.datasets import Database, WriteReport, make_edge_bars
 from skatra.exceptions import (
     BarsError,
     DatabaseError,
@@ -177,6 +177,28 @@ def test_an_upsert_counts_and_replaces(bars, factor, data):
             int((~old).sum()), int((old & changed).sum()), int((old & ~changed).sum())
         )
         same(db.bars(), stored(later))
+
+
+@pytest.mark.parametrize("n", [99, 100, 101, 357])
+def test_an_upsert_counts_rows_of_any_number(tmp_path, n):
+    """A third is new, a third changed and a third equal, of bars and of labels."""
+    third = np.arange(n) % 3
+    bars = make_edge_bars(n, symbols=("A",))
+    label = {"ret": 0.1, "label": 1, "side": 1, "touched": "time", "weight": 1.0}
+    labels = bars[[]].assign(t1=bars.index.get_level_values(1), **label)
+    report = WriteReport(*np.bincount(third).tolist())
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_bars(bars[third > 0])
+        bars.loc[third == 1, "volume"] *= 2
+        assert db.write_bars(bars) == report
+        pd.testing.assert_series_equal(
+            db.bars()["volume"], bars["volume"], check_index=False
+        )
+        db.write_labels(labels[third > 0], "l")
+        labels.loc[third == 1, "weight"] = 2.0
+        assert db.write_labels(labels, "l") == report
+        assert db.labels("l")["weight"].tolist() == labels["weight"].tolist()
+        assert db.check() == []
 
 
 def one_label(t0="2020-01-01", t1="2020-01-02", **changes):

@@ -1,6 +1,9 @@
 """Transactions over several writes, copies of a database in use, upkeep."""
 
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -103,6 +106,38 @@ def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
         db.backup(copies[0])
     with pytest.raises(DatabaseError, match="no database at"):
         db.backup(tmp_path / "absent" / "copy.db")
+
+
+def test_of_two_backups_to_one_name_one_is_refused(db, tmp_path):
+    """The first copy that is complete keeps the name, from threads and processes."""
+    target = tmp_path / "copy.db"
+    code = "import sys; from skatra.datasets import Database as D; D(sys.argv[1])"
+    other = [sys.executable, "-c", f"{code}.backup(sys.argv[2])", db.path, target]
+
+    def overtake(*_):
+        if not target.exists():
+            subprocess.run(other, check=True)
+
+    with pytest.raises(DatabaseError, match="exists already"):
+        db.backup(target, progress=overtake)
+    gate = threading.Barrier(4)
+
+    def together(k):
+        gate.wait()
+        try:
+            return db.backup(tmp_path / f"round{k // 4}.db")
+        except DatabaseError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(together, range(40)))
+    for k in range(0, 40, 4):
+        refused = [r for r in results[k : k + 4] if isinstance(r, str)]
+        assert len(refused) == 3
+        assert all("exists already" in message for message in refused)
+        with Database(tmp_path / f"round{k // 4}.db") as copy:
+            assert copy.check() == []
+    assert list(tmp_path.glob("*.partial")) == []
 
 
 def test_a_backup_ignores_the_log_of_an_earlier_file_of_its_name(db, tmp_path):
