@@ -5,7 +5,6 @@ import re
 import sys
 from pathlib import Path
 
-
 JSON = re.compile(r'<script type="application/json"[^>]*>(.*?)</script>', re.DOTALL)
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skatra.datasets import Database, SQLiteDatasetLoader
+from skatra.datasets import Database, SQLiteDatasetLoader, ingest_bars
 from skatra.inspection import mean_decrease_importance
-from skatra.labeling import cusum_events
+from skatra.labeling import cusum_events, triple_barrier_labels
 from skatra.metrics import log_growth, probability_of_backtest_overfitting
 from skatra.model_selection import PurgedKFold, purged_train_test_split
 from skatra.monitoring import serve_metrics
+from skatra.retraining import load_settings
 from skatra.sample_weight import return_attribution
 from skatra.sizing import KellyCalibrationDisplay, PayoffTable
 
@@ -21,6 +22,9 @@ PACKAGE = Path(__file__).parents[1] / "skatra"
 DAYS = pd.date_range("2024-01-01", periods=30)
 FRAME = pd.DataFrame({"x": np.arange(30.0)}, index=DAYS)
 CLOSE = pd.Series(1.0, index=DAYS)
+BARS = pd.DataFrame(
+    dict.fromkeys(("open", "high", "low", "close"), 1.0) | {"volume": 1.0}, index=DAYS
+)
 
 
 def vacuum_inside():
@@ -29,7 +33,69 @@ def vacuum_inside():
         db.vacuum()
 
 
+def write_by_a_reader():
+    """Change rows through a connection that only reads."""
+    with Database("market.db", create=True) as db:
+        db.read_sql("DELETE FROM bars")
+
+
+def copy_to_nowhere():
+    """Copy a database into a folder that is not there."""
+    with Database("market.db", create=True) as db:
+        db.backup(Path("nowhere", "copy.db"))
+
+
 CASES = {
+    "writing by a reader": (
+        write_by_a_reader,
+        "market.db",
+        "only reads",
+        "readonly=False",
+    ),
+    "a copy to nowhere": (
+        copy_to_nowhere,
+        "directory of",
+        "copy.db",
+        "mkdir -p",
+    ),
+    "label times of two kinds, one with a zone": (
+        lambda: list(
+            PurgedKFold(3).split(
+                FRAME,
+                label_times=pd.Series(range(30), index=DAYS.tz_localize("UTC")),
+            )
+        ),
+        "label_times t1",
+        "got datetimes and numbers",
+        "both as datetimes",
+    ),
+    "no target at all": (
+        lambda: triple_barrier_labels(BARS, target=CLOSE * np.nan),
+        "target",
+        "got 30 values, all missing",
+        "needs more bars",
+    ),
+    "a database that is no path": (
+        lambda: Database(None),
+        "path",
+        "got None",
+        "text or path-like",
+    ),
+    "settings that are not there": (
+        lambda: load_settings("absent.toml"),
+        "--config",
+        "absent.toml",
+        "cannot be read",
+    ),
+    "bars separated by semicolons": (
+        lambda: (
+            Path("bars.csv").write_text("date;open;high;low;close\n"),
+            ingest_bars("bars.csv", "market.db", symbol="X"),
+        ),
+        "bars.csv",
+        "got ['date;open;high;low;close']",
+        "by commas",
+    ),
     "label times with row numbers for an index": (
         lambda: list(PurgedKFold(3).split(FRAME, label_times=pd.Series(DAYS))),
         "label_times t0",

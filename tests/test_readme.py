@@ -21,8 +21,9 @@ def example(tmp_path):
     return path
 
 
-def test_the_example_runs_anywhere(example):
-    """It needs nothing but the package, leaks nothing and stakes within bounds."""
+def run(example, code):
+    """Return the lines that a program prints."""
+    example.write_text(code, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error", example],
         cwd=example.parent,
@@ -30,10 +31,18 @@ def test_the_example_runs_anywhere(example):
         text=True,
         check=True,
     )
-    leaks, position = done.stdout.split("\n")[:2]
+    return done.stdout.splitlines()
+
+
+def test_the_example_runs_anywhere(example):
+    """It leaks nothing, stakes on the planted edge, and little where there is none."""
+    code = example.read_text(encoding="utf-8")
+    leaks, stake = run(example, code)
+    _, idle = run(example, code.replace("edge=0.4", "edge=0.0"))
+    said = re.search(r"# (\d+%); of bars without an edge (\d+%)", code)
 
     assert leaks == "0"
-    assert -1 <= float(position.strip("[]")) <= 1
+    assert (stake, idle) == said.groups()
 
 
 def test_types_reach_the_user(example):

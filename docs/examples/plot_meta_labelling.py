@@ -77,11 +77,12 @@ for name, position, color in (
     growth = log_growth(position, labels["ret"]) * 100
     wealth = np.log1p(position * labels["ret"].to_numpy()).cumsum()
     ax.plot(wealth, color=color, label=f"{name}: {growth:+.2f} % a bet")
-ax.set(xlabel="bet", ylabel="log wealth")
+ax.set(xlabel="bet", ylabel="log growth, one bet after the other")
 ax.legend(frameon=False, loc="upper left")
 plt.show()
 
 # %%
 # At the same mean stake, knowing when to follow the rule more than doubles its growth.
 # The meta-model can do so because the volume holds information that the rule lacks;
-# without such information it could add nothing.
+# without such information it could add nothing. Bets of five days overlap, so no account
+# earns the sum: :func:`~skatra.metrics.position_path` follows them bar by bar.

@@ -30,7 +30,7 @@ model = LGBMClassifier(n_estimators=30, n_jobs=1, verbose=-1, random_state=7)
 grid = {"num_leaves": [3, 15], "min_child_samples": [5, 80]}
 
 # %%
-# Four ways to judge the same search. Only the last one is honest at both levels.
+# Three ways to judge the same search. Only the last one is honest at both levels.
 
 
 def judge(inner, outer):

@@ -27,8 +27,14 @@ def list_command(
 ) -> None:
     """List every model, promoted or refused, the oldest first."""
     del debug
+    from skatra.exceptions import ModelNotFoundError
     from skatra.retraining import list_models
 
+    if not models.is_dir():
+        raise ModelNotFoundError(
+            f"there is no models folder at {models}. Check the path; the first skatra "
+            "retrain makes it."
+        )
     rows: Any = list_models(models).reset_index().to_dict(orient="records")
     found = [{**row, "trained_until": str(row["trained_until"])} for row in rows]
     if as_json:

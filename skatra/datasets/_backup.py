@@ -59,7 +59,12 @@ def copy_database(
 
 
 def refuse_taken(target: Path) -> None:
-    """Raise if there is a file of the name that a copy is to have."""
+    """Raise if a copy cannot have its name: no folder, or a file that has it."""
+    if not target.parent.is_dir():
+        raise DatabaseError(
+            f"the directory of {target} does not exist. Make it (mkdir -p), or choose "
+            "another."
+        )
     if target.exists():
         raise DatabaseError(
             f"{target} exists already. Choose another name, or remove it first."

@@ -102,9 +102,10 @@ def find_columns(path: Path, names: Sequence[Any], symbol: str | None) -> Column
     wanted = [] if times else ["time"]
     wanted += [name for name in REQUIRED if name not in known]
     if wanted:
+        one = len(known) == 1
         raise BarsError(
-            f"{path} must have the columns {wanted}, got {known}. Rename them in the "
-            "file."
+            f"{path} must have the columns {wanted}, got {known}. "
+            + ("Separate them by commas." if one else "Rename them in the file.")
         )
     needed = {*times, *_NUMBERS, "symbol"}
     twice = sorted({name for name in known if known.count(name) > 1} & needed)
@@ -114,7 +115,8 @@ def find_columns(path: Path, names: Sequence[Any], symbol: str | None) -> Column
         raise BarsError(
             f"{path} has a symbol column; leave symbol out."
             if symbol is not None
-            else f"{path} has no symbol column; name the symbol of its bars."
+            else f"{path} has no symbol column; name the symbol of its bars (symbol=, "
+            "--symbol)."
         )
     spelled = dict(zip(known, given, strict=True))
     return Columns(

@@ -146,10 +146,16 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
+    TypeError
+        If it is no path at all.
     DatabaseError
         If the name is empty or holds a null character.
     """
-    text = os.fsdecode(path)
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        msg = f"path must be the name of a file, text or path-like, got {path!r}."
+        raise TypeError(msg) from None
     if not text or "\0" in text:
         raise DatabaseError(f"path must be the name of a file, got {text!r}.")
     return Path(os.path.realpath(text))

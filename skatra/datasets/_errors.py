@@ -100,6 +100,11 @@ def _read_only(path: Path, error: BaseException) -> DatabaseError:
             "write-ahead log beside the file. Make the directory writable, or copy "
             "the file to a directory that is."
         )
+    if _may_write(path):
+        return DatabaseError(
+            f"this connection to {path} only reads. Write through "
+            "get_connection(readonly=False) or a method of Database."
+        )
     return DatabaseError(
         f"{path} is read-only for this user. Make it writable (chmod u+w), write to "
         "a copy, or only read: Database(path, readonly=True)."

@@ -11,7 +11,7 @@ import pandas as pd
 
 from skatra.exceptions import BarsError
 from skatra.typing import FloatArray
-from skatra.utils import BAR_COLUMNS
+from skatra.utils import BAR_COLUMNS, as_number
 
 _FILE = "index_bars.npy"
 _SHA256 = "22a80d26442fc0e9696a975b650cfd13ccffea0671b6ec0936df8f772069e7a8"
@@ -129,7 +129,7 @@ def make_edge_bars(
     if n_bars < 1:
         msg = f"n_bars must be an integer of at least 1, got {n_bars!r}."
         raise ValueError(msg)
-    if not -1 <= edge <= 1:
+    if not -1 <= as_number(edge, "edge") <= 1:
         msg = f"edge must be a correlation in [-1, 1], got {edge!r}."
         raise ValueError(msg)
     names = [symbols] if isinstance(symbols, str) else list(symbols)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skatra.exceptions import EmptyDataError
 from skatra.typing import FloatArray, IntArray
 from skatra.utils import as_number
 
@@ -79,12 +80,20 @@ def default_events(bars_index: pd.Index, target: Any, name: str) -> pd.Index:
 
     Raises
     ------
+    EmptyDataError
+        If every target is missing.
     ValueError
         If a target is of no bar.
     """
     if not isinstance(target, pd.Series):
         return bars_index
     chosen = target.index[np.asarray(target.notna())]
+    if len(target) and not len(chosen):
+        msg = (
+            f"{name} must be known at some bar, got {len(target)} values, all missing. "
+            "A volatility needs more bars than its span; pass a float for one width."
+        )
+        raise EmptyDataError(msg)
     strangers = np.flatnonzero(bars_index.get_indexer(chosen) < 0)
     if len(strangers):
         msg = (

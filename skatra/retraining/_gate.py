@@ -135,6 +135,7 @@ def _evidence(contest: Contest, bounds: GateBounds) -> Check:
     )
     found = contest.evidence
     enough = found.blocks >= bounds.min_blocks
+    blocks = "block" if found.blocks == 1 else "blocks"
     lacking = (
         f", {bounds.min_blocks} are needed: not enough evidence before about "
         f"{found.enough_from:%Y-%m-%d}"
@@ -144,7 +145,7 @@ def _evidence(contest: Contest, bounds: GateBounds) -> Check:
         float(found.blocks),
         float(bounds.min_blocks),
         enough,
-        f"The {rows} hold {found.blocks} blocks as long as the longest label"
+        f"The {rows} hold {found.blocks} {blocks} as long as the longest label"
         f"{'' if enough else lacking}.",
     )
 
@@ -264,7 +265,7 @@ def _calibration(
         bounds.max_excess_loss,
         fine,
         f"The lower {bounds.confidence:.0%} bound of the log loss above that of the "
-        f"base rate is {format_number(bound, '+.4f')}"
+        f"base rate is {format_number(bound, '+.2g')}"
         + ("." if fine else ": the probabilities are surely worse than none."),
     )
 
@@ -300,6 +301,7 @@ def _deflated(
         value,
         bounds.min_deflated_sharpe,
         fine,
-        f"After {n_trials} trials the deflated Sharpe ratio is {value:.3f}"
+        f"After {n_trials} {'trial' if n_trials == 1 else 'trials'} the deflated "
+        f"Sharpe ratio is {value:.3f}"
         + ("." if fine else f", below {bounds.min_deflated_sharpe:g}."),
     )

@@ -39,7 +39,12 @@ def json_log(path: Path | str) -> Iterator[Observer]:
     >>> json.loads(lines[0])["stage"]
     'search'
     """
-    with Path(path).open("a", encoding="utf-8") as file:
+    try:
+        log = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        msg = f"the log (--log) cannot be written: {error.strerror}: {path}."
+        raise type(error)(msg) from error
+    with log as file:
 
         def write(event: Mapping[str, Any]) -> None:
             stamp = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -255,6 +255,9 @@ def _read(path: Path) -> dict[str, tuple[Any, int]]:
     try:
         text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)
+    except OSError as error:
+        msg = f"the settings (--config) cannot be read: {error.strerror}: {path}."
+        raise type(error)(msg) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}.") from error
     if isinstance(document.get("retrain"), dict):

@@ -142,6 +142,8 @@ def make_signals(
     ------
     ValueError
         If an age is no positive time span with a unit.
+    DatabaseNotFoundError
+        If there is no database.
     StaleDataError
         If no symbol has a bar young enough.
     StaleModelError
@@ -154,10 +156,10 @@ def make_signals(
     Examples
     --------
     >>> from skatra.retraining import make_signals
-    >>> make_signals("absent.db", "absent")
+    >>> make_signals("absent.db", "models")
     Traceback (most recent call last):
         ...
-    skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
+    skatra.exceptions.DatabaseNotFoundError: there is no database at ...absent.db. ...
     """
     with (
         monitoring.scope(model=MODEL, strategy=STRATEGY),
@@ -169,11 +171,11 @@ def make_signals(
             None if max_model_age is None else _age("max_model_age", max_model_age),
             allow_stale,
         )
-        champion = read_champion(models)
-        record_served(Path(models), champion.run_id, champion.card)
-        rules.refuse_old(champion)
         limits = SignalLimits() if limits is None else limits
         with Database(database) as db:
+            champion = read_champion(models)
+            record_served(Path(models), champion.run_id, champion.card)
+            rules.refuse_old(champion)
             return _signal(db, champion, Path(models), symbols, limits, rules)
 
 

@@ -346,6 +346,7 @@ def as_label_intervals(
         starts, ends = array[:, 0], array[:, 1]
     t0, unit0, tz0 = times_to_numbers(starts, f"{name} (t0)")
     t1, unit1, tz1 = times_to_numbers(ends, f"{name} (t1)")
+    t0, t1, unit = common_unit((t0, unit0), (t1, unit1), (f"{name} t0", f"{name} t1"))
     if (tz0 is None) != (tz1 is None):
         msg = (
             f"{name} mixes time zone aware and naive times: t0 has "
@@ -353,7 +354,6 @@ def as_label_intervals(
             "Localize one with .tz_localize."
         )
         raise LabelTimesError(msg)
-    t0, t1, unit = common_unit((t0, unit0), (t1, unit1), (f"{name} t0", f"{name} t1"))
     bad = np.flatnonzero(t1 < t0)
     if len(bad):
         first = ", ".join(
