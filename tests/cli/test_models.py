@@ -88,7 +88,7 @@ def test_signals_once(trained):
 
     assert done.returncode == 0
     assert [row["symbol"] for row in report["signals"]] == ["EDGE"]
-    assert "1 signals" in told.stdout
+    assert "1 signal," in told.stdout
     with Database(trained / "market.db") as db:
         assert len(db.signals()) == 1
         assert db.check() == []
@@ -168,4 +168,5 @@ def test_rejected_rows_leave_with_3_unless_told(tmp_path):
         "rejected": 1,
         "problems": {"close is no number": [2]},
         "rejects": "bars.csv.rejects.csv",
+        "unread": [],
     }
