@@ -7,7 +7,7 @@ one transaction; whoever changes the rows in any other way drops the symbol's ch
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +72,7 @@ class LabelArrays:
 
     def part(self, rows: Any) -> "LabelArrays":
         """Return some rows."""
-        return self.changed(lambda column: column[rows])
-
-    def changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> "LabelArrays":
-        """Return the columns after the same change to each."""
-        return LabelArrays(*map(change, self.columns()))
+        return LabelArrays(*(column[rows] for column in self.columns()))
 
 
 def drop_chunks(
