@@ -18,6 +18,7 @@ from skatra.datasets._chunks import (
     MOST_ROWS,
     WAY_OUT,
     ChunkKey,
+    between,
     bytes_of,
     chunk_head,
     chunk_tail,
@@ -240,8 +241,7 @@ def _append_chunks(
             raise damaged(f"{what}, column {col}", start)
         if col == 0:
             times = np.frombuffer(data, dtype=_DTYPES[0])
-            first = int(times.searchsorted(low, "left"))
-            stop = int(times.searchsorted(high, "right"))
+            first, stop = between(times, low, high)
             length = n
             room.hold(stop - first)
         elif col == _WEIGHT:
