@@ -84,5 +84,5 @@ plt.show()
 # %%
 # At the same mean stake, knowing when to follow the rule more than doubles its growth.
 # The meta-model can do so because the volume holds information that the rule lacks;
-# without such information it could add nothing. Bets of five days overlap, so no account
-# earns the sum: :func:`~skatra.metrics.position_path` follows them bar by bar.
+# without such information it could add nothing. Bets of five days overlap, so no
+# account earns the sum: :func:`~skatra.metrics.position_path` follows them bar by bar.

@@ -17,7 +17,10 @@ from skatra.utils import observation
 class QuickRead:
     """The context of a read for which a connection is idle, without any option.
 
-    This is what happens a million times; all else goes through ``Checkout``.
+    This is what happens a million times; all else goes through ``Checkout``. It takes
+    no lock: taking from and putting onto the list of idle slots is one step each.
+    Whoever stops lending, or joins the queue, says so first and looks at the list
+    afterwards; here it is the other way round, so one of the two sees the other.
 
     Parameters
     ----------
@@ -35,11 +38,13 @@ class QuickRead:
         held = pool.per_thread.held
         if held.reader is None and held.writer is None:
             readers = pool.readers
-            with pool.lock:
-                if pool.serving and readers.idle and not readers.waiters:
-                    slot = readers.idle.pop()
-                    self._slot = slot
-            if self._slot is not None:
+            if pool.serving and not readers.waiters:
+                self._slot = readers.pop()
+            slot = self._slot
+            if slot is not None and not pool.serving:
+                self._slot = None
+                pool.release(slot)
+            elif slot is not None:
                 frame = sys._getframe(1)  # noqa: SLF001 - the documented, fast way
                 code = frame.f_code
                 if code.co_filename in OWN_FILES:
@@ -87,19 +92,21 @@ class QuickRead:
         connection.row_factory = None
         connection.text_factory = str
         connection.refusal = GIVEN_BACK
-        with pool.lock:
-            if pool.serving and not pool.readers.waiters:
-                slot.code = None
-                slot.warned = False
-                pool.readers.idle.append(slot)
+        readers = pool.readers
+        if pool.serving and not readers.waiters:
+            slot.code = None
+            slot.warned = False
+            readers.idle.append(slot)
+            unneeded = pool.serving and not readers.waiters  # type: ignore[redundant-expr]
+            if unneeded or not readers.withdraw(slot):
                 return
         pool.release(slot)
 
     def __del__(self) -> None:
-        # An interrupt may have come before the slot had a name.
-        slot = getattr(self, "_slot", None)
-        if slot is not None:
-            self._pool.dropped.notes.append((slot, self._held))
+        # An interrupt may have come before the slot or its holder had a name.
+        slot, held = getattr(self, "_slot", None), getattr(self, "_held", None)
+        if slot is not None and held is not None:
+            self._pool.dropped.notes.append((slot, held))
 
 
 class Checkout:

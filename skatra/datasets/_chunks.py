@@ -148,6 +148,14 @@ def show_time(ns: int) -> str:
     return str(np.datetime64(ns, "ns")).replace("T", " ").removesuffix(".000000000")
 
 
+def between(times: NDArray[np.int64], low: int, high: int) -> tuple[int, int]:
+    """Return which rows of a chunk lie in a range: the first, and the one after."""
+    if len(times) and low <= times[0] and times[-1] <= high:
+        return 0, len(times)
+    first, stop = times.searchsorted(low, "left"), times.searchsorted(high, "right")
+    return int(first), int(stop)
+
+
 def bytes_of(array: NDArray[Any]) -> memoryview:
     """Return the memory of a contiguous array."""
     contiguous: Any = array

@@ -17,6 +17,7 @@ from skatra.datasets._chunks import (
     TIME_COLUMN,
     WAY_OUT,
     ChunkKey,
+    between,
     bytes_of,
     chunk_head,
     chunk_tail,
@@ -32,7 +33,7 @@ from skatra.datasets._tables import find_set
 from skatra.exceptions import DatabaseCorruptError, EmptyDataError
 
 Rows = slice | NDArray[np.intp]
-_ROOM = 1 << 23
+_ROOM = 1 << 24
 _TOGETHER = 128
 """Symbols whose rows are put in place together: a kilobyte of numbers of one time."""
 
@@ -118,14 +119,13 @@ class FeatureReader:
 
     def times(self, symbol: str, sid: int) -> SymbolTimes | None:
         """Return a symbol's rows in the range; None if there are none."""
-        parts, chunks = [], {}
+        parts, chunks, what = [], {}, self._what(symbol, "of times")
         for start, col, *stored in self._query(
             sid, f"= {TIME_COLUMN}", self._low, self._high
         ):
             key = ChunkKey(self._set, sid, start, col)
-            times = decode(tuple(stored), key, self._what(symbol, "of times"))
-            first = int(np.searchsorted(times, self._low, "left"))
-            stop = int(np.searchsorted(times, self._high, "right"))
+            times = decode(tuple(stored), key, what)
+            first, stop = between(times, self._low, self._high)
             if stop > first:
                 parts.append(times[first:stop])
                 chunks[start] = (len(times), first, stop)

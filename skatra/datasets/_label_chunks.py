@@ -7,7 +7,7 @@ one transaction; whoever changes the rows in any other way drops the symbol's ch
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from skatra.datasets._chunks import (
     MOST_ROWS,
     WAY_OUT,
     ChunkKey,
+    between,
     bytes_of,
     chunk_head,
     chunk_tail,
@@ -72,11 +73,7 @@ class LabelArrays:
 
     def part(self, rows: Any) -> "LabelArrays":
         """Return some rows."""
-        return self.changed(lambda column: column[rows])
-
-    def changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> "LabelArrays":
-        """Return the columns after the same change to each."""
-        return LabelArrays(*map(change, self.columns()))
+        return LabelArrays(*(column[rows] for column in self.columns()))
 
 
 def drop_chunks(
@@ -244,8 +241,7 @@ def _append_chunks(
             raise damaged(f"{what}, column {col}", start)
         if col == 0:
             times = np.frombuffer(data, dtype=_DTYPES[0])
-            first = int(times.searchsorted(low, "left"))
-            stop = int(times.searchsorted(high, "right"))
+            first, stop = between(times, low, high)
             length = n
             room.hold(stop - first)
         elif col == _WEIGHT:

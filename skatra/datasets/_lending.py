@@ -143,7 +143,13 @@ class Lender:
         with self.lock:
             self.usable()
             slot = None if self._paused and not holds else group.take()
-            return group.queue() if slot is None else slot
+            if slot is not None:
+                return slot
+            waiter = group.queue()
+            if not self._paused:
+                # A slot may have come back between the look and the queue.
+                group.serve()
+            return waiter
 
     def withdraw(self, place: Slot | Waiter) -> None:
         """Send a waiter away that needs no connection any more."""
@@ -298,7 +304,9 @@ class Lender:
                 and now - slot.since > self.seconds("max_idle")
             ]
             for slot in old:
-                self.discard(slot)
+                if self.readers.withdraw(slot):
+                    self.discard(slot)
+                    self.readers.idle.insert(0, slot)
 
     def _connect(self, *, readonly: bool) -> PooledConnection:
         wait = self.seconds("busy_timeout")
@@ -447,11 +455,14 @@ class Lender:
         """Return every slot in somebody's hands."""
         return self.readers.held() + self.writers.held()
 
+    def _others_held(self, but: Held) -> list[Slot]:
+        mine = {id(but.reader), id(but.writer)}
+        return [slot for slot in self.all_held() if id(slot) not in mine]
+
     def wait_until_returned(self, wait: float, *, but: Held) -> list[Slot]:
         """Wait, under the lock, for the slots of other threads; return what is left."""
         deadline = time.monotonic() + wait
-        mine = {id(but.reader), id(but.writer)}
-        while others := [slot for slot in self.all_held() if id(slot) not in mine]:
+        while others := self._others_held(but):
             left = deadline - time.monotonic()
             if left <= 0 or not self.returned.wait(left):
                 break
@@ -468,8 +479,14 @@ class Lender:
         if not self._lock_kept:
             return
         self.pause(paused=True)
-        self.wait_until_returned(wait, but=self.per_thread.held)
-        close_idle(self.readers, self.writers, self.file_lock)
+        mine, deadline = self.per_thread.held, time.monotonic() + wait
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            held = self.wait_until_returned(left, but=mine)
+            close_idle(self.readers, self.writers, self.file_lock)
+            # One that was taken after all, before this pause, comes back unused.
+            if held or not self._others_held(mine):
+                return
 
     def after_fork_in_parent(self) -> None:
         """Serve those who waited during the fork."""

@@ -101,8 +101,6 @@ def lightgbm_dataset(
         label = find_set(connection, "label", label_set), label_set
         samples = Samples(connection, reader, label, symbols, (low, high), as_of)
         samples.raise_if_empty(db, feature_set, label_set)
-        weight = samples.labels.weight
-        given = not np.isnan(weight).all()
 
         class SymbolRows(_Rows, lightgbm.Sequence):
             """Rows of one symbol as LightGBM asks for them."""
@@ -112,7 +110,7 @@ def lightgbm_dataset(
         dataset = lightgbm.Dataset(
             [SymbolRows(reader, *part) for part in samples.parts],
             label=samples.labels.label,
-            weight=weights_of(weight, label_set) if given else None,
+            weight=weights_of(samples.labels.weight, label_set),
             feature_name=list(reader.columns),
             params=params,
             reference=reference,

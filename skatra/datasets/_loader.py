@@ -1,7 +1,7 @@
 """Features and labels of a database as one dataset for scikit-learn."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from skatra.datasets._frames import (
 from skatra.datasets._label_chunks import read_label_arrays
 from skatra.datasets._tables import chosen_symbols, find_set
 from skatra.exceptions import DatabaseError, EmptyDataError
+
+_Sort = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def load_dataset(
@@ -120,16 +122,18 @@ def load_dataset(
             connection, reader, (set_id, label_set), symbols, (low, high), as_of
         )
         samples.raise_if_empty(db, feature_set, label_set)
-        index, places = samples.sort()
+        index, places, sort = samples.order()
+        labels = samples.labels
+        weight = weights_of(labels.weight, label_set)
         columns_of: dict[str, Any] = {
-            "target": samples.labels.label,
-            "returns": samples.labels.ret,
-            "side": samples.labels.side,
-            "label_times": from_ns(samples.labels.t1),
-            "sample_weight": weights_of(samples.labels.weight, label_set),
+            "target": sort(labels.label),
+            "returns": sort(labels.ret),
+            "side": sort(labels.side),
+            "label_times": from_ns(sort(labels.t1)),
+            "sample_weight": np.ones(samples.n) if weight is None else sort(weight),
         }
         # The features need the room.
-        del samples.labels
+        del samples.labels, labels, weight, sort
         data = _fill(reader, samples, places, index)
     columns_of["groups"] = index.get_level_values(0)
     series = {
@@ -316,14 +320,16 @@ class Samples:
         if not self.n:
             _raise_empty((feature_set, self.n_features), label_set, self, db)
 
-    def sort(self) -> tuple[pd.MultiIndex, list[Rows]]:
-        """Bring the labels into the order of (t0, symbol).
+    def order(self) -> tuple[pd.MultiIndex, list[Rows], _Sort]:
+        """Return the order of (t0, symbol).
 
         Returns
         -------
         index : MultiIndex
         places : list of slice or ndarray
-            Where the rows of each symbol went; slices if the symbols take turns.
+            Where the rows of each symbol go; slices if the symbols take turns.
+        sort : callable
+            Brings a column of the labels into the order.
         """
         n_symbols, times = len(self.parts), self.labels.t0
         uniques = times[: self._counts[0]].copy()
@@ -335,9 +341,9 @@ class Samples:
             owners = np.tile(small_range(n_symbols), len(uniques))
             codes = np.repeat(small_range(len(uniques)), n_symbols)
             places += [slice(k, self.n, n_symbols) for k in range(n_symbols)]
-            self.labels = self.labels.changed(
-                lambda column: np.array(column.reshape(table).T, order="C").ravel()
-            )
+
+            def sort(column: NDArray[Any]) -> NDArray[Any]:
+                return np.array(column.reshape(table).T, order="C").ravel()
         else:
             ends = np.cumsum(self._counts)[:-1]
             uniques, codes = time_codes(np.split(times, ends))
@@ -347,9 +353,12 @@ class Samples:
             place[order] = np.arange(self.n)
             owners, codes = owner[order], codes[order]
             places += np.split(place, ends)
-            self.labels = self.labels.part(order)
+
+            def sort(column: NDArray[Any]) -> NDArray[Any]:
+                return column[order]
+
         symbols = [features.symbol for features, _ in self.parts]
-        return multi_index(symbols, uniques, owners, codes, "t0"), places
+        return multi_index(symbols, uniques, owners, codes, "t0"), places, sort
 
 
 def _fill(
@@ -366,15 +375,17 @@ def _fill(
     return reader.framed(block, arrays, index)
 
 
-def weights_of(weights: NDArray[np.float64], label_set: str) -> NDArray[np.float64]:
-    """Return the weights of labels, ones if there are none; refuse a mixture."""
+def weights_of(
+    weights: NDArray[np.float64], label_set: str
+) -> NDArray[np.float64] | None:
+    """Return the weights of labels, None if there are none; refuse a mixture."""
     missing = int(np.isnan(weights).sum())
     if 0 < missing < len(weights):
         raise DatabaseError(
             f"{missing} of {len(weights)} labels of the set {label_set!r} have no "
             "weight. Write weights for all of them, or for none."
         )
-    return np.ones(len(weights)) if missing else weights
+    return None if missing else weights
 
 
 def _raise_empty(

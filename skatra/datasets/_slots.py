@@ -142,7 +142,10 @@ class PerThread(threading.local):
 
 
 class SlotGroup:
-    """Slots of one kind. Every method is called under the pool's lock.
+    """Slots of one kind. Most methods are called under the pool's lock.
+
+    ``QuickRead`` takes and gives idle slots without that lock, at any moment, by
+    ``pop``, ``withdraw`` and ``idle.append``.
 
     Parameters
     ----------
@@ -158,7 +161,22 @@ class SlotGroup:
 
     def take(self) -> Slot | None:
         """Take the most recently used idle slot unless others wait already."""
-        return self.idle.pop() if self.idle and not self.waiters else None
+        return None if self.waiters else self.pop()
+
+    def pop(self) -> Slot | None:
+        """Take the most recently used idle slot, whoever waits."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return None
+
+    def withdraw(self, slot: Slot) -> bool:
+        """Take a certain slot unless somebody else took it; then False."""
+        try:
+            self.idle.remove(slot)
+        except ValueError:
+            return False
+        return True
 
     def queue(self) -> Waiter:
         """Join the queue."""
@@ -179,8 +197,8 @@ class SlotGroup:
 
     def serve(self) -> None:
         """Hand idle slots to those who wait."""
-        while self.idle and self.waiters:
-            self.give(self.idle.pop())
+        while self.waiters and (slot := self.pop()) is not None:
+            self.give(slot)
 
     def leave(self, waiter: Waiter) -> Slot | None:
         """Leave the queue; the slot that arrived in the same moment, if one did."""

@@ -88,7 +88,7 @@ def test_signals_once(trained):
 
     assert done.returncode == 0
     assert [row["symbol"] for row in report["signals"]] == ["EDGE"]
-    assert "1 signal," in told.stdout
+    assert "1 signal, 0 bets" in told.stdout
     with Database(trained / "market.db") as db:
         assert len(db.signals()) == 1
         assert db.check() == []

@@ -8,10 +8,12 @@ import os
 import sys
 import threading
 import traceback
+from pathlib import Path
 
 from skatra.datasets import SQLiteConnectionPool, get_db_pool
 from skatra.exceptions import PoolForkedError, PoolTimeoutError
 
+DESCRIPTORS = Path("/proc/self/fd")
 CREATE = "CREATE TABLE t (who TEXT, x INTEGER) STRICT"
 
 
@@ -171,6 +173,38 @@ def other_thread_holds(path):
     ended_well(pid)
     insert(pool, "parent", 1)
     assert count(path) == 226
+
+
+def forks_among_readers(path):
+    """Wherever readers are on their way, no descriptor of the file is inherited."""
+    sys.setswitchinterval(1e-6)
+    pool, stop = made(path), threading.Event()
+
+    def read():
+        while not stop.is_set():
+            with pool.get_connection() as connection:
+                connection.execute("SELECT count(*) FROM t").fetchone()
+
+    def child():
+        if DESCRIPTORS.is_dir():
+            kept = {str(file.resolve()) for file in DESCRIPTORS.iterdir()}
+            assert not {str(path), f"{path}-wal", f"{path}-shm"} & kept
+        insert(pool, "child", 1)
+
+    threads = [threading.Thread(target=read) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for k in range(60):
+        ended_well(forked(child))
+        insert(pool, "parent", 1)
+        assert pool.stats()["readers_in_use"] <= pool.stats()["max_readers"], k
+    stop.set()
+    for thread in threads:
+        thread.join()
+    pool.recover_forsaken()
+    stats = pool.stats()
+    assert (stats["readers_in_use"], stats["leaked"], stats["timeouts"]) == (0, 0, 0)
+    assert count(path) == 120
 
 
 def four_writers(path):

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
         "fork_inside_a_write",
         "leaving_the_block_in_the_child",
         "other_thread_holds",
+        "forks_among_readers",
         "four_writers",
         "waiting_for_another_process",
     ],

@@ -104,7 +104,7 @@ def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
     assert list(tmp_path.glob("*.partial")) == []
     with pytest.raises(DatabaseError, match="exists already"):
         db.backup(copies[0])
-    with pytest.raises(DatabaseError, match="directory of .* does not exist"):
+    with pytest.raises(DatabaseError, match=r"directory of .* does not exist"):
         db.backup(tmp_path / "absent" / "copy.db")
 
 
