@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -399,3 +400,21 @@ def test_log_is_one_object_a_line(quick, tmp_path):
     assert kinds.count("task") == 27
     assert kinds[-2:] == ["published", "error"]
     assert all(event["time"] for event in events)
+
+
+def test_a_database_that_another_program_keeps_locked(quick):
+    """The run ends as one that can go on, and names the database; then it goes on."""
+    other = sqlite3.connect(quick.database, isolation_level=None)
+
+    def lock(event):
+        if event.get("stage") == "search" and not other.in_transaction:
+            other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(TrainingError, match="the same command goes on") as error:
+        retrain(quick, observe=lock)
+    other.execute("ROLLBACK")
+    other.close()
+
+    assert "param_grid" not in str(error.value)
+    assert "market.db" in str(error.value)
+    assert retrain(quick).verdict.promoted
