@@ -206,6 +206,10 @@ def _load(folder: Path, card: dict[str, Any]) -> KellyClassifier:
     if digest(text) != expected:
         msg = f"{folder / name} does not match the checksum in its card. {_WAY_OUT}"
         raise ModelCorruptError(msg)
+    if _FORKED.is_set():
+        # Reading a model takes no parameters, and as many threads as the last call.
+        options = {"num_threads": 1, "verbose": -1, "min_data_in_bin": 1}
+        lgb.Dataset(np.arange(8.0)[:, None], params=options).construct()
     booster = lgb.Booster(model_str=text.decode())
     names = state["features"]
     finite = [name for name in names if name not in tolerated]

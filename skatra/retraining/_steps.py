@@ -207,8 +207,9 @@ def predict_fold(model: Any, train: Rows, test: Rows) -> Outcome:
     positive = test.target.to_numpy() > 0
     raw = fitted.estimator_.predict_proba(test.data)[:, 1]
     calibrated = fitted.predict_proba(test.data)[:, 1]
+    both = 0 < positive.sum() < len(positive)
     figures = {
-        "auc": float(roc_auc_score(positive, raw)),
+        "auc": float(roc_auc_score(positive, raw)) if both else float("nan"),
         "log_loss": float(log_loss(positive, calibrated, labels=[False, True])),
     }
     return figures, {"p": calibrated, "f": fitted.decision_function(test.data)}
@@ -264,6 +265,9 @@ def out_of_fold(
     for (_, test), (_, arrays) in zip(splits, results, strict=True):
         probability[test], position[test] = arrays["p"], arrays["f"]
     aucs = [figures["auc"] for figures, _ in results]
+    if not np.isfinite(aucs).all():
+        msg = f"{splitter} must test both classes in every fold, which it does not."
+        raise ValueError(msg)
     tested = ~np.isnan(position)
     return OutOfFold(
         model=label,
@@ -360,22 +364,29 @@ def check_grid_names(config: RetrainConfig) -> None:
         raise ValueError(msg)
 
 
-def check_folds(rows: Rows, config: RetrainConfig) -> None:
-    """Refuse folds that hold one class only: nothing can be learned or scored there."""
+def check_folds(rows: Rows, config: RetrainConfig, *, within: str = "") -> None:
+    """Refuse folds that hold one class only: nothing can be learned or scored there.
+
+    Calibration cuts the training rows of every fold again, and only learns from them.
+    """
     splits = purged_kfold(config).split(rows.data, label_times=rows.label_times)
-    for number, split in enumerate(splits):
-        for part, taken in zip(("trains", "tests"), split, strict=True):
+    for number, (train, test) in enumerate(splits):
+        parts = {"trains": train} if within else {"trains": train, "tests": test}
+        for part, taken in parts.items():
             classes = rows.target.iloc[taken].unique()
             if len(classes) > 1:
                 continue
             t0 = rows.data.index[taken].get_level_values(1)
             msg = (
-                f"fold {number} of n_splits={config.n_splits} {part} on "
+                f"fold {number} of n_splits={config.n_splits}{within} {part} on "
                 f"{len(taken):,} rows from {t0.min():%Y-%m-%d} to {t0.max():%Y-%m-%d} "
                 f"whose labels are all {classes[0]:+d}. Take fewer folds (n_splits), "
                 "change the labels (barrier_width, max_holding), or load more bars."
             )
             raise TrainingError(msg)
+        if not within:
+            inner = f", within the training rows of fold {number},"
+            check_folds(rows.take(train), config, within=inner)
 
 
 def search(rows: Rows, config: RetrainConfig, session: Session) -> SearchResult:

@@ -161,20 +161,6 @@ def test_a_value_that_lightgbm_refuses(tmp_path, market):
     assert not (tmp_path / "models").exists()
 
 
-def test_report_that_cannot_be_written_says_the_run_is_done(tmp_path, market):
-    """The model stands, and the message says where and whether it was promoted."""
-    arguments = ["retrain", market, "-j", "1", "--n-splits", "2", "--no-open"]
-    first = skatra(*arguments, "--json", cwd=tmp_path)
-    figures = json.loads(first.stdout)
-    page = tmp_path / "models" / f"{figures['run_id']}.html"
-    page.unlink()
-    page.mkdir()
-    message = refused(skatra(*arguments, "--force", cwd=tmp_path))
-
-    assert "report" in message
-    assert figures["run_id"] in message
-
-
 def test_retrain_promotes_and_says_so(tmp_path, market):
     """A promoted run leaves with 0; JSON is alone on stdout, progress on stderr."""
     done = skatra("retrain", market, *SMALL, "--json", cwd=tmp_path)

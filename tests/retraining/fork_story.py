@@ -54,7 +54,8 @@ if __name__ == "__main__":
     many = rows.iloc[np.arange(60_000) % len(rows)]
 
     def in_child():
-        """Train again, and predict as many rows as are worth all threads."""
+        """Read, train again, and predict as many rows as are worth all threads."""
+        load_champion(config.models)
         retrain(config)
         load_champion(config.models).decision_function(many)
 

@@ -87,7 +87,7 @@ def forked(folder, told, night):
     """Start a child, which an alarm ends should it hang."""
     pid = os.fork()
     if pid == 0:
-        signal.alarm(60)
+        signal.alarm(300)
         try:
             child(folder, told, night)
         except Exception as error:  # noqa: BLE001 - told to the parent
@@ -113,7 +113,7 @@ def story(root, kills, seed, night):
     before.mkdir()
     make_market(before / "market.db")
     if night != "first":
-        os.waitpid(forked(before, before / "told.json", "first"), 0)
+        os.waitpid(forked(before, root / "before.json", "first"), 0)
         make_market(before / "market.db", 900)
     calm = root / "calm"
     shutil.copytree(before, calm)
@@ -127,7 +127,8 @@ def story(root, kills, seed, night):
         folder = root / f"kill{number}"
         shutil.copytree(before, folder)
         pid = forked(folder, folder / "first.json", night)
-        time.sleep(draw.uniform(0.0, length))
+        # Half of the time of worker processes goes to their start.
+        time.sleep(draw.uniform(0.5 * (night == "processes"), 1.0) * length)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         survived = rows(folder / "market.db")

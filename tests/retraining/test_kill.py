@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 STORY = Path(__file__).with_name("kill_story.py")
-NIGHTS = {"first": 24, "later": 20, "processes": 6}
+NIGHTS = {"first": 26, "later": 20, "processes": 4}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -345,18 +346,25 @@ def test_without_a_champion_nothing_is_up_to_date_that_met_one(quick):
     )
 
 
-@pytest.mark.parametrize(("half", "part"), [(0, "tests"), (1, "trains")])
-def test_folds_of_one_class_are_named_with_their_dates(quick, half, part):
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (0.0, 0.5, "fold 0 of n_splits=2 tests"),
+        (0.5, 1.0, "fold 0 of n_splits=2 trains"),
+        (0.75, 1.0, "fold 0 of n_splits=2, within the .* fold 0, trains"),
+    ],
+)
+def test_folds_of_one_class_are_named_with_their_dates(quick, start, end, said):
     """No parameter is blamed for labels that all say the same."""
     with Database(quick.database) as db:
         labels = triple_barrier_labels(db.bars(), target=0.02, max_holding=3)
         labels = labels[labels["label"] != 0]
-        mine = np.arange(len(labels)) * 2 < len(labels) * 0.75
-        labels.loc[mine != bool(half), "label"] = 1
+        place = np.arange(len(labels)) / (0.75 * len(labels))
+        labels.loc[(place > start - 0.02) & (place < end + 0.02), "label"] = 1
         db.write_labels(labels, "own")
     config = dataclasses.replace(quick, label_set="own", max_holding=20)
     for run in (plan_retrain, retrain):
-        with pytest.raises(TrainingError, match=rf"fold 0 .*{part} on .* are all \+1"):
+        with pytest.raises(TrainingError, match=rf"{said} on .* are all \+1"):
             run(config)
 
 
@@ -392,3 +400,21 @@ def test_log_is_one_object_a_line(quick, tmp_path):
     assert kinds.count("task") == 27
     assert kinds[-2:] == ["published", "error"]
     assert all(event["time"] for event in events)
+
+
+def test_a_database_that_another_program_keeps_locked(quick):
+    """The run ends as one that can go on, and names the database; then it goes on."""
+    other = sqlite3.connect(quick.database, isolation_level=None)
+
+    def lock(event):
+        if event.get("stage") == "search" and not other.in_transaction:
+            other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(TrainingError, match="the same command goes on") as error:
+        retrain(quick, observe=lock)
+    other.execute("ROLLBACK")
+    other.close()
+
+    assert "param_grid" not in str(error.value)
+    assert "market.db" in str(error.value)
+    assert retrain(quick).verdict.promoted
