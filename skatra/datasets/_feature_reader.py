@@ -2,7 +2,9 @@
 
 import sqlite3
 import zlib
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -218,27 +220,41 @@ class FeatureReader:
         """
         turns = all(isinstance(rows, slice) for rows in [*taken, *places])
         widest = max(dtype.itemsize for dtype in self.dtypes)
-        for first in range(0, len(parts), _TOGETHER):
-            batch = slice(first, first + _TOGETHER)
-            some = parts[batch]
-            rounds = _rounds(some)
-            size = widest * max(sum(n for *_, n in pieces) for pieces in rounds)
-            at_once = min(len(arrays), max(1, _ROOM // size))
-            shelf = np.empty((at_once, size), dtype=np.uint8)
-            for k, pieces in product(range(0, len(arrays), at_once), rounds):
-                numbers = range(k, min(k + at_once, len(arrays)))
-                room = dict(zip(numbers, shelf, strict=False))
-                columns = self._shelved(some, pieces, room)
-                _, _, at, n = pieces[0]
-                level = len(pieces) == len(some) and len({p[2:] for p in pieces}) == 1
-                if turns and level:
-                    for number, values in columns.items():
-                        target = arrays[number].reshape(-1, len(parts))
-                        target[at : at + n, batch] = values.reshape(-1, n).T
-                else:
-                    sources, targets = _ends(pieces, taken[batch], places[batch])
-                    for number, values in columns.items():
-                        arrays[number][targets] = values[sources]
+
+        def put(
+            columns: dict[int, NDArray[Any]], pieces: list[_Piece], batch: slice
+        ) -> None:
+            _, _, at, n = pieces[0]
+            level = {piece[2:] for piece in pieces} == {(at, n)}
+            if turns and level and len(pieces) == len(parts[batch]):
+                for number, values in columns.items():
+                    target = arrays[number].reshape(-1, len(parts))
+                    target[at : at + n, batch] = values.reshape(-1, n).T
+            else:
+                sources, targets = _ends(pieces, taken[batch], places[batch])
+                for number, values in columns.items():
+                    arrays[number][targets] = values[sources]
+
+        # While one shelf is emptied by a thread, the other one is filled.
+        with ThreadPoolExecutor(1) as putting:
+            for first in range(0, len(parts), _TOGETHER):
+                batch = slice(first, first + _TOGETHER)
+                some = parts[batch]
+                rounds = _rounds(some)
+                size = widest * max(sum(n for *_, n in pieces) for pieces in rounds)
+                at_once = min(len(arrays), max(1, _ROOM // size))
+                shelves = deque(np.empty((2, at_once, size), dtype=np.uint8))
+                puts: deque[Future[None]] = deque()
+                for k, pieces in product(range(0, len(arrays), at_once), rounds):
+                    if len(puts) == len(shelves):
+                        puts.popleft().result()
+                    numbers = range(k, min(k + at_once, len(arrays)))
+                    room = dict(zip(numbers, shelves[0], strict=False))
+                    columns = self._shelved(some, pieces, room)
+                    puts.append(putting.submit(put, columns, pieces, batch))
+                    shelves.rotate()
+                for done in puts:
+                    done.result()
 
     def _shelved(
         self,
