@@ -111,7 +111,7 @@ class LiveDemo:
             version=f"{now:%Y-%m-%d}",
             algorithm="LGBMClassifier",
             trained=time.time(),
-            data_end=known.index.get_level_values(1).max().timestamp(),
+            data_end=known["t1"].max().timestamp(),
             n_rows=len(known),
         )
 

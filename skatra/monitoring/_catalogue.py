@@ -237,7 +237,7 @@ _METRICS = (
     _gauge("model_trained_timestamp_seconds", "When the served model was trained.",
            "model"),
     _gauge("model_training_data_end_timestamp_seconds",
-           "Last label start that the served model was trained on.", "model"),
+           "End of the last label that the served model was trained on.", "model"),
     _gauge("model_training_rows", "Rows that the served model was trained on.",
            "model"),
     _counter("retrain_runs_total", "Retraining runs by how they ended.", "model",

@@ -356,7 +356,7 @@ def record_model(
     trained : float
         When it was trained, in Unix seconds.
     data_end : float, default=None
-        The last label start it knows, in Unix seconds.
+        The end of the last label it knows, in Unix seconds.
     n_rows : int, default=None
         Rows it was trained on.
 

@@ -29,7 +29,7 @@ def record_served(models: Path, run_id: str, card: Mapping[str, Any]) -> None:
         version=run_id,
         algorithm="LGBMClassifier",
         trained=(models / run_id).stat().st_mtime,
-        data_end=pd.Timestamp(data["last_t0"]).timestamp(),
+        data_end=pd.Timestamp(card["trained_until"]).timestamp(),
         n_rows=data["rows"],
     )
     if references := card.get("references"):
