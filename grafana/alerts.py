@@ -107,6 +107,7 @@ SHOWN = {
     "SkatraSignalStorm": "2.4k",
     "SkatraPredictionErrorsHigh": "10%",
     "SkatraPredictionSlow": "99.44ms",
+    "SkatraRetrainOverdue": "8d 20h 13m 20s",
     "SkatraDriftHigh": "500m",
     "SkatraCalibrationWorseThanBaseRate": "400m",
     "SkatraWinRateBelowExpected": "13.69",
@@ -206,6 +207,21 @@ def _calibration(won, said, squared, n="0+10x60"):
 
 def _model(name, value):
     return {f'skatra_{name}{{{L},model="m"}}': value}
+
+
+def _ended(outcome):
+    return (
+        "max by (job, model) (skatra_retrain_last_end_timestamp_seconds"
+        f'{{outcome=~"{outcome}"}})'
+    )
+
+
+def _runs(**ended):
+    return {
+        f'skatra_retrain_last_end_timestamp_seconds{{{L},model="m",outcome="{name}"}}':
+        f"{moment}x100"
+        for name, moment in ended.items()
+    }  # fmt: skip
 
 
 def _daily(amounts):
@@ -387,17 +403,29 @@ ALERTS = (
           _model("model_training_data_end_timestamp_seconds", f"{10000 - SOON_OLD}x100"),
           at="90m", labels=M),
     Alert("SkatraRetrainFailing", "warning",
-          'sum by (job, model) (increase(skatra_retrain_runs_total{outcome="failure"}'
-          '[1d])) > 0 unless sum by (job, model) (increase(skatra_retrain_runs_total'
-          '{outcome=~"success|rejected"}[1d])) > 0', "10m",
+          f"{_ended('failure')} > 0 unless {_ended('success|rejected')} > "
+          f"{_ended('failure')}", "10m",
           "Retraining fails.",
-          "{{ $labels.model }} failed to retrain and no run of the day got through.",
+          "The last retraining run of {{ $labels.model }} failed.",
           "Run `skatra retrain --debug` by hand; the errors row names the type.",
-          {f'skatra_retrain_runs_total{{{L},model="m",outcome="failure"}}': "0 0+1x30",
-           f'skatra_retrain_runs_total{{{L},model="m",outcome="success"}}': "0x30"},
-          {f'skatra_retrain_runs_total{{{L},model="m",outcome="failure"}}': "0 0+1x30",
-           f'skatra_retrain_runs_total{{{L},model="m",outcome="success"}}': "0+1x30"},
-          at="25m", labels=M),
+          _runs(failure=2000, success=1000, rejected=0),
+          _runs(failure=2000, success=1000, rejected=3000), at="25m", labels=M, also=(
+              Case("the first run of all", _runs(failure=2000, success=0, rejected=0),
+                   at="240h", shown=""),
+              Case("no run so far", _runs(failure=0, success=0, rejected=0),
+                   at="240h"))),
+    Alert("SkatraRetrainOverdue", "warning",
+          "time() - max by (job, model) (skatra_retrain_last_end_timestamp_seconds > 0)"
+          f" > {8 * 86400}", "1h",
+          "No retraining run has ended for eight days.",
+          "The last run of {{ $labels.model }} ended {{ $value | humanizeDuration }} "
+          "ago.",
+          "A run that never starts, or is killed, cannot count itself. Look at cron or "
+          "the timer and at the kernel's log (out of memory?), then run `skatra "
+          "retrain` by hand. Eight days allow for weekly runs; set your own.",
+          _runs(failure=100000, success=50000, rejected=0),
+          _runs(failure=50000, success=300000, rejected=0), at="240h", step=LONG,
+          labels=M),
     Alert("SkatraDriftHigh", "warning",
           "(skatra:prediction_probability:psi5m > 0.25 and on (job, model) sum by (job, "
           "model) (increase(skatra_prediction_probability_count[5m])) > 500) or "

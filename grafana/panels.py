@@ -260,7 +260,8 @@ ROWS = {
               (("time() - max by (model) (skatra_model_trained_timestamp_seconds{<M>})",
                 "trained {{model}}"),
                ("time() - max by (model) "
-                "(skatra_retrain_last_success_timestamp_seconds{<M>})",
+                "(skatra_retrain_last_end_timestamp_seconds{<M>, "
+                'outcome="success"})',
                 "succeeded {{model}}"),
                ("time() - max by (model) "
                 "(skatra_model_training_data_end_timestamp_seconds{<M>})",

@@ -121,6 +121,14 @@ class Recorder(Observer):
                     self._models[name] = found
         return found
 
+    def forget(self, model: str, family: str) -> None:
+        """Drop a model's gauges, of all families whose name begins so."""
+        with self.store.lock:
+            for short, found in self.store.families.items():
+                if short.startswith(family):
+                    for labels in [key for key in found.children if key[0] == model]:
+                        del found.children[labels]
+
     def predict(
         self, method: str, function: Callable[[Any], _Result], X: Any
     ) -> _Result:

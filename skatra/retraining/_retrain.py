@@ -198,7 +198,6 @@ def retrain(
         ...
     skatra.exceptions.DatabaseNotFoundError: ...
     """
-    check_grid_names(config)
 
     def tell(event: Event) -> None:
         if progress is not None and event["event"] == "stage":
@@ -206,19 +205,17 @@ def retrain(
         if observe is not None:
             observe(event)
 
-    session = Session(
-        backend=make_backend(config.search_backend, config.n_jobs),
-        should_stop=should_stop or (lambda: False),
-        observe=tell,
-        total=count_tasks(config),
-    )
     promoted = record_champion(Path(config.models))
-    with (
-        monitoring.observe_retraining(MODEL, promoted) as outcome,
-        Database(config.database) as db,
-        RunLock(db.path),
-    ):
-        done = run(db, config, session, title=title, force=force)
+    with monitoring.observe_retraining(MODEL, promoted) as outcome:
+        check_grid_names(config)
+        session = Session(
+            backend=make_backend(config.search_backend, config.n_jobs),
+            should_stop=should_stop or (lambda: False),
+            observe=tell,
+            total=count_tasks(config),
+        )
+        with Database(config.database) as db, RunLock(db.path):
+            done = run(db, config, session, title=title, force=force)
         if not (done.promoted if isinstance(done, UpToDate) else done.verdict.promoted):
             outcome["outcome"] = "rejected"
         return done
