@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ import pytest
 from skatra import monitoring
 from skatra.datasets import Database
 from skatra.monitoring._database import DatabaseReader
-from skatra.monitoring._server import MAX_CONNECTIONS, MAX_REQUEST
+from skatra.monitoring._server import MAX_CONNECTIONS, MAX_REQUEST, _Stream
 
 
 @pytest.fixture
@@ -188,6 +189,13 @@ def lazy_reader(port):
     return client
 
 
+def nonsense(port):
+    """Send what is neither a handshake nor a request."""
+    client = connect(port)
+    client.sendall(b"\xff\x00garbage\r\n\r\n")
+    return client
+
+
 HOSTILE = [silent, half_a_hello, half_a_request, oversized, lazy_reader]
 
 
@@ -250,6 +258,32 @@ def test_hostile_clients_hold_up_nobody_and_are_cut_off(public, hostile):
     for client in clients:
         client.close()
     assert scrape() == 200
+
+
+@pytest.mark.parametrize("hostile", [*HOSTILE, nonsense])
+def test_what_a_client_cost_goes_with_it(public, hostile):
+    """No connection waits for the garbage collector, which may not come for long."""
+    server, scrape = public
+    assert scrape() == 200
+    gc.disable()
+    try:
+        for _ in range(20):
+            with hostile(server.port) as client:
+                client.settimeout(0.01)
+                with contextlib.suppress(OSError):
+                    client.recv(1)
+        with hostile(server.port) as client:
+            assert gone(client)
+        assert scrape() == 200
+        for _ in range(200):
+            left = sum(type(found) is _Stream for found in gc.get_objects())
+            if not left:
+                break
+            time.sleep(0.05)
+    finally:
+        gc.enable()
+
+    assert left == 0
 
 
 def test_a_dripping_client_is_cut_off_however_often_it_speaks(public):
