@@ -266,8 +266,8 @@ _METRICS = (
              "Leaking pairs that audits counted, also of splitters audited as "
              "warning examples.", "splitter"),
     _counter("leakage_violations_total",
-             "Leaks where none may be: skatra's own splitters, guarded runs and "
-             "served predictions.", "model", "check"),
+             "Leaks where none may be: in skatra's own splitters and guarded runs "
+             "(overlap), and what record_leakage is told.", "model", "check"),
     _database("db_size_bytes", "Size of the database file."),
     _database("db_wal_size_bytes", "Size of the write-ahead log."),
     _database("db_freelist_bytes", "Unused pages inside the file."),

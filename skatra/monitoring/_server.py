@@ -405,7 +405,7 @@ def serve_metrics(
     ValueError
         If a public address lacks a password, or a password over the network lacks
         TLS; if certificate and key do not belong together or are none; if the port
-        is out of range.
+        is out of range; if two databases have the same file name.
     OSError
         If the port is taken, the address is none of this machine's, or a file is
         missing.
@@ -440,7 +440,13 @@ def serve_metrics(
         item if isinstance(item, DatabaseReader) else DatabaseReader(item)
         for item in databases
     ]
-    enable(databases=[reader.name for reader in readers])
+    names = [reader.name for reader in readers]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"databases must differ in their file names, which are their labels, got "
+            f"several called {twice[0]!r}. Serve each from a process of its own."
+        )
+    enable(databases=names)
     return MetricsServer(
         Page(readers),
         host=host,

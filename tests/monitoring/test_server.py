@@ -368,6 +368,14 @@ def settled(path):
     return found
 
 
+def test_databases_of_one_name_are_refused(tmp_path):
+    """Their samples would have the same labels, and one of them would vanish."""
+    with pytest.raises(ValueError, match="several called 'x"):
+        monitoring.serve_metrics(
+            port=0, databases=[tmp_path / "a" / "x.db", tmp_path / "b" / "x.db"]
+        )
+
+
 def test_a_database_is_described(tmp_path):
     """Sizes are the file system's, rows are the tables'."""
     path = tmp_path / "x.db"
