@@ -104,11 +104,11 @@ class MetricsServer:
         asyncio.set_event_loop(self._loop)
         accepting = self._loop.create_task(self._accept())
         self._loop.run_forever()
-        accepting.cancel()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = [accepting, *self._clients]
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.run_until_complete(asyncio.sleep(0))
+        ended = asyncio.gather(*tasks, return_exceptions=True)
+        self._loop.run_until_complete(ended)
         self._listener.close()
         self._loop.close()
 
@@ -123,7 +123,12 @@ class MetricsServer:
             self._make_room()
             task = self._loop.create_task(self._client(connection))
             self._clients[task] = True
-            task.add_done_callback(lambda task: self._clients.pop(task, None))
+            task.add_done_callback(partial(self._forget, connection))
+
+    def _forget(self, connection: socket.socket, task: asyncio.Task[Any]) -> None:
+        """Close a connection, also of a task that was cancelled before it began."""
+        self._clients.pop(task, None)
+        connection.close()
 
     def close(self) -> None:
         """Stop serving; connections under way are cut."""
@@ -164,8 +169,6 @@ class MetricsServer:
                 )
         except (OSError, TimeoutError, EOFError, asyncio.CancelledError):
             pass  # cut off; an exception kept by the task would keep the task, too
-        finally:
-            connection.close()
 
     def _make_room(self) -> None:
         """Cut off the oldest client, first of those that have not asked yet."""
@@ -245,7 +248,7 @@ class _Stream:
             If the client is gone or speaks no TLS.
         """
         if self._context is None:
-            found = await self._loop.sock_recv(self._connection, CHUNK)
+            found = await self._arrived()
         else:
             if self._tls is None:
                 await self._feed()
@@ -261,7 +264,7 @@ class _Stream:
     async def send(self, data: bytes) -> None:
         """Send everything and say that nothing follows."""
         if self._tls is None:
-            await self._loop.sock_sendall(self._connection, data)
+            await self._leave(data)
         else:
             for start in range(0, len(data), CHUNK):
                 self._tls.write(data[start : start + CHUNK])
@@ -287,14 +290,42 @@ class _Stream:
                 return result
 
     async def _feed(self) -> None:
-        found = await self._loop.sock_recv(self._connection, CHUNK)
+        found = await self._arrived()
         if not found:
             raise EOFError
         self._read.write(found)
 
     async def _flush(self) -> None:
         if self._written.pending:
-            await self._loop.sock_sendall(self._connection, self._written.read())
+            await self._leave(self._written.read())
+
+    # The loop's own sock_recv and sock_sendall keep an error in a future that the
+    # error's traceback leads to: a cycle.
+
+    async def _arrived(self) -> bytes:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                return self._connection.recv(CHUNK)
+            await self._ready(self._loop.add_reader, self._loop.remove_reader)
+
+    async def _leave(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            with contextlib.suppress(BlockingIOError):
+                left = left[self._connection.send(left) :]
+                continue
+            await self._ready(self._loop.add_writer, self._loop.remove_writer)
+
+    async def _ready(
+        self, watch: Callable[..., None], unwatch: Callable[[socket.socket], Any]
+    ) -> None:
+        """Wait until the socket can be read or written."""
+        woken = asyncio.Event()
+        watch(self._connection, woken.set)
+        try:
+            await woken.wait()
+        finally:
+            unwatch(self._connection)
 
 
 def _listen(host: str, port: int) -> socket.socket:

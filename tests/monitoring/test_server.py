@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import ssl
 import stat
+import struct
 import subprocess
 import threading
 import time
@@ -265,25 +266,47 @@ def test_what_a_client_cost_goes_with_it(public, hostile):
     """No connection waits for the garbage collector, which may not come for long."""
     server, scrape = public
     assert scrape() == 200
+    gc.collect()
     gc.disable()
     try:
-        for _ in range(20):
+        for number in range(20):
             with hostile(server.port) as client:
+                if number % 2:  # resets the connection when it closes
+                    no_delay = struct.pack("ii", 1, 0)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_delay)
                 client.settimeout(0.01)
                 with contextlib.suppress(OSError):
                     client.recv(1)
         with hostile(server.port) as client:
             assert gone(client)
         assert scrape() == 200
-        for _ in range(200):
-            left = sum(type(found) is _Stream for found in gc.get_objects())
-            if not left:
-                break
-            time.sleep(0.05)
+        assert streams(at_most=0) == 0
     finally:
         gc.enable()
 
-    assert left == 0
+
+def streams(at_most):
+    """Return how many clients cost memory, once they are few enough or time is up."""
+    for _ in range(200):
+        left = sum(type(found) is _Stream for found in gc.get_objects())
+        if left <= at_most:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def test_what_a_client_cost_goes_with_it_when_it_makes_room(server):
+    """Those that are cut off for newer ones do not wait for the collector either."""
+    gc.collect()
+    gc.disable()
+    try:
+        clients = [silent(server.port) for _ in range(MAX_CONNECTIONS + 100)]
+        assert streams(at_most=MAX_CONNECTIONS) <= MAX_CONNECTIONS
+        for client in clients:
+            client.close()
+        assert streams(at_most=0) == 0
+    finally:
+        gc.enable()
 
 
 def test_a_dripping_client_is_cut_off_however_often_it_speaks(public):
