@@ -42,7 +42,7 @@ from dashboard_live import (
 
 DASHBOARD = GRAFANA / "dashboards" / "atra-dashboard.json"
 RULES = GRAFANA / "prometheus" / "skatra.rules.yml"
-RULE_TESTS = GRAFANA / "prometheus" / "skatra.rules.test.yml"
+RULE_TESTS = sorted((GRAFANA / "prometheus").glob("*.test.yml"))
 SAMPLES = 2000
 HEARD = 20
 """Faults that Prometheus itself must speak against, at least."""
@@ -52,7 +52,7 @@ def promtool():
     """Run promtool on rules and tests; stop at the first complaint."""
     for command in (
         ["check", "rules", "--lint=all", "--lint-fatal", str(RULES)],
-        ["test", "rules", str(RULE_TESTS)],
+        ["test", "rules", *map(str, RULE_TESTS)],
         ["check", "config", str(GRAFANA / "prometheus" / "prometheus.yml")],
     ):
         subprocess.run(["promtool", *command], check=True, stdout=subprocess.DEVNULL)

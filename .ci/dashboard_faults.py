@@ -265,15 +265,16 @@ DASHBOARD_FAULTS = {
 PSI = "skatra:prediction_probability:psi5m"
 RULE_FAULTS = {
     "alert on a misspelt metric": Fault(
-        rule("SkatraModelStale", "trained_timestamp", "trainde_timestamp"),
-        "skatra_model_trainde_timestamp_seconds is exported by nobody"),
+        rule("SkatraModelStale", "stale_timestamp", "stael_timestamp"),
+        "skatra_model_training_data_edn_timestamp_seconds is exported by nobody"),
     "alert on a label that nothing has": Fault(
         rule("SkatraPoolExhausted", 'state="in_use"', 'state="busy"'),
         'skatra_db_pool_connections{state="busy"} is exported by nobody'),
     "alert turned round": Fault(
         rule("SkatraTargetDown", "== 0", "== 1"), "SkatraTargetDown fires while all"),
     "alert without its minimum": Fault(
-        rule("SkatraModelStale", "7 * 86400", "0"), "SkatraModelStale fires while all"),
+        rule("SkatraFileDescriptorsHigh", "> 0.8", "> 0"),
+        "SkatraFileDescriptorsHigh fires while all"),
     "alert on a rate of a gauge": Fault(
         rule("SkatraErrorsHigh", "rate(skatra_errors_total",
              "rate(skatra_predictions_in_progress"), "which is a gauge"),

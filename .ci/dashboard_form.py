@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GRAFANA = ROOT / "grafana"
 sys.path[:0] = [str(GRAFANA), str(ROOT)]
 
-from alerts import ALERTS, RECORDS  # noqa: E402
+from alerts import ALERTS, RECORDS, SLOW_RECORDS  # noqa: E402
 from grafana_foundation_sdk.cog.encoder import JSONEncoder  # noqa: E402
 from grafana_foundation_sdk.models import dashboard as models  # noqa: E402
 from grafana_foundation_sdk.models import units  # noqa: E402
@@ -29,7 +29,7 @@ OUTSIDE = {
     "process_open_fds": "gauge",
     "process_max_fds": "gauge",
     "python_gc_collections_total": "counter",
-    **dict.fromkeys(RECORDS, "gauge"),
+    **dict.fromkeys(RECORDS | SLOW_RECORDS, "gauge"),
 }
 KINDS = OUTSIDE | {
     sample: "counter" if metric.kind == "histogram" else metric.kind

@@ -16,6 +16,7 @@ import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
+import yaml
 from dashboard_form import (
     OUTSIDE,
     ROOT,
@@ -30,7 +31,7 @@ LARGEST = {"percentunit": 10.0, "s": 1e9}
 """Larger values mean a missing divisor, or a moment shown as a duration."""
 PENDING = {
     "SkatraCalibrationWorseThanBaseRate", "SkatraDataStale", "SkatraDiskFullSoon",
-    "SkatraDriftHigh", "SkatraPredictionSlow", "SkatraScrapeSlow",
+    "SkatraDriftHigh", "SkatraModelStale", "SkatraPredictionSlow", "SkatraScrapeSlow",
     "SkatraWinRateBelowExpected",
 }  # fmt: skip
 """May be true for a while where all is well, though none may fire: the demo's bars end
@@ -48,6 +49,12 @@ class Prometheus:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}/api/v1/"
         config = Path(self._folder.name, "prometheus.yml")
+        if rules:
+            groups = yaml.safe_load(Path(rules).read_text(encoding="utf-8"))["groups"]
+            for group in groups:
+                group.pop("interval", None)  # minutes are longer than it lives
+            rules = Path(self._folder.name, "rules.yml")
+            rules.write_text(json.dumps({"groups": groups}), encoding="utf-8")
         scrape = {"job_name": job, "static_configs": [{"targets": list(targets)}]}
         config.write_text(
             json.dumps(

@@ -1,7 +1,15 @@
 """Recording and alert rules with the series that make each fire and stay quiet."""
 
 import re
+import sys
 from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 
 JOB = 'job=~"skatra.*"'
 L = 'job="skatra",instance="a"'
@@ -9,25 +17,26 @@ L = 'job="skatra",instance="a"'
 _BINS = (
     "sum by (job, model, bin) (increase(skatra_prediction_probability_bin_total[5m]))"
 )
-_ALL = (
-    "(sum by (job, model) (increase(skatra_prediction_probability_bin_total[5m])) > 0)"
-)
-_SHARE = f"clamp_min({_BINS} / on (job, model) group_left () {_ALL}, 1e-4)"
 _BASE = (
     "clamp_min(max by (job, model, bin) "
     "(skatra_prediction_probability_reference_bin_ratio), 1e-4)"
 )
 _FBINS = "sum by (job, model, feature, bin) (increase(skatra_feature_bin_total[1h]))"
-_FALL = "(sum by (job, model, feature) (increase(skatra_feature_bin_total[1h])) > 0)"
-_FSHARE = f"clamp_min({_FBINS} / on (job, model, feature) group_left () {_FALL}, 1e-4)"
 _FBASE = (
     "clamp_min(max by (job, model, feature, bin) "
     "(skatra_feature_reference_bin_ratio), 1e-4)"
 )
 
+
+def _psi(bins, base, by):
+    """Return the stability index of counts by bin against shares of training."""
+    every = f"(sum by ({by}) ({bins}) > 0)"
+    share = f"clamp_min({bins} / on ({by}) group_left () {every}, 1e-4)"
+    return f"sum by ({by}) (({share} - {base}) * ln({share} / {base}))"
+
+
 RECORDS = {
-    "skatra:prediction_probability:psi5m":
-        f"sum by (job, model) (({_SHARE} - {_BASE}) * ln({_SHARE} / {_BASE}))",
+    "skatra:prediction_probability:psi5m": _psi(_BINS, _BASE, "job, model"),
     "skatra:prediction_probability:ks5m":
         "max by (job, model) (abs(sum by (job, model, le) (increase("
         "skatra_prediction_probability_bucket[5m])) / on (job, model) group_left () "
@@ -35,27 +44,66 @@ RECORDS = {
         "- max by (job, model, le) (skatra_prediction_probability_reference_bucket) / "
         "on (job, model) group_left () (max by (job, model) ("
         "skatra_prediction_probability_reference_count) > 0)))",
-    "skatra:feature:psi1h":
-        f"sum by (job, model, feature) (({_FSHARE} - {_FBASE}) * "
-        f"ln({_FSHARE} / {_FBASE}))",
+    "skatra:feature:psi1h": _psi(_FBINS, _FBASE, "job, model, feature"),
+}  # fmt: skip
+
+_SEEN = "skatra:prediction_probability_bin:increase90d"
+
+
+def _settled(short, days):
+    return f"sum by (job, model) (increase(skatra_calibration_{short}_total[{days}]))"
+
+
+# Windows of days read a sample each scrape of all those days, so they are summed once.
+SLOW_RECORDS = {
+    _SEEN:
+        "sum by (job, model, bin) "
+        "(increase(skatra_prediction_probability_bin_total[90d]))",
+    "skatra:prediction_probability:psi90d": _psi(_SEEN, _BASE, "job, model"),
+} | {
+    f"skatra:calibration:{name}{days}": _settled(short, days) + per
+    for days in ("1d", "90d")
+    for name, short, per in (
+        ("observations", "observations", " > 0"),
+        ("brier", "squared_error", f" / skatra:calibration:observations{days}"),
+        ("win_ratio", "positives", f" / skatra:calibration:observations{days}"),
+        ("expected_win_ratio", "predicted_probability",
+         f" / skatra:calibration:observations{days}"),
+    )
 }  # fmt: skip
 
 
-def _settled(short):
-    return f"sum by (job, model) (increase(skatra_calibration_{short}_total[1d]))"
+def _badly_calibrated(days, n, margin):
+    brier, won, count = (
+        f"skatra:calibration:{name}{days}"
+        for name in ("brier", "win_ratio", "observations")
+    )
+    return f"({brier} > {won} * (1 - {won}) + {margin} and {count} > {n})"
 
 
-_N, _WON, _SAID = map(_settled, ("observations", "positives", "predicted_probability"))
+def _below_expected(days, n):
+    said, won, count = (
+        f"skatra:calibration:{name}{days}"
+        for name in ("expected_win_ratio", "win_ratio", "observations")
+    )
+    return (
+        f"(({said} - {won}) * sqrt({count} / ({said} * (1 - {said}))) > 3 "
+        f"and {count} > {n})"
+    )
+
+
+SOON = 9 * 86400
+"""So long before signals refuse a model it is an alarm, in seconds."""
 
 
 # What the alert's value reads like on its test's input.
 SHOWN = {
     "SkatraLeakageDetected": "3",
     "SkatraExposureHigh": "150%",
-    "SkatraSignalStorm": "333.3m",
+    "SkatraSignalStorm": "2.4k",
     "SkatraPredictionErrorsHigh": "10%",
     "SkatraPredictionSlow": "99.44ms",
-    "SkatraModelStale": "7d 1h 56m 40s",
+    "SkatraRetrainOverdue": "8d 20h 13m 20s",
     "SkatraDriftHigh": "500m",
     "SkatraCalibrationWorseThanBaseRate": "400m",
     "SkatraWinRateBelowExpected": "13.69",
@@ -69,8 +117,32 @@ SHOWN = {
 
 
 @dataclass(frozen=True)
+class Case:
+    """A further input of an alert, with a value each twelve hours.
+
+    Attributes
+    ----------
+    what : str
+        Names the case.
+    series : dict
+    at : str
+        When to look.
+    shown : str, default=None
+        The value in the text if it fires, None if it stays quiet.
+    """
+
+    what: str
+    series: dict
+    at: str
+    shown: str | None = None
+
+
+@dataclass(frozen=True)
 class Alert:
-    """One alert, with two series: it fires on the first and not on the second."""
+    """One alert, with two series: it fires on the first and not on the second.
+
+    They have a value each `step`, those of `also` each twelve hours.
+    """
 
     name: str
     severity: str
@@ -82,14 +154,31 @@ class Alert:
     fires: dict
     quiet: dict
     at: str = "10m"
+    step: str = "1m"
     labels: tuple = (("instance", "a"), ("job", "skatra"))
+    also: tuple = ()
 
     @property
-    def description(self):
-        """The text that the test's input makes of the description."""
+    def cases(self):
+        """Every input: (step, what, series, when to look, shown or None)."""
+        return [
+            (self.step, f"{self.name} fires", self.fires, self.at,
+             SHOWN.get(self.name, "")),
+            (self.step, f"{self.name} stays quiet", self.quiet, self.at, None),
+            *((LONG, f"{self.name}: {case.what}", case.series, case.at, case.shown)
+              for case in self.also),
+        ]  # fmt: skip
+
+    def description(self, shown):
+        """Return what a test's input makes of the text."""
         labels = dict(self.labels)
         text = re.sub(r"{{ \$labels\.(\w+) }}", lambda m: labels[m[1]], self.text)
-        return re.sub(r"{{ \$value[^}]*}}", SHOWN.get(self.name, ""), text)
+        return re.sub(r"{{ \$value[^}]*}}", shown, text)
+
+    @property
+    def is_slow(self):
+        """Whether it looks at days, which is too dear to do each scrape."""
+        return re.search(r"\dd\b", self.expr) is not None
 
     @property
     def anchor(self):
@@ -112,9 +201,64 @@ def _calibration(won, said, squared, n="0+10x60"):
     }
 
 
-def _model(name, **series):
-    return {f'skatra_{name}{{{L},model="m"}}': series["v"]}
+def _model(name, value):
+    return {f'skatra_{name}{{{L},model="m"}}': value}
 
+
+def _ended(outcome):
+    return (
+        "max by (job, model) (skatra_retrain_last_end_timestamp_seconds"
+        f'{{outcome=~"{outcome}"}})'
+    )
+
+
+def _runs(**ended):
+    return {
+        f'skatra_retrain_last_end_timestamp_seconds{{{L},model="m",outcome="{name}"}}':
+        f"{moment}x100"
+        for name, moment in ended.items()
+    }  # fmt: skip
+
+
+def _daily(amounts):
+    """Return a counter that jumps once a day, each twelve hours."""
+    return " ".join(f"{total}x1" for total in accumulate(amounts))
+
+
+def _signals(amounts, then=""):
+    name = f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}'
+    return {name: _daily(amounts) + then}
+
+
+def _settles(n, won, said, squared):
+    """Return bets that settle once a day, on sixty days."""
+    given = (_daily([0] + 60 * [amount]) for amount in (won, said, squared, n))
+    return _calibration(*given)
+
+
+def _probabilities(low, high):
+    """Return predictions of sixty days in two bins, which training filled alike."""
+    return {
+        f'skatra_prediction_probability{end}{{{L},model="m",bin="{place}"}}': values
+        for place, amount in (("0.4", low), ("0.5", high))
+        for end, values in (
+            ("_bin_total", _daily([0] + 60 * [amount])),
+            ("_reference_bin_ratio", "0.5x125"),
+        )
+    }
+
+
+def _duration(seconds):
+    """Return how Prometheus writes a duration of days."""
+    parts = pd.Timedelta(seconds=seconds).components
+    return f"{parts.days}d {parts.hours}h {parts.minutes}m {parts.seconds}s"
+
+
+LONG = "12h"
+"""Step of inputs that last for weeks."""
+WEEKS = 3 * [*5 * [3], 0, 0]
+"""Signals of three weeks: three each working day, at once."""
+SHOWN["SkatraModelStale"] = _duration(SOON - 1000 - 5400)
 
 ALERTS = (
     Alert("SkatraTargetDown", "critical", f"up{{{JOB}}} == 0", "2m",
@@ -172,28 +316,41 @@ ALERTS = (
            f'skatra_db_pool_connections{{{L},database="d",state="in_use"}}': "2x20",
            f'skatra_db_pool_connections_max{{{L},database="d"}}': "5x20"}, labels=D),
     Alert("SkatraNoSignals", "warning",
-          "sum by (job, strategy) (increase(skatra_signals_total[4h])) == 0 and sum by "
-          "(job, strategy) (skatra_signals_total offset 4h)", "10m",
+          "sum by (job, strategy) (increase(skatra_signals_total[5d])) == 0 and sum by "
+          "(job, strategy) (skatra_signals_total offset 5d)", "2h",
           "A strategy makes no signals.",
-          "{{ $labels.strategy }} has made no signal for four hours.",
+          "{{ $labels.strategy }} has made no signal for five days (which allow for a "
+          "long weekend).",
           "Look at 'Signals held back': no_edge is an answer, stale_data and no_model "
           "are faults. Then the errors row.",
-          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}': "7x300"},
+          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}': "7x12"},
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
-           "0+1x300"}, at="290m", labels=S),
+           "0+1x12"}, at="132h", step=LONG, labels=S, also=(
+              Case("the day after a long weekend", _signals(
+                  [*WEEKS[:11], 0, 0, 0, 0, 3, 3]), at="360h"),
+              Case("a daily batch that ended", _signals(WEEKS[:5] + 10 * [0]),
+                   at="240h", shown="0"))),
     Alert("SkatraSignalStorm", "warning",
-          "sum by (job, strategy) (rate(skatra_signals_total[10m])) > 10 * sum by "
-          "(job, strategy) (rate(skatra_signals_total[1d])) and sum by (job, strategy) "
-          "(increase(skatra_signals_total[10m])) > 20 and sum by (job, strategy) ("
-          "skatra_signals_total offset 12h)", "5m",
-          "A strategy makes ten times its usual signals.",
-          "{{ $labels.strategy }} makes {{ $value | humanize }} signals per second.",
+          "sum by (job, strategy) (increase(skatra_signals_total[1d])) > 5 * clamp_min("
+          "sum by (job, strategy) (increase(skatra_signals_total[7d] offset 1d)) / 7, "
+          "20) and sum by (job, strategy) (skatra_signals_total offset 8d)", "10m",
+          "A strategy makes five times its usual signals.",
+          "{{ $labels.strategy }} made {{ $value | humanize }} signals in a day, more "
+          "than a hundred and five times those of a usual one.",
           "Duplicate bars, a clock that jumped, or a threshold at zero. Pause order "
           "routing until 'Busiest symbols' explains it.",
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
-           "0x730 0+20x30"},
+           "0x15 0+1200x4"},
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
-           "0+2x800"}, at="750m", labels=S),
+           "0+240x23"}, at="216h", step=LONG, labels=S, also=(
+              Case("the Monday of a daily batch", _signals([50 * n for n in WEEKS]),
+                   at="348h"),
+              Case("the Friday of a daily batch", _signals([50 * n for n in WEEKS]),
+                   at="444h"),
+              Case("a daily batch after a week without edge",
+                   _signals([*WEEKS[:7], *7 * [0], 33]), at="348h"),
+              Case("a daily batch sent again every hour",
+                   _signals(WEEKS[:14], " 33+360x3"), at="360h", shown="720"))),
     Alert("SkatraPredictionErrorsHigh", "warning",
           "sum by (job, model) (rate(skatra_prediction_failures_total[10m])) / (sum by "
           "(job, model) (rate(skatra_prediction_duration_seconds_count[10m])) + sum by "
@@ -230,60 +387,97 @@ ALERTS = (
            f'skatra_prediction_duration_seconds_bucket{{{L},model="m",le="+Inf"}}':
            "0+10x40"}, at="30m", labels=M),
     Alert("SkatraModelStale", "warning",
-          "time() - max by (job, model) (skatra_model_trained_timestamp_seconds) > "
-          "7 * 86400", "10m",
-          "A served model is older than a week.",
-          "{{ $labels.model }} was trained {{ $value | humanizeDuration }} ago.",
-          "Did the nightly `skatra retrain` run, and did the gate refuse its models? "
-          "'Retraining runs' tells.",
-          _model("model_trained_timestamp_seconds", v="-610000x40"),
-          _model("model_trained_timestamp_seconds", v="-300000x40"),
-          at="30m", labels=M),
+          "max by (job, model) (skatra_model_stale_timestamp_seconds > 0) - time() < "
+          f"{SOON}", "1h",
+          "A served model is soon too old to act on.",
+          "skatra signals refuses {{ $labels.model }} in {{ $value | humanizeDuration "
+          "}}; negative is since when.",
+          "'Retraining runs' tells: a gate that refuses every night keeps the champion, "
+          "so read why (`skatra models show --run <id>`); no runs at all are a fault. A "
+          "model is served for 90 days after the gate could have judged a successor; "
+          "--max-model-age moves that. Bundled demo data are always old.",
+          _model("model_stale_timestamp_seconds", f"{SOON - 1000}x100"),
+          _model("model_stale_timestamp_seconds", f"{SOON + 10000}x100"),
+          at="90m", labels=M),
     Alert("SkatraRetrainFailing", "warning",
-          'sum by (job, model) (increase(skatra_retrain_runs_total{outcome="failure"}'
-          '[1d])) > 0 unless sum by (job, model) (increase(skatra_retrain_runs_total'
-          '{outcome=~"success|refused"}[1d])) > 0', "10m",
+          f"{_ended('failure')} > 0 unless {_ended('success|refused')} > "
+          f"{_ended('failure')}", "10m",
           "Retraining fails.",
-          "{{ $labels.model }} failed to retrain and no run of the day got through.",
+          "The last retraining run of {{ $labels.model }} failed.",
           "Run `skatra retrain --debug` by hand; the errors row names the type.",
-          {f'skatra_retrain_runs_total{{{L},model="m",outcome="failure"}}': "0 0+1x30",
-           f'skatra_retrain_runs_total{{{L},model="m",outcome="success"}}': "0x30"},
-          {f'skatra_retrain_runs_total{{{L},model="m",outcome="failure"}}': "0 0+1x30",
-           f'skatra_retrain_runs_total{{{L},model="m",outcome="success"}}': "0+1x30"},
-          at="25m", labels=M),
+          _runs(failure=2000, success=1000, refused=0),
+          _runs(failure=2000, success=1000, refused=3000), at="25m", labels=M, also=(
+              Case("the first run of all", _runs(failure=2000, success=0, refused=0),
+                   at="240h", shown=""),
+              Case("no run so far", _runs(failure=0, success=0, refused=0),
+                   at="240h"))),
+    Alert("SkatraRetrainOverdue", "warning",
+          "time() - max by (job, model) (skatra_retrain_last_end_timestamp_seconds > 0)"
+          f" > {8 * 86400}", "1h",
+          "No retraining run has ended for eight days.",
+          "The last run of {{ $labels.model }} ended {{ $value | humanizeDuration }} "
+          "ago.",
+          "A run that never starts, or is killed, cannot count itself. Look at cron or "
+          "the timer and at the kernel's log (out of memory?), then run `skatra "
+          "retrain` by hand. Eight days allow for weekly runs; set your own.",
+          _runs(failure=100000, success=50000, refused=0),
+          _runs(failure=50000, success=300000, refused=0), at="240h", step=LONG,
+          labels=M),
     Alert("SkatraDriftHigh", "warning",
-          "skatra:prediction_probability:psi5m > 0.25 and on (job, model) sum by (job, "
-          "model) (increase(skatra_prediction_probability_count[5m])) > 500", "10m",
+          "(skatra:prediction_probability:psi5m > 0.25 and on (job, model) sum by (job, "
+          "model) (increase(skatra_prediction_probability_count[5m])) > 500) or "
+          "(skatra:prediction_probability:psi90d > 0.25 and on (job, model) sum by (job, "
+          f"model) ({_SEEN}) > 150)", "10m",
           "Predictions no longer look like those of training.",
           "Population stability index of {{ $labels.model }} is {{ $value | humanize }} "
-          "over more than 500 rows.",
+          "over more than 500 rows of five minutes, or 150 of 90 days.",
           "'Drift of features' names the ones that moved. A data fault (units, missing "
-          "values) is likelier than a new market. Retrain once it is understood.",
+          "values) is likelier than a new market. Retrain once it is understood. Rows "
+          "that predecessors of the champion predicted in those 90 days count, too.",
           {'skatra:prediction_probability:psi5m{job="skatra",model="m"}': "0.5x40",
            f'skatra_prediction_probability_count{{{L},model="m"}}': "0+200x40"},
           {'skatra:prediction_probability:psi5m{job="skatra",model="m"}': "0.5x40",
            f'skatra_prediction_probability_count{{{L},model="m"}}': "0+20x40"},
-          at="30m", labels=M),
+          at="30m", labels=M, also=(
+              Case("three daily symbols that drift", _probabilities(0, 3), at="1440h",
+                   shown="4.604"),
+              Case("one daily symbol, too few to tell", _probabilities(0, 1),
+                   at="1440h"),
+              Case("three daily symbols as in training", _probabilities(1.4, 1.6),
+                   at="1440h"))),
     Alert("SkatraCalibrationWorseThanBaseRate", "warning",
-          "sum by (job, model) (increase(skatra_calibration_squared_error_total[1d])) / "
-          f"{_N} > {_WON} / {_N} * (1 - {_WON} / {_N}) + 0.01 and {_N} > 200", "10m",
+          f"{_badly_calibrated('1d', 200, 0.01)} or {_badly_calibrated('90d', 150, 0.02)}",
+          "10m",
           "Probabilities are worse than always saying the base rate.",
           "The Brier score of {{ $labels.model }} is {{ $value | humanize }} over more "
-          "than 200 settled predictions.",
+          "than 200 settled predictions of a day, or 150 of 90 days.",
           "Stakes follow probabilities: lower kelly_multiplier now. Recalibrate "
           "(calibration='sigmoid' under a purged cv) or go back a version.",
           _calibration("0+5x60", "0+5x60", "0+4x60"),
-          _calibration("0+5x60", "0+5x60", "0+2x60"), at="50m", labels=M),
+          _calibration("0+5x60", "0+5x60", "0+2x60"), at="50m", labels=M, also=(
+              Case("three daily bets, badly said", _settles(3, 1.5, 1.5, 1.2),
+                   at="1440h", shown="400m"),
+              Case("three daily bets, said well", _settles(3, 1.5, 1.5, 0.6),
+                   at="1440h"),
+              Case("one daily bet, too few to tell", _settles(1, 0.5, 0.5, 0.4),
+                   at="1440h"))),
     Alert("SkatraWinRateBelowExpected", "warning",
-          f"({_SAID} - {_WON}) / sqrt({_SAID} * (1 - {_SAID} / {_N})) > 3 and "
-          f"{_N} > 200", "10m",
+          f"{_below_expected('1d', 200)} or {_below_expected('90d', 150)}", "10m",
           "Fewer predictions win than the model says.",
           "{{ $labels.model }} wins {{ $value | humanize }} standard errors less often "
-          "than its probabilities say, over more than 200 settled predictions.",
-          "Chance alone does this once in 700 looks. Compare 'Calibration gap by "
+          "than its probabilities say, over more than 200 settled predictions of a day, "
+          "or 150 of 90 days.",
+          "Chance alone does this once in 700 looks, and more often where bets overlap "
+          "(the same days decide several). Compare 'Calibration gap by "
           "probability' with the last validation; halve stakes until it is understood.",
           _calibration("0+3x60", "0+6x60", "0+2x60"),
-          _calibration("0+6x60", "0+6x60", "0+2x60"), at="50m", labels=M),
+          _calibration("0+6x60", "0+6x60", "0+2x60"), at="50m", labels=M, also=(
+              Case("three daily bets, fewer won", _settles(3, 1, 1.5, 0.6),
+                   at="1440h", shown="4.472"),
+              Case("three daily bets, won as said", _settles(3, 1.5, 1.5, 0.6),
+                   at="1440h"),
+              Case("one daily bet, too few to tell", _settles(1, 0.2, 0.5, 0.2),
+                   at="1440h"))),
     Alert("SkatraDataStale", "warning",
           "time() - max by (job, database) (skatra_db_latest_event_timestamp_seconds"
           '{table="bars"}) > 5 * 86400', "1h",

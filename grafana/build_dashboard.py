@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -28,7 +29,7 @@ HOME = Path(__file__).resolve().parent
 sys.path.insert(0, str(HOME))
 sys.path.insert(1, str(HOME.parent))
 
-from alerts import ALERTS, RECORDS
+from alerts import ALERTS, LONG, RECORDS, SLOW_RECORDS
 from panels import MATCHERS, NOT_SHOWN, ROWS
 
 from skatra.monitoring import CATALOGUE, LABELS
@@ -38,6 +39,7 @@ TITLE = "skatra"
 DASHBOARD = HOME / "dashboards" / "atra-dashboard.json"
 RULES = HOME / "prometheus" / "skatra.rules.yml"
 RULE_TESTS = HOME / "prometheus" / "skatra.rules.test.yml"
+RULE_TESTS_OF_DAYS = HOME / "prometheus" / "skatra.rules.days.test.yml"
 README = HOME / "README.md"
 SOURCE = common_models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TIMESTAMPED = "# Written by grafana/build_dashboard.py from grafana/alerts.py.\n"
@@ -256,38 +258,59 @@ def annotations(alert, base):
 
 def build_rules(base):
     """Return the rule file."""
-    alerts = [
-        {
-            "alert": alert.name,
-            "expr": alert.expr,
-            "for": alert.wait,
-            "labels": {"severity": alert.severity},
-            "annotations": annotations(alert, base),
-        }
-        for alert in ALERTS
-    ]
-    records = [{"record": name, "expr": expr} for name, expr in RECORDS.items()]
     groups = [
-        {"name": "skatra-drift", "rules": records},
-        {"name": "skatra-alerts", "rules": alerts},
+        {"name": "skatra-drift", "rules": recordings(RECORDS)},
+        {
+            "name": "skatra-days",
+            "interval": "4m",  # less than five, after which Prometheus forgets values
+            "rules": recordings(SLOW_RECORDS)
+            + [rule(alert, base) for alert in ALERTS if alert.is_slow],
+        },
+        {
+            "name": "skatra-alerts",
+            "rules": [rule(alert, base) for alert in ALERTS if not alert.is_slow],
+        },
     ]
     return TIMESTAMPED + yaml.safe_dump({"groups": groups}, sort_keys=False, width=88)
 
 
-def build_rule_tests(base):
-    """Return promtool's tests: each alert fires on one input, not on the other."""
+def recordings(records):
+    """Return recording rules as their file has them."""
+    return [{"record": name, "expr": expr} for name, expr in records.items()]
+
+
+def rule(alert, base):
+    """Return an alert as its file has it."""
+    return {
+        "alert": alert.name,
+        "expr": alert.expr,
+        "for": alert.wait,
+        "labels": {"severity": alert.severity},
+        "annotations": annotations(alert, base),
+    }
+
+
+def build_rule_tests(base, step):
+    """Return promtool's tests of inputs with a value each step.
+
+    promtool evaluates every rule at every step and reads at most 10,000 values of a
+    series, so that windows of days need longer steps, in a file of their own.
+    """
     tests = []
     for alert in ALERTS:
-        for series, fires in ((alert.fires, True), (alert.quiet, False)):
+        for its_step, name, series, at, shown in alert.cases:
+            if its_step != step:
+                continue
             labels = {"severity": alert.severity, **dict(alert.labels)}
-            case = {"eval_time": alert.at, "alertname": alert.name, "exp_alerts": []}
-            if fires:
-                notes = annotations(alert, base) | {"description": alert.description}
+            case = {"eval_time": at, "alertname": alert.name, "exp_alerts": []}
+            if shown is not None:
+                notes = annotations(alert, base)
+                notes |= {"description": alert.description(shown)}
                 case["exp_alerts"] = [{"exp_labels": labels, "exp_annotations": notes}]
             tests.append(
                 {
-                    "name": f"{alert.name} {'fires' if fires else 'stays quiet'}",
-                    "interval": "1m",
+                    "name": name,
+                    "interval": step,
                     "input_series": [
                         {"series": name, "values": values}
                         for name, values in series.items()
@@ -297,7 +320,7 @@ def build_rule_tests(base):
             )
     document = {
         "rule_files": ["skatra.rules.yml"],
-        "evaluation_interval": "1m",
+        "evaluation_interval": step,
         "tests": tests,
     }
     return TIMESTAMPED + yaml.safe_dump(document, sort_keys=False, width=88)
@@ -310,7 +333,7 @@ def metric_table():
         labels = ", ".join(f"{name} ({LABELS[name].cap})" for name in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
     lines += ["", "Recorded by the rules:", ""]
-    lines += [f"- `{name}`" for name in RECORDS]
+    lines += [f"- `{name}`" for name in RECORDS | SLOW_RECORDS]
     return "\n".join(lines)
 
 
@@ -343,7 +366,8 @@ def build_readme(base):
 PRODUCTS = {
     DASHBOARD: build_dashboard,
     RULES: build_rules,
-    RULE_TESTS: build_rule_tests,
+    RULE_TESTS: partial(build_rule_tests, step="1m"),
+    RULE_TESTS_OF_DAYS: partial(build_rule_tests, step=LONG),
     README: build_readme,
 }
 

@@ -6,6 +6,8 @@ strategy's, <J> is the job alone (recorded series have no instance).
 
 from dataclasses import dataclass, field
 
+from alerts import SOON
+
 RATE = "$__rate_interval"
 MATCHERS = {
     "<S>": 'job=~"$job", instance=~"$instance"',
@@ -104,16 +106,17 @@ ROWS = {
              "Sum of absolute open positions over capital, of the strategy with most.",
              "max(skatra_kelly_exposure_ratio{<T>})", "skatraexposurehigh",
              levels(0.8, 1.0)),
-        stat("Signals, last hour", "short", "Signals made in the last hour.",
-             "sum(increase(skatra_signals_total{<T>}[1h]))", "skatranosignals",
+        stat("Signals, five days", "short",
+             "Signals made in the last five days, which allow for a long weekend.",
+             "sum(increase(skatra_signals_total{<T>}[5d]))", "skatranosignals",
              levels(1, 2, low_is_bad=True)),
         stat("Age of the last signal", "s", "Time since any strategy made a signal.",
              "time() - max(skatra_signal_last_timestamp_seconds{<T>})",
-             "skatranosignals", levels(3600, 14400)),
-        stat("Age of the oldest model", "s",
-             "Time since the oldest served model was trained.",
-             "time() - min(skatra_model_trained_timestamp_seconds{<M>})",
-             "skatramodelstale", levels(432000, 604800)),
+             "skatranosignals", levels(4 * 86400, 5 * 86400)),
+        stat("Models may be served for", "s",
+             "Time until signals refuse the oldest served model.",
+             "min(skatra_model_stale_timestamp_seconds{<M>} > 0) - time()",
+             "skatramodelstale", levels(0, SOON, low_is_bad=True)),
         stat("Leaks, last day", "short",
              "Leaks where none may be; a single one makes every backtest figure "
              "worthless.",
@@ -141,7 +144,7 @@ ROWS = {
         Panel("Age of signals", "s", "Since each strategy's last signal.",
               (("time() - max by (strategy) "
                 "(skatra_signal_last_timestamp_seconds{<T>})", "{{strategy}}"),),
-              "skatranosignals", levels(3600, 14400), width=NARROW, log=True),
+              "skatranosignals", levels(4 * 86400, 5 * 86400), width=NARROW, log=True),
         Panel("Time to make signals", "s", "Of one moment, features to position.",
               quantiles("signal_generation_duration_seconds", "<T>"),
               "skatrapredictionslow", levels(0.25, 1.0), width=NARROW),
@@ -178,10 +181,12 @@ ROWS = {
               (("sum by (le) (increase(skatra_prediction_probability_bucket{<M>}[<R>]))",
                 "{{le}}"),), "skatradrifthigh", kind="heatmap"),
         Panel("Drift of probabilities", "none",
-              "Live against out-of-fold probabilities, five minutes: population "
-              "stability index (above 0.25 matters) and Kolmogorov-Smirnov distance.",
+              "Live against out-of-fold probabilities, five minutes and 90 days: "
+              "population stability index (above 0.25 matters) and Kolmogorov-Smirnov "
+              "distance.",
               (("skatra:prediction_probability:psi5m{<J>}", "PSI {{model}}"),
-               ("skatra:prediction_probability:ks5m{<J>}", "KS {{model}}")),
+               ("skatra:prediction_probability:ks5m{<J>}", "KS {{model}}"),
+               ("skatra:prediction_probability:psi90d{<J>}", "PSI 90 d {{model}}")),
               "skatradrifthigh", levels(0.1, 0.25)),
         Panel("Drift of features", "none",
               "The five features whose values of the last hour differ most from the "
@@ -191,8 +196,9 @@ ROWS = {
                 "{{feature}}"),),
               "skatradrifthigh", levels(0.1, 0.25)),
         Panel("Brier score", "none",
-              "Mean squared error of settled probabilities, last hour, and that of "
-              "always saying the base rate: a useful model is below. A coin has 0.25.",
+              "Mean squared error of settled probabilities, last hour and 90 days, and "
+              "that of always saying the base rate: a useful model is below. A coin has "
+              "0.25.",
               (("sum by (model) (increase(skatra_calibration_squared_error_total{<M>}"
                 "[1h])) / (sum by (model) (increase("
                 f"{LIVE_BINS}{{<M>}}[1h])) > 0)", "{{model}}"),
@@ -200,16 +206,23 @@ ROWS = {
                 f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0) * (1 - "
                 "sum by (model) (increase(skatra_calibration_positives_total{<M>}[1h]))"
                 f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0))",
-                "base rate {{model}}")),
+                "base rate {{model}}"),
+               ("skatra:calibration:brier90d{<J>}", "90 d {{model}}"),
+               ("skatra:calibration:win_ratio90d{<J>} * (1 - "
+                "skatra:calibration:win_ratio90d{<J>})", "base rate 90 d {{model}}")),
               "skatracalibrationworsethanbaserate", levels(None, 0.25), soft=(None, None)),
         Panel("Win rate, said and real", "percentunit",
-              "Mean probability of settled predictions and the share that won.",
+              "Mean probability of settled predictions and the share that won, last "
+              "hour and 90 days.",
               (("sum by (model) (increase(skatra_calibration_predicted_probability_"
                 "total{<M>}[1h])) / (sum by (model) (increase("
                 f"{LIVE_BINS}{{<M>}}[1h])) > 0)", "said {{model}}"),
                ("sum by (model) (increase(skatra_calibration_positives_total{<M>}[1h]))"
                 f" / (sum by (model) (increase({LIVE_BINS}{{<M>}}[1h])) > 0)",
-                "real {{model}}")), "skatrawinratebelowexpected", soft=(0.4, 0.6)),
+                "real {{model}}"),
+               ("skatra:calibration:expected_win_ratio90d{<J>}", "said 90 d {{model}}"),
+               ("skatra:calibration:win_ratio90d{<J>}", "real 90 d {{model}}")),
+              "skatrawinratebelowexpected", soft=(0.4, 0.6)),
         Panel("Calibration gap by probability", "percentunit",
               "Share that won minus probability said, by tenth of probability (lower "
               "edge), one hour; 0 is perfect. Tenths with fewer than 30 settled "
@@ -247,11 +260,12 @@ ROWS = {
               (("time() - max by (model) (skatra_model_trained_timestamp_seconds{<M>})",
                 "trained {{model}}"),
                ("time() - max by (model) "
-                "(skatra_retrain_last_success_timestamp_seconds{<M>})",
+                "(skatra_retrain_last_end_timestamp_seconds{<M>, "
+                'outcome="success"})',
                 "succeeded {{model}}"),
                ("time() - max by (model) "
                 "(skatra_model_training_data_end_timestamp_seconds{<M>})",
-                "data {{model}}")), "skatramodelstale", levels(432000, 604800), log=True),
+                "data {{model}}")), "skatramodelstale", log=True),
         Panel("Score by fold", "none", "Out-of-fold scores of the last validation.",
               (("max by (model, metric, fold) (skatra_cv_fold_score{<M>})",
                 "{{model}} {{metric}} fold {{fold}}"),), "skatracalibrationworsethanbaserate",

@@ -24,6 +24,8 @@ STRATEGY = "kelly"
 STAGES = ("features", "audit", "fit", "validate")
 _NO_STAKE = 0.002
 _WINDOW = 1500
+_SERVED = 90 * 86400
+"""Seconds for which a model of the demo may be served."""
 
 
 class LiveDemo:
@@ -111,7 +113,8 @@ class LiveDemo:
             version=f"{now:%Y-%m-%d}",
             algorithm="LGBMClassifier",
             trained=time.time(),
-            data_end=known.index.get_level_values(1).max().timestamp(),
+            data_end=known["t1"].max().timestamp(),
+            stale_from=time.time() + _SERVED,
             n_rows=len(known),
         )
 

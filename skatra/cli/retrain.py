@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skatra.retraining import RetrainConfig, RetrainResult, UpToDate
 
 EXIT_NOT_PROMOTED = 10
+CHAMPION = "champion"
 
 
 def _bounds(pairs: Sequence[str]) -> dict[str, str]:
@@ -208,24 +209,25 @@ def retrain_command(
     """
     from skatra.retraining import UpToDate, load_settings, plan_retrain
 
-    settings = load_settings(
-        config_file,
-        _given(context),
-        environ=os.environ,
-        defaults={"models": models, "n_jobs": n_jobs},
-        origin="flag {name}",
-    )
-    config = settings.config
-    if show_config:
-        with results():
-            typer.echo(settings.to_toml())
-        return
-    if dry_run:
-        plan = plan_retrain(config)
-        with results():
-            print_json(plan.to_dict()) if as_json else print_plan(plan)
-        return
-    with _metrics(metrics_file):
+    with _metrics(None if show_config or dry_run else metrics_file):
+        with _counted():
+            settings = load_settings(
+                config_file,
+                _given(context),
+                environ=os.environ,
+                defaults={"models": models, "n_jobs": n_jobs},
+                origin="flag {name}",
+            )
+        config = settings.config
+        if show_config:
+            with results():
+                typer.echo(settings.to_toml())
+            return
+        if dry_run:
+            plan = plan_retrain(config)
+            with results():
+                print_json(plan.to_dict()) if as_json else print_plan(plan)
+            return
         result, paths = _train(config, log=log, report=report, force=force)
     with results():
         _print_result(result, paths, as_json=as_json)
@@ -237,7 +239,7 @@ def retrain_command(
 
 @contextlib.contextmanager
 def _metrics(path: Path | None) -> Iterator[None]:
-    """Count what happens inside, and write it whatever happened."""
+    """Count what happens inside; write it before, and whatever happened."""
     if path is None:
         yield
         return
@@ -248,12 +250,25 @@ def _metrics(path: Path | None) -> Iterator[None]:
     from skatra import monitoring
     from skatra.retraining import STAGES
 
-    monitoring.enable(models=["champion"], stages=tuple(STAGES))
+    monitoring.enable(models=[CHAMPION], stages=tuple(STAGES))
     monitoring.resume_textfile(path)
+    monitoring.write_textfile(path)
     try:
         yield
     finally:
         monitoring.write_textfile(path)
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    """Count a run that fails before it begins."""
+    from skatra import monitoring
+
+    try:
+        yield
+    except Exception:
+        with monitoring.observe_retraining(CHAMPION):
+            raise
 
 
 def _train(
@@ -271,11 +286,12 @@ def _train(
         write_report,
     )
 
-    if report:
-        require_report_libraries()
     with contextlib.ExitStack() as stack:
         should_stop = stack.enter_context(stop_on_signals())
-        write = stack.enter_context(json_log(log)) if log is not None else None
+        with _counted():
+            if report:
+                require_report_libraries()
+            write = stack.enter_context(json_log(log)) if log is not None else None
         bar = StageProgress(STAGES, len(STAGES) + report)
         progress = stack.enter_context(bar.show())
 

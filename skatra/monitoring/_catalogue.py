@@ -237,7 +237,9 @@ _METRICS = (
     _gauge("model_trained_timestamp_seconds", "When the served model was trained.",
            "model"),
     _gauge("model_training_data_end_timestamp_seconds",
-           "Last label start that the served model was trained on.", "model"),
+           "End of the last label that the served model was trained on.", "model"),
+    _gauge("model_stale_timestamp_seconds",
+           "From when signals refuse the served model as too old.", "model"),
     _gauge("model_training_rows", "Rows that the served model was trained on.",
            "model"),
     _counter("retrain_runs_total", "Retraining runs by how they ended.", "model",
@@ -246,8 +248,9 @@ _METRICS = (
                "model"),
     _histogram("retrain_stage_duration_seconds", "Time of a stage of retraining.",
                STAGE_BUCKETS, "model", "stage"),
-    _gauge("retrain_last_success_timestamp_seconds",
-           "When retraining last ended with success.", "model"),
+    _gauge("retrain_last_end_timestamp_seconds",
+           "When a retraining run last ended in each way; 0 is never.", "model",
+           "outcome"),
     _gauge("retrain_in_progress", "Retraining runs under way.", "model"),
     _gauge("cv_fold_score", "Out-of-fold score of the last validation.", "model",
            "metric", "fold"),
@@ -265,8 +268,8 @@ _METRICS = (
              "Leaking pairs that audits counted, also of splitters audited as "
              "warning examples.", "splitter"),
     _counter("leakage_violations_total",
-             "Leaks where none may be: skatra's own splitters, guarded runs and "
-             "served predictions.", "model", "check"),
+             "Leaks where none may be: in skatra's own splitters and guarded runs "
+             "(overlap), and what record_leakage is told.", "model", "check"),
     _database("db_size_bytes", "Size of the database file."),
     _database("db_wal_size_bytes", "Size of the write-ahead log."),
     _database("db_freelist_bytes", "Unused pages inside the file."),

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import skatra
+from skatra.monitoring._catalogue import LABELS
 from skatra.monitoring._recorder import UNSCOPED, Recorder
 from skatra.monitoring._store import Store
 from skatra.utils import observation
@@ -284,8 +285,9 @@ def observe_retraining(
     watcher.model(model)
     store = watcher.store
     store.add("retrain_in_progress", (model,))
-    if last_success is not None:
-        store.raise_to("retrain_last_success_timestamp_seconds", (model,), last_success)
+    for outcome in LABELS["outcome"].known:
+        ended = last_success if outcome == "success" and last_success else 0.0
+        store.raise_to("retrain_last_end_timestamp_seconds", (model, outcome), ended)
     start = time.perf_counter()
     try:
         yield run
@@ -298,9 +300,8 @@ def observe_retraining(
         store.add("retrain_runs_total", (model, run["outcome"]))
         seconds = time.perf_counter() - start
         store.observe("retrain_duration_seconds", (model,), seconds)
-        if run["outcome"] == "success":
-            now = time.time()
-            store.set("retrain_last_success_timestamp_seconds", (model,), now)
+        now = time.time()
+        store.set("retrain_last_end_timestamp_seconds", (model, run["outcome"]), now)
 
 
 @contextlib.contextmanager
@@ -343,6 +344,7 @@ def record_model(
     algorithm: str,
     trained: float,
     data_end: float | None = None,
+    stale_from: float | None = None,
     n_rows: int | None = None,
 ) -> None:
     """Say which model is served.
@@ -356,7 +358,9 @@ def record_model(
     trained : float
         When it was trained, in Unix seconds.
     data_end : float, default=None
-        The last label start it knows, in Unix seconds.
+        The end of the last label it knows, in Unix seconds.
+    stale_from : float, default=None
+        From when it is too old to act on, in Unix seconds.
     n_rows : int, default=None
         Rows it was trained on.
 
@@ -370,14 +374,13 @@ def record_model(
         return
     _recorder.model(model)
     store = _recorder.store
-    with store.lock:
-        info = store.families["model_info"]
-        for labels in [key for key in info.children if key[0] == model]:
-            del info.children[labels]
-        info.child(model, version, algorithm).value = 1.0
+    _recorder.forget(model, "model_info")
+    store.set("model_info", (model, version, algorithm), 1.0)
     store.set("model_trained_timestamp_seconds", (model,), trained)
     if data_end is not None:
         store.set("model_training_data_end_timestamp_seconds", (model,), data_end)
+    if stale_from is not None:
+        store.set("model_stale_timestamp_seconds", (model,), stale_from)
     if n_rows is not None:
         store.set("model_training_rows", (model,), n_rows)
 
@@ -398,7 +401,7 @@ def record_fold(
     model : str
         The model's name.
     fold : int
-        Number of the fold, from 0.
+        Number of the fold; 0 begins a validation, and forgets the folds of the last.
     scores : mapping
         Metric -> score, such as {"auc": 0.53}.
     n_train, n_purged, n_embargoed : int, default=None
@@ -412,6 +415,8 @@ def record_fold(
     if observation.observer is None or _recorder is None:
         return
     store = _recorder.store
+    if fold == 0:
+        _recorder.forget(model, "cv_fold_")
     for name, score in scores.items():
         store.set("cv_fold_score", (model, name, str(fold)), score)
     for short, count in (

@@ -1,6 +1,7 @@
 """What listens to skatra's parts and turns their reports into numbers."""
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from time import perf_counter
@@ -8,12 +9,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from skatra.monitoring._catalogue import BINS, N_BINS, PROBABILITY_BUCKETS
-from skatra.monitoring._store import VECTOR_FROM, Store
+from skatra.monitoring._catalogue import BINS, N_BINS, OTHER, PROBABILITY_BUCKETS
+from skatra.monitoring._store import BUFFER, VECTOR_FROM, Store
 from skatra.utils.observation import Observer
 
 _Result = TypeVar("_Result")
 UNSCOPED = "unscoped"
+NOTES = 64
+"""Predictions that wait to be counted together."""
 
 _EDGES = np.array(PROBABILITY_BUCKETS[1:-1:2])
 
@@ -76,9 +79,10 @@ def _reference_of(column: Any) -> tuple[Any, Any]:
 class ModelNumbers:
     """The children that one prediction touches, looked up once per model."""
 
-    __slots__ = ("calls", "in_progress", "probability", "rows")
+    __slots__ = ("active", "calls", "in_progress", "probability", "rows")
 
     def __init__(self, store: Store, model: str) -> None:
+        self.active: list[None] = []  # one for each call under way
         family = store.families
         self.rows = {}
         self.calls = {}
@@ -106,6 +110,8 @@ class Recorder(Observer):
         self._taken: dict[str, Any] = {}
         self._statements: dict[tuple[str, str], Any] = {}
         self._edges: dict[str, dict[str, Any]] = {}
+        self._noted: deque[tuple[Any, ...]] = deque()
+        store.before_reading = self._count_notes
 
     # --- predictions ---------------------------------------------------------------
 
@@ -119,45 +125,69 @@ class Recorder(Observer):
                 seen = self.store.families["prediction_probability"].children
                 if (name,) in seen:
                     self._models[name] = found
+                else:
+                    found.active = self._models.setdefault(OTHER, found).active
         return found
+
+    def forget(self, model: str, family: str) -> None:
+        """Drop a model's gauges, of all families whose name begins so."""
+        with self.store.lock:
+            for short, found in self.store.families.items():
+                if short.startswith(family):
+                    for labels in [key for key in found.children if key[0] == model]:
+                        del found.children[labels]
 
     def predict(
         self, method: str, function: Callable[[Any], _Result], X: Any
     ) -> _Result:
-        """Call the function; keep its time, rows, values and failures."""
+        """Call the function; keep its time, rows, values and failures.
+
+        What it gave is only noted here, without a lock, and counted when somebody
+        reads or much has gathered.
+        """
         name, strategy = _scope.get()
         numbers = self._models.get(name) or self.model(name)
-        lock = self.store.lock
-        with lock:
-            numbers.in_progress.value += 1
+        numbers.active.append(None)
         start = perf_counter()
         try:
             result: Any = function(X)
         except BaseException as error:
-            with lock:
-                numbers.in_progress.value -= 1
+            numbers.active.pop()
             self.store.add("prediction_failures_total", (name, type(error).__name__))
             self.failed("sizing", error)
             raise
         seconds = perf_counter() - start
-        n_rows = len(result)
+        numbers.active.pop()
         if method == "predict_proba":
-            with lock:
-                numbers.in_progress.value -= 1
-                numbers.calls[method].add(seconds)
-                numbers.rows[method].value += n_rows
-                if n_rows == 1:
-                    numbers.probability.add(result.item(1))
-                else:
-                    numbers.probability.add_all(result[:, 1])
-            return result  # type: ignore[no-any-return]
-        sides = self._sides.get(strategy) or self.sides(strategy)
-        with lock:
-            numbers.in_progress.value -= 1
-            numbers.calls[method].add(seconds)
-            numbers.rows[method].value += n_rows
-            count_positions(sides, result, n_rows)
+            sides = None
+            values = result.item(1) if len(result) == 1 else result[:, 1].copy()
+        else:
+            sides = self._sides.get(strategy) or self.sides(strategy)
+            values = result.copy()
+        noted = self._noted
+        noted.append((numbers, method, sides, seconds, values))
+        if len(noted) > NOTES or len(result) > BUFFER:
+            with self.store.lock:
+                self._count_notes()
         return result  # type: ignore[no-any-return]
+
+    def _count_notes(self) -> None:
+        """Count the predictions noted; under the store's lock."""
+        noted = self._noted
+        while noted:
+            numbers, method, sides, seconds, values = noted.popleft()
+            numbers.calls[method].add(seconds)
+            if sides is not None:
+                numbers.rows[method].value += len(values)
+                count_positions(sides, values)
+            elif isinstance(values, float):
+                numbers.rows[method].value += 1
+                numbers.probability.add(values)
+            else:
+                numbers.rows[method].value += len(values)
+                numbers.probability.add_all(values)
+        for numbers in self._models.values():
+            numbers.in_progress.value = float(len(numbers.active))
 
     def sides(self, strategy: str) -> tuple[Any, Any]:
         """Return the distributions of long and short stakes of a strategy."""
@@ -329,20 +359,16 @@ class Recorder(Observer):
         self.store.add("errors_total", (component, type(error).__name__))
 
 
-def count_positions(sides: tuple[Any, Any], positions: Any, n_rows: int) -> None:
+def count_positions(sides: tuple[Any, Any], positions: Any) -> None:
     """Count stakes by size; zero counts as long, since it is no short."""
     long, short = sides
-    if n_rows < VECTOR_FROM:
-        for value in np.asarray(positions).tolist():
+    if len(positions) < VECTOR_FROM:
+        for value in positions.tolist():
             if value < 0:
                 short.add(-value)
             else:
                 long.add(value)
         return
-    values = np.asarray(positions, dtype=np.float64)
-    negative = values < 0
-    if negative.any():
-        short.add_all(-values[negative])
-        values = values[~negative]
-    if len(values):
-        long.add_all(values)
+    negative = positions < 0
+    short.add_all(-positions[negative])
+    long.add_all(positions[~negative])

@@ -12,7 +12,7 @@ from skatra.monitoring._catalogue import CATALOGUE, Metric
 from skatra.monitoring._instruments import is_enabled, recorder
 from skatra.monitoring._store import Store
 
-_LASTING = "retrain_last_success_timestamp_seconds"
+_OF_A_PROCESS = {"build_info", "predictions_in_progress", "retrain_in_progress"}
 _SHORT = {metric.name: short for short, metric in CATALOGUE.items()}
 
 
@@ -22,8 +22,9 @@ def resume_textfile(path: str | os.PathLike[str]) -> None:
     A batch run lives for minutes. Where each file held one run alone, every counter in
     it would stand still from night to night, and ``increase()`` would see nothing.
 
-    Counters and histograms of the file are added to this process's, and the time of
-    the last success is taken over; other gauges say what is now, and are not. Call it
+    Counters and histograms of the file are added to this process's. Its gauges, such
+    as the served model and when runs last ended, stand until this process says
+    otherwise; those of a process (versions, work in progress) are left out. Call it
     once, after :func:`enable` and before the work. Without a file, and while
     monitoring is off, nothing happens.
 
@@ -74,9 +75,8 @@ def _add(store: Store, samples: list[Any]) -> None:
             buckets[short, key][sample.labels.get("le", part)] = sample.value
         elif metric.kind == "counter":
             store.families[short].child(*key).value += sample.value
-        elif short == _LASTING:
-            child = store.families[short].child(*key)
-            child.value = max(child.value, sample.value)
+        elif short not in _OF_A_PROCESS and key not in store.families[short].children:
+            store.families[short].child(*key).value = sample.value
     for (short, key), found in buckets.items():
         _add_histogram(store, CATALOGUE[short], short, key, found)
 

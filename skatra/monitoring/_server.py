@@ -11,10 +11,11 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from skatra.monitoring._database import DatabaseReader
 from skatra.monitoring._instruments import enable, recorder
@@ -24,6 +25,10 @@ MAX_REQUEST = 8192
 MAX_CONNECTIONS = 256
 READ_SECONDS = 2.0
 WRITE_SECONDS = 5.0
+CHUNK = 16384
+"""Bytes at a time; a record of TLS holds as many."""
+
+_Result = TypeVar("_Result")
 
 
 class MetricsServer:
@@ -99,11 +104,11 @@ class MetricsServer:
         asyncio.set_event_loop(self._loop)
         accepting = self._loop.create_task(self._accept())
         self._loop.run_forever()
-        accepting.cancel()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = [accepting, *self._clients]
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.run_until_complete(asyncio.sleep(0))
+        ended = asyncio.gather(*tasks, return_exceptions=True)
+        self._loop.run_until_complete(ended)
         self._listener.close()
         self._loop.close()
 
@@ -118,7 +123,12 @@ class MetricsServer:
             self._make_room()
             task = self._loop.create_task(self._client(connection))
             self._clients[task] = True
-            task.add_done_callback(lambda task: self._clients.pop(task, None))
+            task.add_done_callback(partial(self._forget, connection))
+
+    def _forget(self, connection: socket.socket, task: asyncio.Task[Any]) -> None:
+        """Close a connection, also of a task that was cancelled before it began."""
+        self._clients.pop(task, None)
+        connection.close()
 
     def close(self) -> None:
         """Stop serving; connections under way are cut."""
@@ -136,21 +146,13 @@ class MetricsServer:
         self.close()
 
     async def _client(self, connection: socket.socket) -> None:
+        """Answer one request, whole, or cut the client off."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
-        reader = asyncio.StreamReader(MAX_REQUEST, self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-        transport: asyncio.Transport | None = None
+        stream = _Stream(self._loop, connection, self._tls)
         try:
             async with asyncio.timeout(READ_SECONDS):
-                transport, _ = await self._loop.connect_accepted_socket(
-                    lambda: protocol,
-                    connection,
-                    ssl=self._tls,
-                    ssl_handshake_timeout=READ_SECONDS if self._tls else None,
-                    ssl_shutdown_timeout=1.0 if self._tls else None,
-                )
-                status, path = await self._request(reader)
+                status, path = await self._request(stream)
             self._clients[task] = False
             body, kind = b"", "text/plain; charset=utf-8"
             if status is HTTPStatus.OK and path == "/metrics":
@@ -161,21 +163,12 @@ class MetricsServer:
                     status = HTTPStatus.INTERNAL_SERVER_ERROR
             elif status is HTTPStatus.OK:
                 body = b"ok\n"
-            writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-            writer.write(_head(status, kind, body or status.phrase.encode() + b"\n"))
             async with asyncio.timeout(WRITE_SECONDS):
-                await writer.drain()
-                if writer.can_write_eof():
-                    writer.write_eof()
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, TimeoutError, EOFError, ValueError):
-            pass
-        finally:
-            if transport is None:
-                connection.close()
-            else:
-                transport.abort()
+                await stream.send(
+                    _head(status, kind, body or status.phrase.encode() + b"\n")
+                )
+        except (OSError, TimeoutError, EOFError, asyncio.CancelledError):
+            pass  # cut off; an exception kept by the task would keep the task, too
 
     def _make_room(self) -> None:
         """Cut off the oldest client, first of those that have not asked yet."""
@@ -185,13 +178,14 @@ class MetricsServer:
             self._clients.pop(oldest)
             oldest.cancel()
 
-    async def _request(self, reader: asyncio.StreamReader) -> tuple[HTTPStatus, str]:
+    async def _request(self, stream: "_Stream") -> tuple[HTTPStatus, str]:
         """Return the status that a request deserves, and its path."""
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
+        head = b""
+        while (end := head.find(b"\r\n\r\n")) < 0 and len(head) <= MAX_REQUEST:
+            head += await stream.receive()
+        if not 0 <= end <= MAX_REQUEST:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, ""
-        first, *lines = head.decode("latin-1").split("\r\n")
+        first, *lines = head[:end].decode("latin-1").split("\r\n")
         parts = first.split(" ")
         if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
             return HTTPStatus.BAD_REQUEST, ""
@@ -221,6 +215,117 @@ class MetricsServer:
                 self._loop.run_in_executor(self._painter, self._page.render)
             )
         return await asyncio.shield(self._page_task)
+
+
+class _Stream:
+    """Bytes of one client, through TLS or not.
+
+    asyncio's own streams keep 256 kB for each TLS client in a cycle of references that
+    only the garbage collector ends. Here a client that has said nothing costs no more
+    than its socket, and what it costs is gone when it is.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: socket.socket,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._loop = loop
+        self._connection = connection
+        self._context = tls
+        self._tls: ssl.SSLObject | None = None
+        self._read, self._written = ssl.MemoryBIO(), ssl.MemoryBIO()
+
+    async def receive(self) -> bytes:
+        """Return the next bytes.
+
+        Raises
+        ------
+        EOFError
+            If there are none.
+        OSError
+            If the client is gone or speaks no TLS.
+        """
+        if self._context is None:
+            found = await self._arrived()
+        else:
+            if self._tls is None:
+                await self._feed()
+                self._tls = self._context.wrap_bio(
+                    self._read, self._written, server_side=True
+                )
+                await self._until_done(self._tls.do_handshake)
+            found = await self._until_done(partial(self._tls.read, CHUNK))
+        if not found:
+            raise EOFError
+        return found
+
+    async def send(self, data: bytes) -> None:
+        """Send everything and say that nothing follows."""
+        if self._tls is None:
+            await self._leave(data)
+        else:
+            for start in range(0, len(data), CHUNK):
+                self._tls.write(data[start : start + CHUNK])
+                await self._flush()
+            with contextlib.suppress(ssl.SSLError):  # does not wait for the answer
+                self._tls.unwrap()
+            await self._flush()
+        self._connection.shutdown(socket.SHUT_WR)
+
+    async def _until_done(self, step: Callable[[], _Result]) -> _Result:
+        """Repeat a step of TLS with more of the client's bytes until it succeeds."""
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._feed()
+            except ssl.SSLError:
+                await self._flush()  # says why
+                raise
+            else:
+                await self._flush()
+                return result
+
+    async def _feed(self) -> None:
+        found = await self._arrived()
+        if not found:
+            raise EOFError
+        self._read.write(found)
+
+    async def _flush(self) -> None:
+        if self._written.pending:
+            await self._leave(self._written.read())
+
+    # The loop's own sock_recv and sock_sendall keep an error in a future that the
+    # error's traceback leads to: a cycle.
+
+    async def _arrived(self) -> bytes:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                return self._connection.recv(CHUNK)
+            await self._ready(self._loop.add_reader, self._loop.remove_reader)
+
+    async def _leave(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            with contextlib.suppress(BlockingIOError):
+                left = left[self._connection.send(left) :]
+                continue
+            await self._ready(self._loop.add_writer, self._loop.remove_writer)
+
+    async def _ready(
+        self, watch: Callable[..., None], unwatch: Callable[[socket.socket], Any]
+    ) -> None:
+        """Wait until the socket can be read or written."""
+        woken = asyncio.Event()
+        watch(self._connection, woken.set)
+        try:
+            await woken.wait()
+        finally:
+            unwatch(self._connection)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -331,7 +436,7 @@ def serve_metrics(
     ValueError
         If a public address lacks a password, or a password over the network lacks
         TLS; if certificate and key do not belong together or are none; if the port
-        is out of range.
+        is out of range; if two databases have the same file name.
     OSError
         If the port is taken, the address is none of this machine's, or a file is
         missing.
@@ -366,7 +471,13 @@ def serve_metrics(
         item if isinstance(item, DatabaseReader) else DatabaseReader(item)
         for item in databases
     ]
-    enable(databases=[reader.name for reader in readers])
+    names = [reader.name for reader in readers]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"databases must differ in their file names, which are their labels, got "
+            f"several called {twice[0]!r}. Serve each from a process of its own."
+        )
+    enable(databases=names)
     return MetricsServer(
         Page(readers),
         host=host,

@@ -1,5 +1,6 @@
 """Which rows a gate may judge, how many there are, and when they will be enough."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,19 @@ from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import YEAR, bars_per_year, longest_label
 from skatra.retraining._registry import Champion
+
+GRACE = pd.Timedelta("90D")
+"""How long a champion is served once a successor could have been judged."""
+
+
+def judgeable_from(card: Mapping[str, Any], until: pd.Timestamp) -> pd.Timestamp:
+    """Return about when a gate can judge who follows a model that knows ``until``."""
+    return max(pd.Timestamp(card.get("judgeable_from", until)), until)
+
+
+def stale_from(card: Mapping[str, Any], until: pd.Timestamp) -> pd.Timestamp:
+    """Return from when signals refuse a model that knows ``until``, unless told."""
+    return judgeable_from(card, until) + GRACE
 
 
 @dataclass(frozen=True, slots=True)

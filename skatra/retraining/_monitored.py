@@ -13,23 +13,34 @@ from skatra.datasets import Database
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.retraining._dataset import Rows
+from skatra.retraining._evidence import stale_from
 from skatra.retraining._registry import POINTER_FILE, read_card, read_pointer
 
 MODEL = "champion"
 STRATEGY = "kelly"
 
 
-def record_served(models: Path, run_id: str, card: Mapping[str, Any]) -> None:
-    """Say which model is served, and what it saw in training."""
+def record_served(
+    models: Path,
+    run_id: str,
+    card: Mapping[str, Any],
+    refused_from: pd.Timestamp | None = None,
+) -> None:
+    """Say which model is served, what it saw in training and until when it is served.
+
+    That end is the one by default where none is given.
+    """
     if not monitoring.is_enabled():
         return
-    data = card["data"]
+    data, until = card["data"], pd.Timestamp(card["trained_until"])
+    end = stale_from(card, until) if refused_from is None else refused_from
     monitoring.record_model(
         MODEL,
         version=run_id,
         algorithm="LGBMClassifier",
         trained=(models / run_id).stat().st_mtime,
-        data_end=pd.Timestamp(data["last_t0"]).timestamp(),
+        data_end=until.timestamp(),
+        stale_from=end.timestamp(),
         n_rows=data["rows"],
     )
     if references := card.get("references"):

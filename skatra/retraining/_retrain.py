@@ -207,7 +207,6 @@ def retrain(
         ...
     skatra.exceptions.DatabaseNotFoundError: ...
     """
-    check_grid_names(config)
 
     def tell(event: Event) -> None:
         if progress is not None and event["event"] == "stage":
@@ -215,18 +214,16 @@ def retrain(
         if observe is not None:
             observe(event)
 
-    session = Session(
-        backend=make_backend(config.search_backend, config.n_jobs),
-        should_stop=should_stop or (lambda: False),
-        observe=tell,
-    )
     promoted = record_champion(Path(config.models))
-    with (
-        monitoring.observe_retraining(MODEL, promoted) as outcome,
-        Database(config.database) as db,
-        RunLock(db.path),
-    ):
-        done = run(db, config, session, title=title, force=force)
+    with monitoring.observe_retraining(MODEL, promoted) as outcome:
+        check_grid_names(config)
+        session = Session(
+            backend=make_backend(config.search_backend, config.n_jobs),
+            should_stop=should_stop or (lambda: False),
+            observe=tell,
+        )
+        with Database(config.database) as db, RunLock(db.path):
+            done = run(db, config, session, title=title, force=force)
         if not (done.promoted if isinstance(done, UpToDate) else done.verdict.promoted):
             outcome["outcome"] = "refused"
         return done

@@ -20,6 +20,7 @@ from skatra.exceptions import (
 )
 from skatra.features import LOOK_BACK, price_features
 from skatra.retraining._config import as_span
+from skatra.retraining._evidence import judgeable_from, stale_from
 from skatra.retraining._limits import SignalLimits, limited
 from skatra.retraining._monitored import (
     MODEL,
@@ -32,9 +33,6 @@ from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._settle import settle_open
 from skatra.typing import Span
 from skatra.utils import HTMLRepr
-
-GRACE = pd.Timedelta("90D")
-"""How long a champion is served once a successor could have been judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,8 @@ def make_signals(
         limits = SignalLimits() if limits is None else limits
         with Database(database) as db:
             champion = read_champion(models)
-            record_served(Path(models), champion.run_id, champion.card)
+            until = rules.stale_from(champion)
+            record_served(Path(models), champion.run_id, champion.card, until)
             rules.refuse_old(champion)
             return _signal(db, champion, Path(models), symbols, limits, rules)
 
@@ -188,13 +187,17 @@ class _Rules:
     max_model_age: pd.Timedelta | None
     allow_stale: bool
 
+    def stale_from(self, champion: Champion) -> pd.Timestamp:
+        """Return the time from which the champion is refused."""
+        if self.max_model_age is None:
+            return stale_from(champion.card, champion.trained_until)
+        return champion.trained_until + self.max_model_age
+
     def refuse_old(self, champion: Champion) -> None:
         """Raise if the champion learned too long ago."""
         until = champion.trained_until
-        age, most = self.now - until, self.max_model_age
-        judgeable = pd.Timestamp(champion.card.get("judgeable_from", until))
-        if most is None:
-            most = GRACE + max(judgeable - until, pd.Timedelta(0))
+        age, judgeable = self.now - until, judgeable_from(champion.card, until)
+        most = self.stale_from(champion) - until
         if age > most and not self.allow_stale:
             raise StaleModelError(
                 f"the champion {champion.run_id} learned its last label {age.days} "

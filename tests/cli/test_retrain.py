@@ -73,6 +73,8 @@ def test_metrics_say_what_happened(market, tmp_path):
     again = night(code=0)
     refused = night("--cost", "0.5", code=10)
     failed = night("--symbols", "ABSENT", code=2)
+    unread = night("--config", "absent.toml", code=2)
+    undrawn = night("--log", tmp_path / "absent" / "log", code=2)
     (tmp_path / "run.prom").unlink()
     lost = night("--symbols", "ABSENT", code=2)
     bad = run(*job[:-1], "metrics.txt", cwd=market)
@@ -81,7 +83,8 @@ def test_metrics_say_what_happened(market, tmp_path):
 
     outcomes = ("success", "refused", "failure")
     nights = {(1, 0, 0): promoted, (2, 0, 0): again, (2, 1, 0): refused}
-    for counts, found in (nights | {(2, 1, 1): failed, (0, 0, 1): lost}).items():
+    nights |= {(2, 1, 1): failed, (2, 1, 2): unread, (2, 1, 3): undrawn}
+    for counts, found in (nights | {(0, 0, 1): lost}).items():
         runs = tuple(found["retrain_runs_total", name] for name in outcomes)
         assert runs == counts
         assert found["retrain_duration_seconds_count",] == sum(counts)
@@ -96,17 +99,39 @@ def test_metrics_say_what_happened(market, tmp_path):
             assert times == trained - 1 + several
         assert found["cv_fold_train_rows", "0"] > 0
         assert found["leakage_violations_total", "overlap"] == 0
-    last = [
-        found["retrain_last_success_timestamp_seconds",]
-        for found in (promoted, again, refused, failed, lost)
-    ]
-    assert last[0] < last[1] == last[2] == last[3]
-    assert last[4] == (tmp_path / "models" / "CURRENT").stat().st_mtime
+    success, rejected, failure = (
+        [
+            found["retrain_last_end_timestamp_seconds", name]
+            for found in (promoted, again, refused, failed, unread, undrawn, lost)
+        ]
+        for name in outcomes
+    )
+    assert success[0] < success[1] < rejected[2] < failure[3] < failure[4] < failure[5]
+    assert success[1:6] == 5 * success[1:2]
+    assert success[6] == (tmp_path / "models" / "CURRENT").stat().st_mtime
+    assert rejected == [0, 0, *4 * rejected[2:3], 0]
+    assert failure[:3] == [0, 0, 0] < failure[6:]
+    assert unread["cv_fold_train_rows", "0"] == refused["cv_fold_train_rows", "0"]
     assert (bad.returncode, "must end in .prom" in bad.stderr) == (2, True)
     assert (strange.returncode, "run.prom is not in Prom" in strange.stderr) == (
         2,
         True,
     )
+
+
+def test_a_killed_first_night_leaves_zeros(market, tmp_path):
+    """Every outcome stands at zero before the work, so that the next is an increase."""
+    file = tmp_path / "run.prom"
+    job = ["--config", "job.toml", "--no-report", "--metrics-file", str(file)]
+    with subprocess.Popen([*WORDS, *job], cwd=market, env=ENVIRONMENT) as process:
+        while not file.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    found = samples(file.read_text())
+
+    for outcome in ("success", "rejected", "failure"):
+        assert found["retrain_runs_total", outcome] == 0
 
 
 def test_show_config_and_dry_run_write_nothing(market, tmp_path):

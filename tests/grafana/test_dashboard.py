@@ -98,7 +98,7 @@ def test_rules_use_what_is_exported():
 def test_every_alert_is_complete():
     """Each has a severity, texts, a runbook in the README and two unit tests."""
     groups = yaml.safe_load((GRAFANA / "prometheus" / "skatra.rules.yml").read_text())
-    tests = (GRAFANA / "prometheus" / "skatra.rules.test.yml").read_text()
+    tests = "".join(path.read_text() for path in check.RULE_TESTS)
     readme = (GRAFANA / "README.md").read_text()
     alerts = [r for g in groups["groups"] for r in g["rules"] if "alert" in r]
     for rule in alerts:
@@ -108,6 +108,24 @@ def test_every_alert_is_complete():
         assert "{{" not in rule["annotations"]["summary"]
         assert f"{rule['alert']} fires" in tests
         assert f"{rule['alert']} stays quiet" in tests
+
+
+def test_windows_of_days_are_kept_and_not_read_at_every_scrape():
+    """Prometheus keeps what rules look back on; each reads it every few minutes."""
+    rules = yaml.safe_load((GRAFANA / "prometheus" / "skatra.rules.yml").read_text())
+    compose = yaml.safe_load((GRAFANA / "docker-compose.yml").read_text())["services"]
+    kept = [
+        min(map(int, re.findall(r"retention\.time=(\d+)d", commands)))
+        for commands in ((GRAFANA / "README.md").read_text(), str(compose))
+    ]
+    looked = set()
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            days = {int(n) for n in re.findall(r"\[(\d+)d\]", rule["expr"])}
+            assert not days or group["interval"] == "4m"
+            looked |= days
+
+    assert max(looked) < min(kept)
 
 
 def test_the_readme_lists_every_metric():

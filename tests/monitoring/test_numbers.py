@@ -41,7 +41,8 @@ def recorder():
 
 
 def value(recorder, short, *labels):
-    """Return the value of one label set, None if there is none."""
+    """Return the value of one label set as a scrape sees it, None if there is none."""
+    recorder.store.snapshot()
     child = recorder.store.families[short].children.get(labels)
     return None if child is None else child.value
 
@@ -196,12 +197,19 @@ def test_scopes_nest_and_end(recorder, model):
         assert value(recorder, "prediction_rows_total", name, method) == 1
 
 
-@given(PROBABILITIES)
-def test_one_pass_counts_as_the_loop_does(values):
-    """The vectorised histogram equals the one that counts value by value."""
+@given(PROBABILITIES, st.sampled_from([1, 2, 100, 300]), st.booleans())
+def test_one_pass_counts_as_the_loop_does(values, times, is_read):
+    """The vectorised histogram equals the one that counts value by value.
+
+    Also where its buffer fills up, is read in between, and is smaller than an array.
+    """
     fast, slow = (Distribution(PROBABILITY_BUCKETS) for _ in range(2))
-    fast.add_all(values)
-    for one in values.tolist():
+    for _ in range(times):
+        fast.add_all(values)
+        if is_read:
+            assert sum(fast.counts) % len(values) == 0
+    fast.add_all(np.repeat(values, times))
+    for one in 2 * times * values.tolist():
         slow.add(one)
 
     assert fast.counts == slow.counts
@@ -256,6 +264,61 @@ def test_known_label_sets_exist_at_zero(recorder):
     assert value(recorder, "retrain_runs_total", "m", "failure") == 0
     assert value(recorder, "errors_total", "datasets", "PoolTimeoutError") == 0
     assert value(recorder, "model_trained_timestamp_seconds", "m") is None
+
+
+def test_predictions_of_threads_are_counted_once_while_others_read(recorder):
+    """Every row and every value counts, whoever reads and whatever callers change."""
+    rng = np.random.default_rng(0)
+    batches = [rng.random((n, 2)) for n in (1, 2, 20, 300, 5000) * 40]
+
+    def predict(name):
+        with monitoring.scope(model=name, strategy="s"):
+            for batch in batches:
+                method = "predict_proba"
+                recorder.predict(method, np.copy, batch)[:] = 7.0
+                stakes = recorder.predict("decision_function", np.copy, batch[:, 1])
+                stakes[:] = 7.0
+
+    threads = [threading.Thread(target=predict, args=("m",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        recorder.store.snapshot()
+    for thread in threads:
+        thread.join()
+    rows = 4 * sum(map(len, batches))
+    total = 4 * sum(batch[:, 1].sum() for batch in batches)
+
+    for method in ("predict_proba", "decision_function"):
+        assert value(recorder, "prediction_rows_total", "m", method) == rows
+        calls = recorder.store.families["prediction_duration_seconds"].children
+        assert sum(calls["m", method].counts) == 4 * len(batches)
+    for short, labels in (
+        ("prediction_probability", ("m",)),
+        ("kelly_fraction_ratio", ("s", "long")),
+    ):
+        found = recorder.store.families[short].children[labels]
+        assert sum(found.counts) == rows
+        assert found.total == pytest.approx(total, rel=1e-12)
+
+
+def test_calls_under_way_show_also_of_models_beyond_the_cap(recorder):
+    """A scrape within a call sees it, under "other" where names have run out."""
+    seen = []
+
+    def look(X):
+        seen.append(value(recorder, "predictions_in_progress", labels))
+        return X
+
+    for number in range(LABELS["model"].cap + 3):
+        labels = f"m{number}" if number < LABELS["model"].cap else "other"
+        with monitoring.scope(model=f"m{number}"):
+            recorder.predict("predict_proba", look, np.full((1, 2), 0.5))
+
+    assert seen == [1.0] * len(seen)
+    for name in ("m0", "other"):
+        assert value(recorder, "predictions_in_progress", name) == 0
+    assert value(recorder, "prediction_rows_total", "other", "predict_proba") == 3
 
 
 def test_threads_lose_no_update(recorder):

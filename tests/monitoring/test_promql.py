@@ -1,10 +1,14 @@
 """Drift and calibration by a real Prometheus equal Python's to 1e-9."""
 
+import contextlib
+import functools
+import http.server
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -198,3 +202,51 @@ def test_promql_equals_python_over_several_processes():
 
     assert said[0] == pytest.approx(python_says(1, 2, 3, 4), rel=1e-9)
     assert said[1] == pytest.approx(python_says(3, 4), rel=1e-9)
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Serve a folder's files as node_exporter serves its textfiles."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            """Say nothing."""
+
+    answer = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_first_night_that_fails_and_one_that_never_comes_are_alarms(tmp_path):
+    """Settings that cannot be read alarm at once, an old last run after eight days.
+
+    The counter of failures was born at one, of which `increase` knows nothing.
+    """
+    check = _check()
+    file = tmp_path / "metrics"
+    firing = 'ALERTS{alertname="SkatraRetrain%s",model="champion"}'
+    command = [sys.executable, "-m", "skatra", "retrain", "--config", "absent.toml"]
+    command += ["--metrics-file", "skatra.prom"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    shutil.copy(tmp_path / "skatra.prom", file)
+    with (
+        served(tmp_path) as port,
+        check.Prometheus(f"127.0.0.1:{port}", rules=check.RULES) as prometheus,
+    ):
+        prometheus.wait_for(firing % "Failing")
+        counted = prometheus.value(
+            'skatra_retrain_runs_total{model="champion",outcome="failure"}'
+        )
+        overdue = prometheus.ask("query", query=firing % "Overdue")["result"]
+        ended = r'(?m)^(skatra_retrain_last_end_\w+{.*"failure"}) .*$'
+        text = re.sub(ended, rf"\g<1> {time.time() - 9 * 86400}", file.read_text())
+        file.write_text(text)
+        prometheus.wait_for(firing % "Overdue")
+
+    assert done.returncode != 0
+    assert counted == 1
+    assert overdue == []

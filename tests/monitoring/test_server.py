@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import socket
 import sqlite3
 import ssl
 import stat
+import struct
 import subprocess
 import threading
 import time
@@ -21,7 +23,7 @@ import pytest
 from skatra import monitoring
 from skatra.datasets import Database
 from skatra.monitoring._database import DatabaseReader
-from skatra.monitoring._server import MAX_CONNECTIONS, MAX_REQUEST
+from skatra.monitoring._server import MAX_CONNECTIONS, MAX_REQUEST, _Stream
 
 
 @pytest.fixture
@@ -188,6 +190,13 @@ def lazy_reader(port):
     return client
 
 
+def nonsense(port):
+    """Send what is neither a handshake nor a request."""
+    client = connect(port)
+    client.sendall(b"\xff\x00garbage\r\n\r\n")
+    return client
+
+
 HOSTILE = [silent, half_a_hello, half_a_request, oversized, lazy_reader]
 
 
@@ -250,6 +259,54 @@ def test_hostile_clients_hold_up_nobody_and_are_cut_off(public, hostile):
     for client in clients:
         client.close()
     assert scrape() == 200
+
+
+@pytest.mark.parametrize("hostile", [*HOSTILE, nonsense])
+def test_what_a_client_cost_goes_with_it(public, hostile):
+    """No connection waits for the garbage collector, which may not come for long."""
+    server, scrape = public
+    assert scrape() == 200
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(20):
+            with hostile(server.port) as client:
+                if number % 2:  # resets the connection when it closes
+                    no_delay = struct.pack("ii", 1, 0)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_delay)
+                client.settimeout(0.01)
+                with contextlib.suppress(OSError):
+                    client.recv(1)
+        with hostile(server.port) as client:
+            assert gone(client)
+        assert scrape() == 200
+        assert streams(at_most=0) == 0
+    finally:
+        gc.enable()
+
+
+def streams(at_most):
+    """Return how many clients cost memory, once they are few enough or time is up."""
+    for _ in range(200):
+        left = sum(type(found) is _Stream for found in gc.get_objects())
+        if left <= at_most:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def test_what_a_client_cost_goes_with_it_when_it_makes_room(server):
+    """Those that are cut off for newer ones do not wait for the collector either."""
+    gc.collect()
+    gc.disable()
+    try:
+        clients = [silent(server.port) for _ in range(MAX_CONNECTIONS + 100)]
+        assert streams(at_most=MAX_CONNECTIONS) <= MAX_CONNECTIONS
+        for client in clients:
+            client.close()
+        assert streams(at_most=0) == 0
+    finally:
+        gc.enable()
 
 
 def test_a_dripping_client_is_cut_off_however_often_it_speaks(public):
@@ -332,6 +389,14 @@ def settled(path):
         found = reader.read()
     reader.close()
     return found
+
+
+def test_databases_of_one_name_are_refused(tmp_path):
+    """Their samples would have the same labels, and one of them would vanish."""
+    with pytest.raises(ValueError, match="several called 'x"):
+        monitoring.serve_metrics(
+            port=0, databases=[tmp_path / "a" / "x.db", tmp_path / "b" / "x.db"]
+        )
 
 
 def test_a_database_is_described(tmp_path):
