@@ -92,6 +92,8 @@ def test_metrics_say_what_happened(market, tmp_path):
         assert found["retrain_in_progress",] == 0
         assert found["model_training_rows",] > 500
         assert found["model_trained_timestamp_seconds",] > 0
+        until = found["model_training_data_end_timestamp_seconds",]
+        assert found["model_stale_timestamp_seconds",] >= until + 90 * 86400
     for found, trained in ((promoted, 1), (refused, 2)):
         for stage in STAGES:
             several = 1 + (found is refused) * (stage in ("check", "prepare", "load"))
@@ -99,17 +101,17 @@ def test_metrics_say_what_happened(market, tmp_path):
             assert times == trained - 1 + several
         assert found["cv_fold_train_rows", "0"] > 0
         assert found["leakage_violations_total", "overlap"] == 0
-    success, rejected, failure = (
+    success, refusals, failure = (
         [
             found["retrain_last_end_timestamp_seconds", name]
             for found in (promoted, again, refused, failed, unread, undrawn, lost)
         ]
         for name in outcomes
     )
-    assert success[0] < success[1] < rejected[2] < failure[3] < failure[4] < failure[5]
+    assert success[0] < success[1] < refusals[2] < failure[3] < failure[4] < failure[5]
     assert success[1:6] == 5 * success[1:2]
     assert success[6] == (tmp_path / "models" / "CURRENT").stat().st_mtime
-    assert rejected == [0, 0, *4 * rejected[2:3], 0]
+    assert refusals == [0, 0, *4 * refusals[2:3], 0]
     assert failure[:3] == [0, 0, 0] < failure[6:]
     assert unread["cv_fold_train_rows", "0"] == refused["cv_fold_train_rows", "0"]
     assert (bad.returncode, "must end in .prom" in bad.stderr) == (2, True)
@@ -130,7 +132,7 @@ def test_a_killed_first_night_leaves_zeros(market, tmp_path):
         process.kill()
     found = samples(file.read_text())
 
-    for outcome in ("success", "rejected", "failure"):
+    for outcome in ("success", "refused", "failure"):
         assert found["retrain_runs_total", outcome] == 0
 
 

@@ -16,6 +16,7 @@ from skatra.retraining._dataset import load_rows, store_built_in_sets
 from skatra.retraining._decision import decide, inputs_digest
 from skatra.retraining._evaluation import Backtest
 from skatra.retraining._evidence import (
+    GRACE,
     Evidence,
     enough_from,
     find_evidence,
@@ -24,7 +25,7 @@ from skatra.retraining._evidence import (
 from skatra.retraining._gate import gate
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
-from skatra.retraining._signals import GRACE, _Rules
+from skatra.retraining._signals import _Rules
 from skatra.retraining._steps import (
     fit_whole,
     judge_holdout,
