@@ -189,11 +189,13 @@ def print_plan(plan: "Plan") -> None:
     console = Console(highlight=False, soft_wrap=True)
     columns = ["fold", "from", "to", "test", "train", "purged", "embargoed"]
     table = Table(*columns, title="Folds", title_justify="left", header_style="bold")
+    times = [str(time) for name in ("from", "to") for time in plan.folds[name]]
+    # Daily bars need no hours.
+    shown = 10 if all(time[11:19] == "00:00:00" for time in times) else 16
     for row in plan.folds[columns].itertuples(index=False):
         fold, start, end, *counts = row
-        table.add_row(
-            str(fold), str(start)[:19], str(end)[:19], *(f"{n:,}" for n in counts)
-        )
+        dates = [str(time)[:shown].replace("T", " ") for time in (start, end)]
+        table.add_row(str(fold), *dates, *(f"{n:,}" for n in counts))
     console.print(table)
     fits = ", ".join(f"{stage} {count:,}" for stage, count in plan.fits.items())
     console.print(f"rows:    {plan.rows:,}")
