@@ -170,7 +170,7 @@ _LIVE = {
         edit("File descriptors", "/ process_max_fds{", "+ process_open_fds{"),
         "too large for its unit"),
     "moment shown as an age": (
-        edit("Age of the oldest model", "time() - ", ""), "too large for its unit"),
+        edit("Models may be served for", " - time()", ""), "too large for its unit"),
     "moved into the past": (
         edit("Memory", "}", "} offset 1w"), "no data"),
     "window shorter than a scrape": (
