@@ -266,7 +266,7 @@ PSI = "skatra:prediction_probability:psi5m"
 RULE_FAULTS = {
     "alert on a misspelt metric": Fault(
         rule("SkatraModelStale", "stale_timestamp", "stael_timestamp"),
-        "skatra_model_training_data_edn_timestamp_seconds is exported by nobody"),
+        "skatra_model_stael_timestamp_seconds is exported by nobody"),
     "alert on a label that nothing has": Fault(
         rule("SkatraPoolExhausted", 'state="in_use"', 'state="busy"'),
         'skatra_db_pool_connections{state="busy"} is exported by nobody'),
