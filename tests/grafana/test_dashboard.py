@@ -73,6 +73,34 @@ def test_every_seeded_fault_is_caught(document, name):
     assert any(fault.says in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize("name", [*check.DASHBOARD_FAULTS, *check.RULE_FAULTS])
+def test_every_seeded_fault_changes_what_is_committed(document, name):
+    """A fault that no longer applies would prove nothing, and stop the whole check."""
+    rules = yaml.safe_load((GRAFANA / "prometheus" / "skatra.rules.yml").read_text())
+    fault, whole = next(
+        (faults[name], whole)
+        for faults, whole in (
+            (check.DASHBOARD_FAULTS, document),
+            (check.RULE_FAULTS, rules["groups"]),
+        )
+        if name in faults
+    )
+    broken = copy.deepcopy(whole)
+    fault.change(broken)
+
+    assert broken != whole
+    said, is_missing, _ = fault.says.partition(" is exported by nobody")
+    assert not is_missing or said in _texts(broken)
+
+
+def _texts(part):
+    """Return every text inside a document, one a line."""
+    if isinstance(part, str):
+        return part
+    inside = part.values() if isinstance(part, dict) else part
+    return "\n".join(_texts(one) for one in inside) if hasattr(inside, "__iter__") else ""
+
+
 def test_every_row_has_a_picture(document):
     """Docs show a picture of each row, small enough for a page."""
     page = (ROOT / "docs" / "monitoring.rst").read_text(encoding="utf-8")
