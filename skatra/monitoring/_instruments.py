@@ -230,6 +230,25 @@ def record_features(model: str, features: Any) -> None:
         _recorder.record_features(model, features)
 
 
+def record_probabilities(model: str, probabilities: Any) -> None:
+    """Count what a model said inside a ``scope(probabilities=False)``.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+    probabilities : array-like of float of shape (n,)
+        Those that are new, of the positive class.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_probabilities("champion", [0.6, 0.3])
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.record_probabilities(model, probabilities)
+
+
 def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
     """Count settled predictions, for the Brier score and the win rates.
 

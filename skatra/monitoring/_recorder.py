@@ -20,13 +20,18 @@ NOTES = 64
 
 _EDGES = np.array(PROBABILITY_BUCKETS[1:-1:2])
 
-_scope: ContextVar[tuple[str, str]] = ContextVar(
-    "skatra_scope", default=(UNSCOPED, UNSCOPED)
+_scope: ContextVar[tuple[str, str, bool]] = ContextVar(
+    "skatra_scope", default=(UNSCOPED, UNSCOPED, True)
 )
 
 
 @contextlib.contextmanager
-def scope(*, model: str | None = None, strategy: str | None = None) -> Iterator[None]:
+def scope(
+    *,
+    model: str | None = None,
+    strategy: str | None = None,
+    probabilities: bool = True,
+) -> Iterator[None]:
     """Name the model and the strategy at work inside a block.
 
     Predictions and positions outside of any such block count under "unscoped": those
@@ -36,6 +41,10 @@ def scope(*, model: str | None = None, strategy: str | None = None) -> Iterator[
     ----------
     model, strategy : str, default=None
         Label values; None keeps those of the surrounding block.
+    probabilities : bool, default=True
+        False counts calls of the model, their times, rows and failures, but not what
+        it said: for rows that are predicted again and again. Count what is new with
+        `record_probabilities`.
 
     Yields
     ------
@@ -48,8 +57,10 @@ def scope(*, model: str | None = None, strategy: str | None = None) -> Iterator[
     >>> with monitoring.scope(model="champion", strategy="kelly"):
     ...     pass  # model.decision_function(X)
     """
-    outer_model, outer_strategy = _scope.get()
-    token = _scope.set((model or outer_model, strategy or outer_strategy))
+    outer_model, outer_strategy, outer = _scope.get()
+    token = _scope.set(
+        (model or outer_model, strategy or outer_strategy, probabilities and outer)
+    )
     try:
         yield
     finally:
@@ -145,7 +156,7 @@ class Recorder(Observer):
         What it gave is only noted here, without a lock, and counted when somebody
         reads or much has gathered.
         """
-        name, strategy = _scope.get()
+        name, strategy, is_said = _scope.get()
         numbers = self._models.get(name) or self.model(name)
         numbers.active.append(None)
         start = perf_counter()
@@ -165,7 +176,7 @@ class Recorder(Observer):
             sides = self._sides.get(strategy) or self.sides(strategy)
             values = result.copy()
         noted = self._noted
-        noted.append((numbers, method, sides, seconds, values))
+        noted.append((numbers, method, sides, seconds, values, is_said))
         if len(noted) > NOTES or len(result) > BUFFER:
             with self.store.lock:
                 self._count_notes()
@@ -175,16 +186,15 @@ class Recorder(Observer):
         """Count the predictions noted; under the store's lock."""
         noted = self._noted
         while noted:
-            numbers, method, sides, seconds, values = noted.popleft()
+            numbers, method, sides, seconds, values, is_said = noted.popleft()
             numbers.calls[method].add(seconds)
+            is_one = isinstance(values, float)
+            numbers.rows[method].value += 1 if is_one else len(values)
             if sides is not None:
-                numbers.rows[method].value += len(values)
                 count_positions(sides, values)
-            elif isinstance(values, float):
-                numbers.rows[method].value += 1
+            elif is_said and is_one:
                 numbers.probability.add(values)
-            else:
-                numbers.rows[method].value += len(values)
+            elif is_said:
                 numbers.probability.add_all(values)
         for numbers in self._models.values():
             numbers.in_progress.value = float(len(numbers.active))
@@ -240,6 +250,13 @@ class Recorder(Observer):
                     ratios.child(*labels).value = share
                     counts.child(*labels)
         self._edges[model] = edges
+
+    def record_probabilities(self, model: str, probabilities: Any) -> None:
+        """Count what a model said."""
+        values = np.asarray(probabilities, dtype=np.float64)
+        numbers = self.model(model)
+        with self.store.lock:
+            numbers.probability.add_all(values)
 
     def record_features(self, model: str, features: Any) -> None:
         """Count feature values by the deciles of training."""

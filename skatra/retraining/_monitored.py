@@ -86,25 +86,32 @@ def record_validation(
         )
 
 
-def is_stored(db: Database, run_id: str, frame: pd.DataFrame) -> "pd.Series[bool]":
-    """Tell which signals are in the database already as they are."""
+def stored_signals(db: Database, run_id: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the signals in the database for these bars, NaN where there is none."""
     if not monitoring.is_enabled():
-        return pd.Series(data=False, index=frame.index)
+        return frame
     times = frame.index.get_level_values(1)
     before = db.signals(run_id, start=times.min(), end=times.max())
-    same = before[list(frame.columns)].reindex(frame.index) == frame
-    return same.all(axis=1)
+    return before[list(frame.columns)].reindex(frame.index)
 
 
 def record_round(
+    X: pd.DataFrame,
     frame: pd.DataFrame,
-    stored: "pd.Series[bool]",
+    before: pd.DataFrame,
     closed: pd.DataFrame,
     exposure: float,
 ) -> None:
-    """Count the signals written, those held back, and the bets settled."""
+    """Count the signals written, those held back, and the bets settled.
+
+    Features and probabilities count once a bar, however often it is scored.
+    """
     if not monitoring.is_enabled():
         return
+    is_new = before["probability"].isna().to_numpy()
+    monitoring.record_features(MODEL, X[is_new])
+    monitoring.record_probabilities(MODEL, frame["probability"][is_new])
+    stored = (before == frame).all(axis=1)
     counts: Counter[tuple[str, str]] = Counter()
     position = frame.loc[~stored, "position"]
     for symbol, stake in zip(position.index.get_level_values(0), position, strict=True):

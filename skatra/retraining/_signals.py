@@ -25,9 +25,9 @@ from skatra.retraining._limits import SignalLimits, limited
 from skatra.retraining._monitored import (
     MODEL,
     STRATEGY,
-    is_stored,
     record_round,
     record_served,
+    stored_signals,
 )
 from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._settle import settle_open
@@ -302,9 +302,9 @@ def _signal(
         symbols = champion.card["config"].get("symbols")
     wanted_symbols = db.symbols() if symbols is None else sorted(set(symbols))
     X, price, left_out = _newest(db, champion, wanted_symbols, rules)
-    monitoring.record_features(MODEL, X)
-    probability = champion.model.predict_proba(X)[:, 1]
-    wanted = pd.Series(champion.model.decision_function(X), index=X.index)
+    with monitoring.scope(probabilities=False):
+        probability = champion.model.predict_proba(X)[:, 1]
+        wanted = pd.Series(champion.model.decision_function(X), index=X.index)
     uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
     with db.transaction(durable=True):
         closed, unsettled = settle_open(db, models, champion, rules.now)
@@ -321,10 +321,10 @@ def _signal(
             },
             index=X.index.set_names(["symbol", "t0"]),
         )
-        stored = is_stored(db, champion.run_id, frame)
+        before = stored_signals(db, champion.run_id, frame)
         db.write_signals(frame, champion.run_id)
     held = float(open_positions.abs().sum() + position.abs().sum())
-    record_round(frame, stored, closed, held)
+    record_round(X, frame, before, closed, held)
     return SignalsReport(champion.run_id, frame, len(closed), unsettled, left_out, held)
 
 

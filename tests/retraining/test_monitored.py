@@ -67,12 +67,28 @@ def test_counts_equal_the_rows(served, small_run):
     assert made["signals_suppressed_total", "duplicate"] == 1
     assert made["signal_generation_duration_seconds_count", None] == 31
     n_features = len(small_run.rows.data.columns)
-    assert made["feature_bin_total", None] == 31 * n_features
+    assert made["feature_bin_total", None] == 30 * n_features
+    assert made["prediction_probability_count", None] == 30
     assert made["calibration_observations_total", None] == len(settled) > 0
     assert made["calibration_positives_total", None] == won.sum()
     assert made["calibration_squared_error_total", None] == pytest.approx(
         ((settled["value"] - won) ** 2).sum()
     )
+
+
+def test_rounds_on_a_bar_that_was_seen_say_nothing_new(served, small_run):
+    """A day of hourly rounds on one bar is one probability and one row of features."""
+    path, models = served
+    day = small_run.bars.index.get_level_values(1)[-1]
+    before = counts()
+    for _ in range(24):
+        make_signals(path, models, now=day)
+    made = counts() - before
+
+    assert made["prediction_probability_count", None] == 1
+    assert made["prediction_probability_bin_total", None] == 1
+    assert made["feature_bin_total", None] == len(small_run.rows.data.columns)
+    assert made["signal_generation_duration_seconds_count", None] == 24
 
 
 def test_references_are_those_of_the_card(served, small_run):
