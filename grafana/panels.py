@@ -125,7 +125,8 @@ ROWS = {
         stat("Failed predictions", "percentunit",
              "Share of model calls that raised, last five minutes.",
              "sum(rate(skatra_prediction_failures_total{<M>}[5m])) / (sum(rate("
-             "skatra_prediction_duration_seconds_count{<M>}[5m])) > 0)",
+             "skatra_prediction_duration_seconds_count{<M>}[5m])) + sum(rate("
+             "skatra_prediction_failures_total{<M>}[5m])) > 0)",
              "skatrapredictionerrorshigh", levels(0.01, 0.05)),
     ),
     "Signals": (

@@ -98,7 +98,9 @@ def _texts(part):
     if isinstance(part, str):
         return part
     inside = part.values() if isinstance(part, dict) else part
-    return "\n".join(_texts(one) for one in inside) if hasattr(inside, "__iter__") else ""
+    return (
+        "\n".join(_texts(one) for one in inside) if hasattr(inside, "__iter__") else ""
+    )
 
 
 def test_every_row_has_a_picture(document):
