@@ -107,7 +107,7 @@ SHOWN = {
     "SkatraDriftHigh": "500m",
     "SkatraCalibrationWorseThanBaseRate": "400m",
     "SkatraWinRateBelowExpected": "13.69",
-    "SkatraDataStale": "5d 20h 23m 20s",
+    "SkatraDataStale": "7d 0h 10m 0s",
     "SkatraWalNotCheckpointed": "286.1Mi",
     "SkatraErrorsHigh": "500m",
     "SkatraFileDescriptorsHigh": "90%",
@@ -116,9 +116,13 @@ SHOWN = {
 }
 
 
+LONG = "12h"
+"""Step of inputs that last for weeks."""
+
+
 @dataclass(frozen=True)
 class Case:
-    """A further input of an alert, with a value each twelve hours.
+    """A further input of an alert.
 
     Attributes
     ----------
@@ -129,19 +133,22 @@ class Case:
         When to look.
     shown : str, default=None
         The value in the text if it fires, None if it stays quiet.
+    step : str, default=LONG
+        Time between two values.
     """
 
     what: str
     series: dict
     at: str
     shown: str | None = None
+    step: str = LONG
 
 
 @dataclass(frozen=True)
 class Alert:
     """One alert, with two series: it fires on the first and not on the second.
 
-    They have a value each `step`, those of `also` each twelve hours.
+    They have a value each `step`, those of `also` each one of their own.
     """
 
     name: str
@@ -165,7 +172,7 @@ class Alert:
             (self.step, f"{self.name} fires", self.fires, self.at,
              SHOWN.get(self.name, "")),
             (self.step, f"{self.name} stays quiet", self.quiet, self.at, None),
-            *((LONG, f"{self.name}: {case.what}", case.series, case.at, case.shown)
+            *((case.step, f"{self.name}: {case.what}", case.series, case.at, case.shown)
               for case in self.also),
         ]  # fmt: skip
 
@@ -192,6 +199,15 @@ S = (("job", "skatra"), ("strategy", "k"))
 D = (("database", "d"), *A)
 
 
+def _beside(sick, healthy, at, shown, step=LONG):
+    """Return the case of a process that is well beside one of its job that is not."""
+    other = {
+        name.replace('instance="a"', 'instance="b"'): values
+        for name, values in healthy.items()
+    }
+    return Case("a healthy process beside it", sick | other, at, shown, step)
+
+
 def _calibration(won, said, squared, n="0+10x60"):
     return {
         f'skatra_calibration_observations_total{{{L},model="m",bin="0.5"}}': n,
@@ -201,13 +217,18 @@ def _calibration(won, said, squared, n="0+10x60"):
     }
 
 
+def _bars(newest):
+    name = "skatra_db_latest_event_timestamp_seconds"
+    return {f'{name}{{{L},database="d",table="bars"}}': f"{newest}x100"}
+
+
 def _model(name, value):
     return {f'skatra_{name}{{{L},model="m"}}': value}
 
 
 def _ended(outcome):
     return (
-        "max by (job, model) (skatra_retrain_last_end_timestamp_seconds"
+        "max by (job, instance, model) (skatra_retrain_last_end_timestamp_seconds"
         f'{{outcome=~"{outcome}"}})'
     )
 
@@ -254,8 +275,6 @@ def _duration(seconds):
     return f"{parts.days}d {parts.hours}h {parts.minutes}m {parts.seconds}s"
 
 
-LONG = "12h"
-"""Step of inputs that last for weeks."""
 WEEKS = 3 * [*5 * [3], 0, 0]
 """Signals of three weeks: three each working day, at once."""
 SHOWN["SkatraModelStale"] = _duration(SOON - 1000 - 5400)
@@ -316,8 +335,8 @@ ALERTS = (
            f'skatra_db_pool_connections{{{L},database="d",state="in_use"}}': "2x20",
            f'skatra_db_pool_connections_max{{{L},database="d"}}': "5x20"}, labels=D),
     Alert("SkatraNoSignals", "warning",
-          "sum by (job, strategy) (increase(skatra_signals_total[5d])) == 0 and sum by "
-          "(job, strategy) (skatra_signals_total offset 5d)", "2h",
+          "sum by (job, instance, strategy) (increase(skatra_signals_total[5d])) == 0 "
+          "and sum by (job, instance, strategy) (skatra_signals_total offset 5d)", "2h",
           "A strategy makes no signals.",
           "{{ $labels.strategy }} has made no signal for five days (which allow for a "
           "long weekend).",
@@ -325,11 +344,13 @@ ALERTS = (
           "are faults. Then the errors row.",
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}': "7x12"},
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
-           "0+1x12"}, at="132h", step=LONG, labels=S, also=(
+           "0+1x12"}, at="132h", step=LONG, labels=(*A, S[1]), also=(
               Case("the day after a long weekend", _signals(
                   [*WEEKS[:11], 0, 0, 0, 0, 3, 3]), at="360h"),
               Case("a daily batch that ended", _signals(WEEKS[:5] + 10 * [0]),
-                   at="240h", shown="0"))),
+                   at="240h", shown="0"),
+              _beside(_signals(WEEKS[:5] + 10 * [0]), _signals(WEEKS[:15]),
+                      at="240h", shown="0"))),
     Alert("SkatraSignalStorm", "warning",
           "sum by (job, strategy) (increase(skatra_signals_total[1d])) > 5 * clamp_min("
           "sum by (job, strategy) (increase(skatra_signals_total[7d] offset 1d)) / 7, "
@@ -387,7 +408,8 @@ ALERTS = (
            f'skatra_prediction_duration_seconds_bucket{{{L},model="m",le="+Inf"}}':
            "0+10x40"}, at="30m", labels=M),
     Alert("SkatraModelStale", "warning",
-          "max by (job, model) (skatra_model_stale_timestamp_seconds > 0) - time() < "
+          "max by (job, instance, model) (skatra_model_stale_timestamp_seconds > 0) - "
+          "time() < "
           f"{SOON}", "1h",
           "A served model is soon too old to act on.",
           "skatra signals refuses {{ $labels.model }} in {{ $value | humanizeDuration "
@@ -398,7 +420,10 @@ ALERTS = (
           "--max-model-age moves that. Bundled demo data are always old.",
           _model("model_stale_timestamp_seconds", f"{SOON - 1000}x100"),
           _model("model_stale_timestamp_seconds", f"{SOON + 10000}x100"),
-          at="90m", labels=M),
+          at="90m", labels=(*A, M[1]), also=(
+              _beside(_model("model_stale_timestamp_seconds", f"{SOON - 1000}x100"),
+                      _model("model_stale_timestamp_seconds", f"{9 * SOON}x100"),
+                      at="90m", shown=SHOWN["SkatraModelStale"], step="1m"),)),
     Alert("SkatraRetrainFailing", "warning",
           f"{_ended('failure')} > 0 unless {_ended('success|refused')} > "
           f"{_ended('failure')}", "10m",
@@ -406,14 +431,18 @@ ALERTS = (
           "The last retraining run of {{ $labels.model }} failed.",
           "Run `skatra retrain --debug` by hand; the errors row names the type.",
           _runs(failure=2000, success=1000, refused=0),
-          _runs(failure=2000, success=1000, refused=3000), at="25m", labels=M, also=(
+          _runs(failure=2000, success=1000, refused=3000), at="25m",
+          labels=(*A, M[1]), also=(
               Case("the first run of all", _runs(failure=2000, success=0, refused=0),
                    at="240h", shown=""),
               Case("no run so far", _runs(failure=0, success=0, refused=0),
-                   at="240h"))),
+                   at="240h"),
+              _beside(_runs(failure=2000, success=0, refused=0),
+                      _runs(failure=0, success=3000, refused=0), at="240h",
+                      shown=""))),
     Alert("SkatraRetrainOverdue", "warning",
-          "time() - max by (job, model) (skatra_retrain_last_end_timestamp_seconds > 0)"
-          f" > {8 * 86400}", "1h",
+          "time() - max by (job, instance, model) "
+          f"(skatra_retrain_last_end_timestamp_seconds > 0) > {8 * 86400}", "1h",
           "No retraining run has ended for eight days.",
           "The last run of {{ $labels.model }} ended {{ $value | humanizeDuration }} "
           "ago.",
@@ -422,7 +451,10 @@ ALERTS = (
           "retrain` by hand. Eight days allow for weekly runs; set your own.",
           _runs(failure=100000, success=50000, refused=0),
           _runs(failure=50000, success=300000, refused=0), at="240h", step=LONG,
-          labels=M),
+          labels=(*A, M[1]), also=(
+              _beside(_runs(failure=100000, success=50000, refused=0),
+                      _runs(failure=0, success=300000, refused=0), at="240h",
+                      shown=SHOWN["SkatraRetrainOverdue"]),)),
     Alert("SkatraDriftHigh", "warning",
           "(skatra:prediction_probability:psi5m > 0.25 and on (job, model) sum by (job, "
           "model) (increase(skatra_prediction_probability_count[5m])) > 500) or "
@@ -479,17 +511,18 @@ ALERTS = (
               Case("one daily bet, too few to tell", _settles(1, 0.2, 0.5, 0.2),
                    at="1440h"))),
     Alert("SkatraDataStale", "warning",
-          "time() - max by (job, database) (skatra_db_latest_event_timestamp_seconds"
-          '{table="bars"}) > 5 * 86400', "1h",
+          "time() - max by (job, instance, database) "
+          '(skatra_db_latest_event_timestamp_seconds{table="bars"}) > 6 * 86400', "1h",
           "No new bars have arrived.",
           "The newest bar of {{ $labels.database }} is {{ $value | humanizeDuration }} "
-          "old (five days allow for a long weekend).",
+          "old (six days allow for Easter, whose Tuesday ends without a bar since "
+          "Thursday's).",
           "Is the feed up? Run `skatra ingest` by hand. Bundled demo data are always "
           "old: silence the alert there.",
-          {f'skatra_db_latest_event_timestamp_seconds{{{L},database="d",table="bars"}}':
-           "-500000x100"},
-          {f'skatra_db_latest_event_timestamp_seconds{{{L},database="d",table="bars"}}':
-           "-100000x100"}, at="90m", labels=(("database", "d"), ("job", "skatra"))),
+          _bars(-600000), _bars(-500000), at="90m", labels=D, also=(
+              Case("the end of Easter Tuesday, by Thursday's bar", _bars(0), at="132h"),
+              Case("a feed that ended", _bars(0), at="168h", shown="7d 0h 0m 0s"),
+              _beside(_bars(0), _bars(500000), at="168h", shown="7d 0h 0m 0s"))),
     Alert("SkatraDiskFullSoon", "warning",
           "predict_linear(skatra_db_filesystem_free_bytes[6h], 4 * 86400) < 0", "30m",
           "The database's disk will be full within four days.",

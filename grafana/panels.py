@@ -320,12 +320,12 @@ ROWS = {
               (("sum by (table) (skatra_db_table_rows{<S>})", "{{table}}"),),
               "skatradatastale"),
         Panel("Newest data", "s", "Age of the newest time in each table, and of the last write. Bars older "
-              "than five days (red line) are an alarm.",
+              "than six days (red line) are an alarm.",
               (("time() - max by (table) (skatra_db_latest_event_timestamp_seconds"
                 "{<S>})", "{{table}}"),
                ("time() - max by (database) (skatra_db_last_write_timestamp_seconds"
                 "{<S>})", "{{database}} written")), "skatradatastale",
-              levels(None, 432000), log=True),
+              levels(None, 518400), log=True),
         Panel("Stored predictions", "short", "By what became of them.",
               (("sum by (model, state) (skatra_db_predictions{<M>})",
                 "{{model}} {{state}}"),), "skatrawinratebelowexpected"),
