@@ -222,6 +222,14 @@ def _bars(newest):
     return {f'{name}{{{L},database="d",table="bars"}}': f"{newest}x100"}
 
 
+def _rounds(failed, made):
+    """Return rounds of signals that raised, and that did not."""
+    return {
+        f'skatra_errors_total{{{L},component="signals",error_type="E"}}': failed,
+        f'skatra_signal_generation_duration_seconds_count{{{L},strategy="k"}}': made,
+    }
+
+
 def _model(name, value):
     return {f'skatra_{name}{{{L},model="m"}}': value}
 
@@ -351,6 +359,25 @@ ALERTS = (
                    at="240h", shown="0"),
               _beside(_signals(WEEKS[:5] + 10 * [0]), _signals(WEEKS[:15]),
                       at="240h", shown="0"))),
+    Alert("SkatraSignalsFailing", "warning",
+          'sum by (job, instance) (increase(skatra_errors_total{component="signals"}'
+          "[3h])) > 0 unless sum by (job, instance) (increase("
+          "skatra_signal_generation_duration_seconds_count[3h])) > 0", "10m",
+          "No round of signals gets through.",
+          "{{ $labels.instance }} has made no signals for three hours: each round raises.",
+          "'Errors by type' names it and the service's log has the message. StaleDataError "
+          "asks for bars, as at the end of Easter, StaleModelError and "
+          "ModelNotFoundError for a model.",
+          _rounds("0x60 0+1x240", "9+1x60 69x240"), _rounds("0x60 1x240", "9+1x300"),
+          at="290m", labels=A, also=(
+              Case("an hourly service whose every round raises",
+                   _rounds("0x60 1x60 2x60 3x60 4x60", "5x300"), at="290m", shown="",
+                   step="1m"),
+              Case("an hourly service with a round that raises",
+                   _rounds("0x60 1x240", "5x60 5x60 6x60 7x60 8x60"), at="130m",
+                   step="1m"),
+              _beside(_rounds("0x60 0+1x240", "0x300"), _rounds("0x300", "0+1x300"),
+                      at="290m", shown="", step="1m"))),
     Alert("SkatraSignalStorm", "warning",
           "sum by (job, strategy) (increase(skatra_signals_total[1d])) > 5 * clamp_min("
           "sum by (job, strategy) (increase(skatra_signals_total[7d] offset 1d)) / 7, "

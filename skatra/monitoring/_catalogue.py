@@ -74,7 +74,12 @@ KNOWN_ERRORS = {
     ),
     "sizing": ("ValueError", "NotFittedError"),
     "model_selection": ("LeakageError", "LabelTimesError"),
-    "signals": ("ValueError",),
+    "signals": (
+        "ValueError", "EmptyDataError", "StaleDataError", "StaleModelError",
+        "ModelError", "ModelNotFoundError", "ModelCorruptError",
+        "DatabaseError", "DatabaseCorruptError", "DatabaseNotFoundError",
+        "DiskFullError", "PoolTimeoutError", "QueryTimeoutError",
+    ),
     "retraining": ("ValueError", "EmptyDataError"),
     "exporter": ("CollectError",),
 }  # fmt: skip

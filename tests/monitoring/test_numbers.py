@@ -1,5 +1,7 @@
 """Laws of the numbers: counted once, capped visibly, zero before the first event."""
 
+import builtins
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ import timeit
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,11 +18,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
+import skatra.exceptions
 from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import LeakageError, PoolTimeoutError
 from skatra.model_selection import PurgedKFold, audit_splits
-from skatra.monitoring._catalogue import BINS, CATALOGUE, LABELS, PROBABILITY_BUCKETS
+from skatra.monitoring._catalogue import (
+    BINS,
+    CATALOGUE,
+    KNOWN_ERRORS,
+    LABELS,
+    PROBABILITY_BUCKETS,
+)
 from skatra.monitoring._recorder import Recorder
 from skatra.monitoring._store import Distribution, Store
 from skatra.sizing import KellyClassifier
@@ -263,7 +273,17 @@ def test_known_label_sets_exist_at_zero(recorder):
     assert value(recorder, "signals_total", "s", "B", "short") == 0
     assert value(recorder, "retrain_runs_total", "m", "failure") == 0
     assert value(recorder, "errors_total", "datasets", "PoolTimeoutError") == 0
+    assert value(recorder, "errors_total", "signals", "ModelNotFoundError") == 0
     assert value(recorder, "model_trained_timestamp_seconds", "m") is None
+
+
+def test_known_errors_are_errors_and_fit_under_the_cap():
+    """None is misspelt, and all of them leave room for others."""
+    names = {name for errors in KNOWN_ERRORS.values() for name in errors}
+    for name in names - {"CollectError"}:
+        places = (skatra.exceptions, builtins, sqlite3, sklearn.exceptions)
+        assert any(hasattr(place, name) for place in places), name
+    assert len(names) <= LABELS["error_type"].cap - 5
 
 
 def test_predictions_of_threads_are_counted_once_while_others_read(recorder):

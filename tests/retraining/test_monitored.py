@@ -15,7 +15,14 @@ from sklearn.model_selection import KFold
 
 from skatra import monitoring
 from skatra.datasets import Database
-from skatra.exceptions import LeakageError, PoolTimeoutError, StaleDataError
+from skatra.exceptions import (
+    EmptyDataError,
+    LeakageError,
+    ModelNotFoundError,
+    PoolTimeoutError,
+    StaleDataError,
+    StaleModelError,
+)
 from skatra.model_selection import audit_splits
 from skatra.monitoring import CATALOGUE, LABELS
 from skatra.retraining import make_signals, promote_model, retrain
@@ -104,6 +111,21 @@ def test_references_are_those_of_the_card(served, small_run):
         len(references["features"])
     )
     assert found["model_training_rows", None] == len(small_run.rows)
+
+
+def test_the_first_failure_of_a_round_is_an_increase(served):
+    """Old bars, an old model and a lost one are at zero before they happen."""
+    path, models = served
+    text = monitoring.render()
+    for options, error in (
+        ({"now": "2006-03-20"}, StaleDataError),
+        ({"now": "2026-03-20"}, StaleModelError),
+        ({"now": "2006-02-20", "symbols": ["NONE"]}, EmptyDataError),
+        ({"models": models / "absent"}, ModelNotFoundError),
+    ):
+        with pytest.raises(error):
+            make_signals(**{"database": path, "models": models} | options)
+        assert f'component="signals",error_type="{error.__name__}"}} ' in text
 
 
 def test_refusals_are_counted(served):
