@@ -444,7 +444,8 @@ ALERTS = (
           "'Retraining runs' tells: a gate that refuses every night keeps the champion, "
           "so read why (`skatra models show --run <id>`); no runs at all are a fault. A "
           "model is served for 90 days after the gate could have judged a successor; "
-          "--max-model-age moves that. Bundled demo data are always old.",
+          "--max-model-age moves that, and this alarm with it: only a running `skatra "
+          "signals` says when it refuses a model. Bundled demo data are always old.",
           _model("model_stale_timestamp_seconds", f"{SOON - 1000}x100"),
           _model("model_stale_timestamp_seconds", f"{SOON + 10000}x100"),
           at="90m", labels=(*A, M[1]), also=(

@@ -114,7 +114,7 @@ ROWS = {
              "time() - max(skatra_signal_last_timestamp_seconds{<T>})",
              "skatranosignals", levels(4 * 86400, 5 * 86400)),
         stat("Models may be served for", "s",
-             "Time until signals refuse the oldest served model.",
+             "Time until signals refuse the oldest served model, as running ones say.",
              "min(skatra_model_stale_timestamp_seconds{<M>} > 0) - time()",
              "skatramodelstale", levels(0, SOON, low_is_bad=True)),
         stat("Leaks, last day", "short",

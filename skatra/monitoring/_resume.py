@@ -12,7 +12,10 @@ from skatra.monitoring._catalogue import CATALOGUE, Metric
 from skatra.monitoring._instruments import is_enabled, recorder
 from skatra.monitoring._store import Store
 
-_OF_A_PROCESS = {"build_info", "predictions_in_progress", "retrain_in_progress"}
+_OF_A_PROCESS = {
+    "build_info", "predictions_in_progress", "retrain_in_progress",
+    "model_stale_timestamp_seconds",  # said by signals alone; older files have it
+}  # fmt: skip
 _SHORT = {metric.name: short for short, metric in CATALOGUE.items()}
 
 

@@ -13,7 +13,6 @@ from skatra.datasets import Database
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.retraining._dataset import Rows
-from skatra.retraining._evidence import stale_from
 from skatra.retraining._registry import POINTER_FILE, read_card, read_pointer
 
 MODEL = "champion"
@@ -26,21 +25,21 @@ def record_served(
     card: Mapping[str, Any],
     refused_from: pd.Timestamp | None = None,
 ) -> None:
-    """Say which model is served, what it saw in training and until when it is served.
+    """Say which model is served, what it saw in training and when it is refused.
 
-    That end is the one by default where none is given.
+    Only signals know when they refuse it, which their options move: a retrain says
+    nothing of it.
     """
     if not monitoring.is_enabled():
         return
     data, until = card["data"], pd.Timestamp(card["trained_until"])
-    end = stale_from(card, until) if refused_from is None else refused_from
     monitoring.record_model(
         MODEL,
         version=run_id,
         algorithm="LGBMClassifier",
         trained=(models / run_id).stat().st_mtime,
         data_end=until.timestamp(),
-        stale_from=end.timestamp(),
+        stale_from=None if refused_from is None else refused_from.timestamp(),
         n_rows=data["rows"],
     )
     if references := card.get("references"):

@@ -92,8 +92,8 @@ def test_metrics_say_what_happened(market, tmp_path):
         assert found["retrain_in_progress",] == 0
         assert found["model_training_rows",] > 500
         assert found["model_trained_timestamp_seconds",] > 0
-        until = found["model_training_data_end_timestamp_seconds",]
-        assert found["model_stale_timestamp_seconds",] >= until + 90 * 86400
+        assert found["model_training_data_end_timestamp_seconds",] > 0
+        assert ("model_stale_timestamp_seconds",) not in found
     for found, trained in ((promoted, 1), (refused, 2)):
         for stage in STAGES:
             several = 1 + (found is refused) * (stage in ("check", "prepare", "load"))
