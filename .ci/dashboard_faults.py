@@ -268,8 +268,9 @@ RULE_FAULTS = {
         rule("SkatraModelStale", "stale_timestamp", "stael_timestamp"),
         "skatra_model_stael_timestamp_seconds is exported by nobody"),
     "alert on a label that nothing has": Fault(
-        rule("SkatraPoolExhausted", 'state="in_use"', 'state="busy"'),
-        'skatra_db_pool_connections{state="busy"} is exported by nobody'),
+        rule("SkatraDataStale", 'table="bars"', 'table="candles"'),
+        'skatra_db_latest_event_timestamp_seconds{table="candles"} is exported by '
+        "nobody"),
     "alert turned round": Fault(
         rule("SkatraTargetDown", "== 0", "== 1"), "SkatraTargetDown fires while all"),
     "alert without its minimum": Fault(

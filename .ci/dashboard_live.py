@@ -341,7 +341,9 @@ def rule_problems(groups, moment):
         for metric, matchers in set(IN_RULE.findall(query)):
             if not moment.run(f"{metric}{matchers}"):
                 problems.append(f"{name}: {metric}{matchers} is exported by nobody")
-        present = re.sub(rf"{IN_RULE.pattern} offset \w+", "vector(1)", query)
+        # A counter may be asked whether it is there, or was.
+        there = rf"{IN_RULE.pattern} (?:offset \w+|(?=unless))"
+        present = re.sub(there, "vector(1) ", query)
         braced = IN_RULE.sub(lambda m: m[1] + (m[2] or "{}"), present)
         problems += [
             f"{name}: {problem}"

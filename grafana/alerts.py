@@ -217,6 +217,10 @@ def _calibration(won, said, squared, n="0+10x60"):
     }
 
 
+def _leaks(values):
+    return {f'skatra_leakage_violations_total{{{L},model="m",check="overlap"}}': values}
+
+
 def _bars(newest):
     name = "skatra_db_latest_event_timestamp_seconds"
     return {f'{name}{{{L},database="d",table="bars"}}': f"{newest}x100"}
@@ -300,20 +304,25 @@ ALERTS = (
           "No skatra process is known to Prometheus.",
           "Nothing with skatra's metrics has been scraped for five minutes.",
           "Check the scrape configuration (`promtool check config`) and that "
-          "`skatra serve-metrics` or the trading process runs.",
+          "`skatra serve-metrics` or the trading process runs. A textfile of `skatra "
+          "retrain` counts as a process, also when it is old: where you have one, "
+          "SkatraTargetDown tells of the others.",
           {"nothing": "1x20"}, {f"skatra_build_info{{{L}}}": "1x20"}, labels=()),
     Alert("SkatraLeakageDetected", "critical",
           "sum by (job, model, check) (increase(skatra_leakage_violations_total[15m]))"
-          " > 0", "0m",
+          " > 0 or sum by (job, model, check) (skatra_leakage_violations_total unless "
+          "skatra_leakage_violations_total offset 15m unless "
+          "skatra_leakage_violations_total offset 24h) > 0", "0m",
           "Training data knows test outcomes.",
           "{{ $value }} leaks ({{ $labels.check }}) of {{ $labels.model }} in 15 "
           "minutes: its validation figures mean nothing.",
           "Stop promoting. Run `skatra audit` on the label set; look at purge_gap, "
           "embargo and at features that look ahead. Retrain, and compare.",
-          {f'skatra_leakage_violations_total{{{L},model="m",check="overlap"}}':
-           "0x5 3x10"},
-          {f'skatra_leakage_violations_total{{{L},model="m",check="overlap"}}': "0x20"},
-          labels=(("check", "overlap"), *M)),
+          _leaks("0x5 3x10"), _leaks("0x20"), labels=(("check", "overlap"), *M), also=(
+              Case("a first night's textfile, born with its leaks", _leaks("_x5 3x10"),
+                   at="10m", shown="3", step="1m"),
+              Case("old leaks after an hour without Prometheus",
+                   _leaks("3x1440 _x60 3x20"), at="1510m", step="1m"))),
     Alert("SkatraExposureHigh", "critical",
           "sum by (job, strategy) (skatra_kelly_exposure_ratio) > 1", "1m",
           "More than all capital is at stake.",
@@ -331,25 +340,28 @@ ALERTS = (
           {f'skatra_db_collect_success{{{L},database="d"}}': "1x20"}, labels=D),
     Alert("SkatraPoolExhausted", "critical",
           "sum by (job, instance, database) (increase(skatra_db_pool_timeouts_total[5m]))"
-          " > 0 or sum by (job, instance, database) (skatra_db_pool_connections{state="
-          '"in_use"}) / sum by (job, instance, database) (skatra_db_pool_connections_max)'
-          " > 0.95", "2m",
+          " > 0 or sum by (job, instance, database) (skatra_db_pool_waiters) > 0", "2m",
           "Database connections run out.",
-          "Connections of {{ $labels.database }} are all in use, or waits timed out.",
+          "Threads have waited for a connection of {{ $labels.database }} for two "
+          "minutes, or waits timed out.",
           "The timeout's message names the holders and their lines. Keep `with` blocks "
           "short, or raise max_readers.",
           {f'skatra_db_pool_timeouts_total{{{L},database="d"}}': "0+1x20"},
           {f'skatra_db_pool_timeouts_total{{{L},database="d"}}': "3x20",
-           f'skatra_db_pool_connections{{{L},database="d",state="in_use"}}': "2x20",
-           f'skatra_db_pool_connections_max{{{L},database="d"}}': "5x20"}, labels=D),
+           f'skatra_db_pool_waiters{{{L},database="d"}}': "0x7 1 0 1 0 1 0"}, labels=D,
+          also=(Case("readers run out beside an idle writer", {
+              f'skatra_db_pool_connections{{{L},database="d",state="in_use"}}': "4x20",
+              f'skatra_db_pool_connections_max{{{L},database="d"}}': "5x20",
+              f'skatra_db_pool_waiters{{{L},database="d"}}': "0x5 2x15"}, at="10m",
+              shown="", step="1m"),)),
     Alert("SkatraNoSignals", "warning",
           "sum by (job, instance, strategy) (increase(skatra_signals_total[5d])) == 0 "
           "and sum by (job, instance, strategy) (skatra_signals_total offset 5d)", "2h",
           "A strategy makes no signals.",
           "{{ $labels.strategy }} has made no signal for five days (which allow for a "
           "long weekend).",
-          "Look at 'Signals held back': no_edge is an answer, stale_data and no_model "
-          "are faults. Then the errors row.",
+          "Look at 'Signals held back': no_edge is an answer, stale_data is a "
+          "fault. Then the errors row.",
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}': "7x12"},
           {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
            "0+1x12"}, at="132h", step=LONG, labels=(*A, S[1]), also=(

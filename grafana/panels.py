@@ -138,7 +138,7 @@ ROWS = {
                 "(symbol) topk(5, sum by (symbol) (increase(skatra_signals_total{<T>}"
                 "[$__range] @ end())))", "{{symbol}}"),), "skatrasignalstorm", width=NARROW),
         Panel("Signals held back", "cpm",
-              "Why no signal was made: no edge, old data, no model, a duplicate.",
+              "Why no signal was made: no edge, old data, a duplicate.",
               (("60 * sum by (reason) "
                 "(rate(skatra_signals_suppressed_total{<T>}[<R>]))", "{{reason}}"),),
               "skatranosignals", width=NARROW),
@@ -262,7 +262,7 @@ ROWS = {
                 "trained {{model}}"),
                ("time() - max by (model) "
                 "(skatra_retrain_last_end_timestamp_seconds{<M>, "
-                'outcome="success"})',
+                'outcome="success"} > 0)',
                 "succeeded {{model}}"),
                ("time() - max by (model) "
                 "(skatra_model_training_data_end_timestamp_seconds{<M>})",
@@ -326,9 +326,10 @@ ROWS = {
                ("time() - max by (database) (skatra_db_last_write_timestamp_seconds"
                 "{<S>})", "{{database}} written")), "skatradatastale",
               levels(None, 518400), log=True),
-        Panel("Stored predictions", "short", "By what became of them.",
-              (("sum by (model, state) (skatra_db_predictions{<M>})",
-                "{{model}} {{state}}"),), "skatrawinratebelowexpected"),
+        Panel("Stored predictions", "short",
+              "By the run that made them and what became of them.",
+              (("sum by (run, state) (skatra_db_predictions{<S>})",
+                "{{run}} {{state}}"),), "skatrawinratebelowexpected"),
         Panel("Time of reads and writes", "s", "95th percentile, by operation.",
               (("histogram_quantile(0.95, sum by (le, operation) (rate("
                 "skatra_db_query_duration_seconds_bucket{<S>}[<R>])))",
@@ -396,7 +397,7 @@ ROWS = {
 # Exported, but on no panel, with the reason.
 NOT_SHOWN = {
     "skatra_build_info": "fills the job and instance variables",
-    "skatra_model_info": "text of the retraining annotation's query",
+    "skatra_model_info": "says which run is served, to queries of your own",
     "skatra_prediction_probability_reference": "in recording rules",
     "skatra_prediction_probability_bin_total": "in recording rules",
     "skatra_prediction_probability_reference_bin_ratio": "in recording rules",

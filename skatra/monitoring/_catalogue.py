@@ -62,6 +62,7 @@ LABELS = {
     "database": Label(10),
     "table": Label(50),
     "operation": Label(2, ("read", "write")),
+    "run": Label(10),
     "kind": Label(3, ("execute", "executemany", "script")),
     "state": Label(5),
 }
@@ -85,7 +86,7 @@ KNOWN_ERRORS = {
 }  # fmt: skip
 
 KNOWN_REASONS = {
-    "signals_suppressed_total": ("no_edge", "stale_data", "no_model", "duplicate"),
+    "signals_suppressed_total": ("no_edge", "stale_data", "duplicate"),
     "kelly_capped_total": ("max_position",),
 }
 
@@ -285,7 +286,7 @@ _METRICS = (
     _database("db_table_rows", "Rows of a table, counted at most once a minute.",
               "table"),
     _database("db_latest_event_timestamp_seconds", "Newest time in a table.", "table"),
-    _database("db_predictions", "Stored predictions by what became of them.", "model",
+    _database("db_predictions", "Stored predictions by what became of them.", "run",
               "state"),
     _histogram("db_query_duration_seconds", "Time of a read or write block.",
                QUERY_BUCKETS, "database", "operation"),

@@ -178,8 +178,8 @@ class DatabaseReader:
         if {"predictions", "settlements"} <= there:
             states = rows["db_predictions"] = []
             found = connection.execute(_OUTCOMES).fetchall()
-            for place, (model, n, settled, won) in enumerate(found):
-                label = model if place < LABELS["model"].cap else OTHER
+            for place, (run, n, settled, won) in enumerate(found):
+                label = run if place < LABELS["run"].cap else OTHER
                 for state, value in (
                     ("open", n - settled),
                     ("won", won),

@@ -128,7 +128,7 @@ def record_signals(
     exposure : float, default=None
         Sum of absolute open positions, as share of capital.
     suppressed : mapping, default=None
-        Reason -> count of signals held back; "no_edge", "stale_data", "no_model" and
+        Reason -> count of signals held back; "no_edge", "stale_data" and
         "duplicate" are known beforehand.
 
     Examples

@@ -69,6 +69,8 @@ def test_metrics_say_what_happened(market, tmp_path):
         assert done.returncode == code, done.stderr
         return samples((tmp_path / "run.prom").read_text())
 
+    older = 'skatra_model_stale_timestamp_seconds{model="champion"} 1.0\n'
+    (tmp_path / "run.prom").write_text(older)
     promoted = night("--force", code=0)
     again = night(code=0)
     refused = night("--cost", "0.5", code=10)
