@@ -123,6 +123,7 @@ class Recorder(Observer):
         self._edges: dict[str, dict[str, Any]] = {}
         self._noted: deque[tuple[Any, ...]] = deque()
         store.before_reading = self._count_notes
+        store.after_fork = self._end_calls
 
     # --- predictions ---------------------------------------------------------------
 
@@ -145,8 +146,7 @@ class Recorder(Observer):
         with self.store.lock:
             for short, found in self.store.families.items():
                 if short.startswith(family):
-                    for labels in [key for key in found.children if key[0] == model]:
-                        del found.children[labels]
+                    found.forget(model)
 
     def predict(
         self, method: str, function: Callable[[Any], _Result], X: Any
@@ -158,17 +158,18 @@ class Recorder(Observer):
         """
         name, strategy, is_said = _scope.get()
         numbers = self._models.get(name) or self.model(name)
-        numbers.active.append(None)
+        active = numbers.active
+        active.append(None)
         start = perf_counter()
         try:
             result: Any = function(X)
         except BaseException as error:
-            numbers.active.pop()
+            active.pop()
             self.store.add("prediction_failures_total", (name, type(error).__name__))
             self.failed("sizing", error)
             raise
         seconds = perf_counter() - start
-        numbers.active.pop()
+        active.pop()
         if method == "predict_proba":
             sides = None
             values = result.item(1) if len(result) == 1 else result[:, 1].copy()
@@ -196,8 +197,13 @@ class Recorder(Observer):
                 numbers.probability.add(values)
             elif is_said:
                 numbers.probability.add_all(values)
-        for numbers in self._models.values():
+        for numbers in list(self._models.values()):
             numbers.in_progress.value = float(len(numbers.active))
+
+    def _end_calls(self) -> None:
+        """Leave calls under way to the parent, whose threads make them."""
+        for numbers in self._models.values():
+            numbers.active = []
 
     def sides(self, strategy: str) -> tuple[Any, Any]:
         """Return the distributions of long and short stakes of a strategy."""

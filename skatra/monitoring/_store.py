@@ -69,7 +69,9 @@ class Distribution:
         return self._total
 
     def add(self, value: float) -> None:
-        """Count one value."""
+        """Count one value, unless it is NaN."""
+        if value != value:  # noqa: PLR0124
+            return
         self._few[bisect_left(self.bounds, value)] += 1
         self._total += value
 
@@ -98,6 +100,7 @@ class Distribution:
             self._filled = 0
 
     def _count(self, values: Any) -> None:
+        values = values[~np.isnan(values)]
         places = np.searchsorted(self.bounds, values)
         self._many += np.bincount(places, minlength=len(self._few))
         self._total += float(np.add.reduce(values))
@@ -145,23 +148,45 @@ class Family:
             )
         return self.children[key]
 
+    def forget(self, first: str) -> None:
+        """Drop the label sets that begin so; their values leave room for others."""
+        for labels in [key for key in list(self.children) if key[0] == first]:
+            del self.children[labels]
+        for place, seen in enumerate(self._seen):
+            seen.clear()
+            seen.update({key[place] for key in list(self.children)} - {OTHER})
+
 
 class Store:
     """Every family that instruments keep, behind one lock."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # A finaliser or a signal's handler may count while its thread holds the lock.
+        self.lock = threading.RLock()
         self.before_reading: Callable[[], None] = lambda: None
+        self.after_fork: Callable[[], None] = lambda: None
         self.families = {
             short: Family(metric, self)
             for short, metric in CATALOGUE.items()
             if metric.source == "instrument"
         }
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._unlock)
+            os.register_at_fork(
+                before=self._hold,
+                after_in_parent=self._let_go,
+                after_in_child=self._begin_anew,
+            )
 
-    def _unlock(self) -> None:
-        self.lock = threading.Lock()
+    def _hold(self) -> None:
+        self.lock.acquire()
+
+    def _let_go(self) -> None:
+        self.lock.release()
+
+    def _begin_anew(self) -> None:
+        """Take a lock of this process's own; no call is under way in it."""
+        self.lock = threading.RLock()
+        self.after_fork()
 
     def announce(self, **given: tuple[str, ...]) -> None:
         """Create, at zero, every counter and histogram of these label values.
@@ -204,7 +229,8 @@ class Store:
     def _count_bins(self) -> None:
         """Derive the ten bins of probability from the twenty buckets."""
         tenths = self.families["prediction_probability_bin_total"]
-        for (model,), found in self.families["prediction_probability"].children.items():
+        found_of = self.families["prediction_probability"].children
+        for (model,), found in list(found_of.items()):
             counts = found.counts
             for number, low in enumerate(BINS):
                 last = 2 * number + 2 if low != BINS[-1] else len(counts)
@@ -225,7 +251,7 @@ class Store:
                             if family.metric.kind == "histogram"
                             else child.value,
                         )
-                        for labels, child in family.children.items()
+                        for labels, child in list(family.children.items())
                     ],
                 )
                 for family in self.families.values()

@@ -1,11 +1,14 @@
 """Laws of the numbers: counted once, capped visibly, zero before the first event."""
 
 import builtins
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import timeit
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -37,6 +40,11 @@ from skatra.utils import observation
 
 PROBABILITIES = hnp.arrays(
     np.float64, st.integers(1, 60), elements=st.floats(0.0, 1.0, width=32)
+)
+OR_NAN = hnp.arrays(
+    np.float64,
+    st.integers(1, 60),
+    elements=st.floats(0.0, 1.0, width=32) | st.just(np.nan),
 )
 
 
@@ -207,22 +215,25 @@ def test_scopes_nest_and_end(recorder, model):
         assert value(recorder, "prediction_rows_total", name, method) == 1
 
 
-@given(PROBABILITIES, st.sampled_from([1, 2, 100, 300]), st.booleans())
+@given(OR_NAN, st.sampled_from([1, 2, 100, 300]), st.booleans())
 def test_one_pass_counts_as_the_loop_does(values, times, is_read):
     """The vectorised histogram equals the one that counts value by value.
 
     Also where its buffer fills up, is read in between, and is smaller than an array.
+    NaN counts in neither.
     """
+    known = np.count_nonzero(~np.isnan(values))
     fast, slow = (Distribution(PROBABILITY_BUCKETS) for _ in range(2))
     for _ in range(times):
         fast.add_all(values)
         if is_read:
-            assert sum(fast.counts) % len(values) == 0
+            assert sum(fast.counts) % max(1, known) == 0
     fast.add_all(np.repeat(values, times))
     for one in 2 * times * values.tolist():
         slow.add(one)
 
     assert fast.counts == slow.counts
+    assert sum(fast.counts) == 2 * times * known
     assert fast.total == pytest.approx(slow.total, rel=1e-12, abs=1e-12)
 
 
@@ -339,6 +350,86 @@ def test_calls_under_way_show_also_of_models_beyond_the_cap(recorder):
     for name in ("m0", "other"):
         assert value(recorder, "predictions_in_progress", name) == 0
     assert value(recorder, "prediction_rows_total", "other", "predict_proba") == 3
+
+
+def test_what_is_counted_while_the_lock_is_held_is_counted(recorder):
+    """Finalisers and handlers of signals run anywhere, also inside of an update."""
+
+    class Counting(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            monitoring_ended(recorder)
+            return super().__hash__()
+
+    def monitoring_ended(found):
+        found.store.observe("retrain_duration_seconds", ("late",), 1.0)
+
+    done = threading.Thread(
+        target=lambda: recorder.store.add("audits_total", (Counting("x"),)), daemon=True
+    )
+    done.start()
+    done.join(20)
+
+    assert not done.is_alive()
+    assert value(recorder, "audits_total", "x") == 1
+    assert recorder.store.families["retrain_duration_seconds"].children["late",].counts
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_no_calls_and_no_lock_of_its_parent(recorder):
+    """Its parent's threads go on there, not here, and no half of an update is seen."""
+    inside, done = threading.Event(), threading.Event()
+
+    def slow(X):
+        inside.set()
+        done.wait(60)
+        return X
+
+    def call():
+        with monitoring.scope(model="m"):
+            recorder.predict("predict_proba", slow, np.full((1, 2), 0.5))
+
+    def hammer():
+        while not done.is_set():
+            recorder.store.add("audits_total", ("x",))
+
+    threads = [threading.Thread(target=target) for target in (call, hammer)]
+    for thread in threads:
+        thread.start()
+    inside.wait(60)
+    codes = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                busy = value(recorder, "predictions_in_progress", "m")
+                os._exit(int(busy))
+            codes.append(os.waitpid(child, 0)[1])
+    busy = value(recorder, "predictions_in_progress", "m")
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    assert codes == [0] * 20
+    assert busy == 1
+    assert value(recorder, "predictions_in_progress", "m") == 0
+
+
+def test_a_model_that_is_replaced_every_night_fills_no_label():
+    """Versions that are forgotten leave room for those to come."""
+    monitoring.enable(models=["m"])
+    for number in range(2 * LABELS["version"].cap):
+        monitoring.record_model(
+            "m", version=f"run{number}", algorithm="LGBMClassifier", trained=1.0
+        )
+    text = monitoring.render()
+    monitoring.disable()
+
+    assert f'model="m",version="run{number}"}} 1.0' in text
+    assert 'values_total{metric="skatra_model_info"} 0.0' in text
 
 
 def test_threads_lose_no_update(recorder):
