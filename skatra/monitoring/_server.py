@@ -8,9 +8,11 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -99,6 +101,9 @@ class MetricsServer:
             target=self._run, name="skatra-metrics", daemon=True
         )
         self._thread.start()
+        if hasattr(os, "register_at_fork"):
+            closing = partial(_close_in_child, weakref.ref(self._listener))
+            os.register_at_fork(after_in_child=closing)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -164,9 +169,9 @@ class MetricsServer:
             elif status is HTTPStatus.OK:
                 body = b"ok\n"
             async with asyncio.timeout(WRITE_SECONDS):
-                await stream.send(
-                    _head(status, kind, body or status.phrase.encode() + b"\n")
-                )
+                body = body or status.phrase.encode() + b"\n"
+                head = _head(status, kind, len(body))
+                await stream.send(head + body if stream.wants_body else head)
         except (OSError, TimeoutError, EOFError, asyncio.CancelledError):
             pass  # cut off; an exception kept by the task would keep the task, too
 
@@ -186,8 +191,9 @@ class MetricsServer:
         if not 0 <= end <= MAX_REQUEST:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, ""
         first, *lines = head[:end].decode("latin-1").split("\r\n")
+        stream.wants_body = not first.startswith("HEAD ")
         parts = first.split(" ")
-        if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+        if len(parts) != 3 or not re.fullmatch(r"HTTP/1\.\d", parts[2]):
             return HTTPStatus.BAD_REQUEST, ""
         method, path = parts[0], parts[1].partition("?")[0]
         if path not in {"/metrics", "/healthz"}:
@@ -204,7 +210,9 @@ class MetricsServer:
         for line in lines:
             name, _, value = line.partition(":")
             if name.strip().lower() == "authorization":
-                given = hashlib.sha256(value.strip().encode("latin-1")).digest()
+                scheme, _, rest = value.strip().partition(" ")
+                header = f"{scheme.capitalize()} {rest.strip()}"
+                given = hashlib.sha256(header.encode("latin-1")).digest()
                 return hmac.compare_digest(given, self._secret)
         return False
 
@@ -235,6 +243,7 @@ class _Stream:
         self._connection = connection
         self._context = tls
         self._tls: ssl.SSLObject | None = None
+        self.wants_body = True
         self._read, self._written = ssl.MemoryBIO(), ssl.MemoryBIO()
 
     async def receive(self) -> bytes:
@@ -360,8 +369,17 @@ def _tls_context(certfile: Any, keyfile: Any) -> ssl.SSLContext | None:
             raise FileNotFoundError(errno.ENOENT, f"{name} is no file", os.fspath(path))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    name, path = ("certfile", certfile) if keyfile is None else ("keyfile", keyfile)
+
+    def _no_password() -> str:
+        raise ValueError(
+            f"{name}={os.fspath(path)!r} must hold a key without a password, which "
+            "nobody could type when the service starts. `openssl pkey -in KEY -out "
+            "PLAIN` takes it off; let nobody else read the result."
+        )
+
     try:
-        tls.load_cert_chain(certfile, keyfile)
+        tls.load_cert_chain(certfile, keyfile, _no_password)
     except ssl.SSLError as error:
         key = "the key in it" if keyfile is None else f"keyfile={os.fspath(keyfile)!r}"
         raise ValueError(
@@ -371,13 +389,19 @@ def _tls_context(certfile: Any, keyfile: Any) -> ssl.SSLContext | None:
     return tls
 
 
+def _close_in_child(known: "weakref.ref[socket.socket]") -> None:
+    """Close a forked child's copy of a listener, which nobody there answers."""
+    if (listener := known()) is not None:
+        listener.close()
+
+
 def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Say nothing of clients that break their connection."""
     del loop, context
 
 
-def _head(status: HTTPStatus, kind: str, body: bytes) -> bytes:
-    """Return a whole response; it names no software and no version."""
+def _head(status: HTTPStatus, kind: str, length: int) -> bytes:
+    """Return the head of a response; it names no software and no version."""
     extra = ""
     if status is HTTPStatus.UNAUTHORIZED:
         extra = 'WWW-Authenticate: Basic realm="metrics"\r\n'
@@ -385,9 +409,9 @@ def _head(status: HTTPStatus, kind: str, body: bytes) -> bytes:
         extra = "Allow: GET\r\n"
     return (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {length}\r\n"
         f"Cache-Control: no-store\r\n{extra}Connection: close\r\n\r\n"
-    ).encode("latin-1") + body
+    ).encode("latin-1")
 
 
 def is_loopback(host: str) -> bool:
@@ -435,8 +459,9 @@ def serve_metrics(
     ------
     ValueError
         If a public address lacks a password, or a password over the network lacks
-        TLS; if certificate and key do not belong together or are none; if the port
-        is out of range; if two databases have the same file name.
+        TLS; if certificate and key do not belong together or are none; if the key
+        has a password; if the port is out of range; if two databases have the same
+        file name.
     OSError
         If the port is taken, the address is none of this machine's, or a file is
         missing.

@@ -12,6 +12,7 @@ import ssl
 import stat
 import struct
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -86,6 +87,7 @@ def test_two_pages_and_no_version(server):
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /metrics\r\n\r\n", b"400"),
         (b"GET /metrics SPDY/3\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.xyz\r\n\r\n", b"400"),
         (b"\xff\xfe\x00\r\n\r\n", b"400"),
         (b"GET /metrics HTTP/1.1\r\nX: " + b"y" * MAX_REQUEST * 2, b"431"),
         (
@@ -100,6 +102,15 @@ def test_malformed_and_oversized_requests_are_refused(server, request_bytes, sta
 
     assert answer == b"" or answer.split()[1] == status
     assert fetch(server.url)[0] == 200
+
+
+@pytest.mark.parametrize(("page", "status"), [("metrics", b"405"), ("other", b"404")])
+def test_an_answer_to_head_has_no_body(server, page, status):
+    """Only a head comes back, as HTTP asks."""
+    answer = speak(server.port, f"HEAD /{page} HTTP/1.1\r\n\r\n".encode())
+    head, end, body = answer.partition(b"\r\n\r\n")
+
+    assert (head.split()[1], end, body) == (status, b"\r\n\r\n", b"")
 
 
 def test_a_taken_port_is_named():
@@ -119,6 +130,7 @@ def test_a_taken_port_is_named():
         ({"certfile": "{junk}"}, "must be a certificate and its own key"),
         ({"certfile": "{cert}"}, "the key in it must be a certificate"),
         ({"certfile": "{cert}", "keyfile": "{junk}"}, "keyfile=.*must be a cert"),
+        ({"certfile": "{cert}", "keyfile": "{locked}"}, "keyfile=.*without a password"),
         ({"certfile": "none.pem"}, "certfile is no file: 'none.pem'"),
         ({"certfile": "{cert}", "keyfile": "none.pem"}, "keyfile is no file"),
         ({"port": 70_000}, r"port must be in \[0, 65535\]"),
@@ -129,7 +141,10 @@ def test_wrong_files_of_tls_are_named(pem, tmp_path, options, message):
     """Which file is missing, is none, or does not belong to the other."""
     junk = tmp_path / "junk.pem"
     junk.write_text("junk")
-    files = {"cert": pem[0], "key": pem[1], "junk": junk}
+    locked = tmp_path / "locked.pem"
+    lock = ["openssl", "rsa", "-in", pem[1], "-aes128", "-passout", "pass:abcd"]
+    subprocess.run([*lock, "-out", locked], check=True, capture_output=True)
+    files = {"cert": pem[0], "key": pem[1], "junk": junk, "locked": locked}
     options = {
         name: value.format(**files) if isinstance(value, str) else value
         for name, value in options.items()
@@ -137,6 +152,32 @@ def test_wrong_files_of_tls_are_named(pem, tmp_path, options, message):
 
     with pytest.raises((ValueError, OSError), match=message):
         monitoring.serve_metrics(**{"port": 0} | options)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_keep_the_port():
+    """Its parent may close the server and open one there again."""
+    code = """
+import os, signal, time
+from skatra import monitoring
+server = monitoring.serve_metrics(port=0)
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+try:
+    time.sleep(0.5)
+    server.close()
+    monitoring.serve_metrics(port=server.port).close()
+finally:
+    os.kill(child, signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
 
 
 def connect(port):
@@ -357,11 +398,12 @@ def test_a_password_guards_metrics_but_not_health():
             fetch(server.url)[0],
             fetch(server.url, Authorization=f"Basic {wrong}")[0],
             fetch(server.url, Authorization=f"Basic {right}")[0],
+            fetch(server.url, Authorization=f"basic  {right}")[0],
             fetch(health)[0],
         ]
     monitoring.disable()
 
-    assert answers == [401, 401, 200, 200]
+    assert answers == [401, 401, 200, 200, 200]
 
 
 @pytest.mark.parametrize(
