@@ -248,15 +248,16 @@ def _metrics(path: Path | None) -> Iterator[None]:
             f"metrics-file must end in .prom, in a folder that exists, got {path}."
         )
     from skatra import monitoring
-    from skatra.retraining import STAGES
+    from skatra.retraining import STAGES, RunLock
 
-    monitoring.enable(models=[CHAMPION], stages=tuple(STAGES))
-    monitoring.resume_textfile(path)
-    monitoring.write_textfile(path)
-    try:
-        yield
-    finally:
+    with RunLock(path):  # two that go on from the same numbers lose each other's
+        monitoring.enable(models=[CHAMPION], stages=tuple(STAGES))
+        monitoring.resume_textfile(path)
         monitoring.write_textfile(path)
+        try:
+            yield
+        finally:
+            monitoring.write_textfile(path)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""One run at a time per database, by a lock that dies with its owner."""
+"""One run at a time per database or file, by a lock that dies with its owner."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ _LOCKED_BYTE = 4096
 
 
 class RunLock:
-    """Hold the lock of a database for a block.
+    """Hold the lock of a database, or of another file of a run, for a block.
 
     The lock is the kernel's, on a side file that names its owner: it goes when the
     owner ends, however that ends. The file stays, since removing it would let two
@@ -30,7 +30,7 @@ class RunLock:
     Parameters
     ----------
     database : Path
-        The database; links are followed, so that one file has one lock.
+        The file; links are followed, so that one file has one lock.
 
     Raises
     ------
@@ -52,6 +52,7 @@ class RunLock:
     def __init__(self, database: Path | str) -> None:
         real = Path(database).resolve()
         self.path = real.with_name(f"{real.name}-retrain-lock")
+        self._what = "metrics file" if real.suffix == ".prom" else "database"
         self._fd = -1
 
     def __enter__(self) -> Self:
@@ -66,8 +67,8 @@ class RunLock:
         if not _try_lock(fd):
             os.close(fd)
             raise RunLockedError(
-                f"another retrain of this database is running ({self._owner()}). Wait "
-                f"for it, or end it; its lock on {self.path} goes with it."
+                f"another retrain of this {self._what} is running ({self._owner()}). "
+                f"Wait for it, or end it; its lock on {self.path} goes with it."
             )
         self._fd = fd
         note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from skatra.datasets import Database, make_edge_bars
-from skatra.retraining import STAGES
+from skatra.retraining import STAGES, RunLock
 
 WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
@@ -121,6 +121,20 @@ def test_metrics_say_what_happened(market, tmp_path):
         2,
         True,
     )
+
+
+def test_one_run_at_a_time_goes_on_from_a_metrics_file(market, tmp_path):
+    """A second would lose what the first counts: it is refused, and says who."""
+    file = tmp_path / "run.prom"
+    job = ["--config", market / "job.toml", "--metrics-file", file]
+    with RunLock(file):
+        done = run(*job, cwd=market)
+
+    assert (done.returncode, file.exists()) == (4, False)
+    assert "another retrain of this metrics file is running (process" in done.stderr
+    assert run(*job, "--symbols", "ABSENT", cwd=market).returncode == 2
+    found = samples(file.read_text())
+    assert found["retrain_runs_total", "failure"] == 1
 
 
 def test_a_killed_first_night_leaves_zeros(market, tmp_path):
