@@ -282,7 +282,8 @@ class Recorder(Observer):
     def record_outcomes(self, model: str, probabilities: Any, outcomes: Any) -> None:
         """Count settled predictions for Brier score, reliability and win rates."""
         values = np.asarray(probabilities, dtype=np.float64)
-        won = np.asarray(outcomes, dtype=np.float64)
+        won = np.asarray(outcomes, dtype=np.float64)[~np.isnan(values)]
+        values = values[~np.isnan(values)]
         self.model(model)
         places = bins_of(values)
         seen = np.bincount(places, minlength=N_BINS).tolist()

@@ -262,6 +262,14 @@ def test_calibration_counters_give_the_brier_score(values, data):
     assert bins == total["observations"]
 
 
+def test_a_bet_of_nobody_knows_what_leaves_the_sums_alone(recorder):
+    """NaN would stay in a counter for ever."""
+    recorder.record_outcomes("m", [0.5, np.nan], [True, True])
+
+    assert value(recorder, "calibration_squared_error_total", "m") == 0.25
+    assert value(recorder, "calibration_observations_total", "m", "0.9") == 0
+
+
 def test_labels_are_capped_and_it_shows(recorder):
     """Values beyond the cap share "other", lose nothing, and are counted."""
     cap = LABELS["model"].cap
@@ -394,6 +402,15 @@ def test_a_forked_child_has_no_calls_and_no_lock_of_its_parent(recorder):
         while not done.is_set():
             recorder.store.add("audits_total", ("x",))
 
+    def seen_by_a_thread():
+        busy = []
+        reader = threading.Thread(
+            target=lambda: busy.append(value(recorder, "predictions_in_progress", "m"))
+        )
+        reader.start()
+        reader.join()
+        return busy
+
     threads = [threading.Thread(target=target) for target in (call, hammer)]
     for thread in threads:
         thread.start()
@@ -405,8 +422,7 @@ def test_a_forked_child_has_no_calls_and_no_lock_of_its_parent(recorder):
             child = os.fork()
             if child == 0:
                 signal.alarm(20)
-                busy = value(recorder, "predictions_in_progress", "m")
-                os._exit(int(busy))
+                os._exit(seen_by_a_thread() != [0.0])
             codes.append(os.waitpid(child, 0)[1])
     busy = value(recorder, "predictions_in_progress", "m")
     done.set()
