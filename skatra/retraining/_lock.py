@@ -52,8 +52,7 @@ class RunLock:
     def __init__(self, database: Path | str) -> None:
         real = Path(database).resolve()
         self.path = real.with_name(f"{real.name}-retrain-lock")
-        self._what = "metrics file" if real.suffix == ".prom" else "database"
-        self._fd = -1
+        self._file, self._fd = real.name, -1
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -67,8 +66,8 @@ class RunLock:
         if not _try_lock(fd):
             os.close(fd)
             raise RunLockedError(
-                f"another retrain of this {self._what} is running ({self._owner()}). "
-                f"Wait for it, or end it; its lock on {self.path} goes with it."
+                f"another retrain with {self._file} is running ({self._owner()}). Wait "
+                f"for it, or end it; its lock on {self.path} goes with it."
             )
         self._fd = fd
         note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}

@@ -131,7 +131,7 @@ def test_one_run_at_a_time_goes_on_from_a_metrics_file(market, tmp_path):
         done = run(*job, cwd=market)
 
     assert (done.returncode, file.exists()) == (4, False)
-    assert "another retrain of this metrics file is running (process" in done.stderr
+    assert "another retrain with run.prom is running (process" in done.stderr
     assert run(*job, "--symbols", "ABSENT", cwd=market).returncode == 2
     found = samples(file.read_text())
     assert found["retrain_runs_total", "failure"] == 1
