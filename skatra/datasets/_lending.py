@@ -27,7 +27,15 @@ from skatra.datasets._errors import (
     translate,
 )
 from skatra.datasets._file_lock import FileLock
-from skatra.datasets._slots import Dropped, Held, PerThread, Slot, SlotGroup, Waiter
+from skatra.datasets._slots import (
+    Complaint,
+    Dropped,
+    Held,
+    PerThread,
+    Slot,
+    SlotGroup,
+    Waiter,
+)
 from skatra.datasets._wal import LogKeeper
 from skatra.datasets._watchdog import WATCHDOG, Watch
 from skatra.exceptions import (
@@ -66,7 +74,8 @@ class Lender:
         self.file_lock = FileLock(path.with_name(f"{path.name}-lock"))
         self.dropped = Dropped()
         self.serving = True
-        self.is_closed = self._paused = self._lock_kept = False
+        self.is_closed = self._paused = self._lock_kept = self._prepared = False
+        self._unsaid: list[Complaint | None] = []
         self.counts = dict.fromkeys(
             ("waited", "timeouts", "opened", "discarded", "leaked"), 0
         )
@@ -222,29 +231,44 @@ class Lender:
         now, patience = time.monotonic(), self.seconds("leak_after")
         with self.lock:
             held = group.held()
+        complaints = []
         for slot in held:
             thread = slot.thread
             if thread is not None and not thread.is_alive():
-                slot.warn("although its thread has ended")
+                complaints.append(slot.complaint("although its thread has ended"))
             elif now - slot.since > patience:
-                slot.warn(f"for longer than leak_after={patience:g} s")
+                why = f"for longer than leak_after={patience:g} s"
+                complaints.append(slot.complaint(why))
+        _warn_of(complaints)
 
     def reclaim(self) -> None:
-        """Take back connections whose block was left without its end."""
-        if not self.dropped.notes:
-            return
-        for slot, held in self.dropped.take():
-            with self.lock:
-                if held.nested:
-                    self.dropped.notes.append((slot, held))
-                    continue
-                if held.reader is slot:
-                    held.reader = None
-                if held.writer is slot:
-                    held.writer = None
-                self.counts["leaked"] += 1
-            slot.warn("and was dropped without leaving its block; it was taken back")
-            self.leave(slot, GIVEN_BACK)
+        """Take back connections whose block was left without its end, and warn."""
+        if self.dropped.notes:
+            complaints: list[Complaint | None] = []
+            try:
+                self._take_back(complaints)
+            finally:
+                _warn_of(complaints)
+
+    def _take_back(self, complaints: "list[Complaint | None]") -> None:
+        notes = self.dropped.take()
+        try:
+            while notes:
+                slot, held = notes.pop()
+                with self.lock:
+                    if held.nested:
+                        self.dropped.notes.append((slot, held))
+                        continue
+                    if held.reader is slot:
+                        held.reader = None
+                    if held.writer is slot:
+                        held.writer = None
+                    self.counts["leaked"] += 1
+                why = "and was dropped without leaving its block; it was taken back"
+                complaints.append(slot.complaint(why))
+                self.leave(slot, GIVEN_BACK)
+        finally:
+            self.dropped.notes.extend(notes)
 
     def recover_forsaken(self) -> None:
         """Take back what a thread was interrupted with on its way to or from it."""
@@ -267,11 +291,7 @@ class Lender:
         """Give the slot an open connection to the file that is there now."""
         now = time.monotonic()
         if not slot.readonly or now - slot.checked > CHECK_FILE_EVERY:
-            try:
-                same = identity(self.path) == self.identity
-            except DatabaseError:
-                same = False
-            if not same:
+            if not self.has_its_file():
                 raise DatabaseError(
                     f"{self.path} was moved, deleted or replaced while it was open. "
                     "Open the database again."
@@ -293,6 +313,13 @@ class Lender:
             with self.lock:
                 self.counts["opened"] += 1
         return slot.connection
+
+    def has_its_file(self) -> bool:
+        """Return whether the path still means the file that the pool was made for."""
+        try:
+            return identity(self.path) == self.identity
+        except DatabaseError:
+            return False
 
     def _close_unused(self, now: float) -> None:
         """Close readers that nobody needed for a while."""
@@ -438,18 +465,25 @@ class Lender:
             with self.lock:
                 self.counts["discarded"] += 1
             self.discard(slot)
-        if self.is_closed:
+        with self.lock:
+            closed = self.is_closed
+            if not closed:
+                self._hand_on(slot)
+        if closed:
             self.discard(slot)
             if not slot.readonly:
                 self.file_lock.close()
+            with self.lock:
+                self._hand_on(slot)
+
+    def _hand_on(self, slot: Slot) -> None:
         group = self.readers if slot.readonly else self.writers
-        with self.lock:
-            if self._paused:
-                slot.clear()
-                group.idle.append(slot)
-            else:
-                group.give(slot)
-            self.returned.notify_all()
+        if self._paused:
+            slot.clear()
+            group.idle.append(slot)
+        else:
+            group.give(slot)
+        self.returned.notify_all()
 
     def all_held(self) -> list[Slot]:
         """Return every slot in somebody's hands."""
@@ -473,7 +507,8 @@ class Lender:
     def before_fork(self) -> None:
         """Close idle connections; keep the pool's lock until the fork is done."""
         wait = self.seconds("fork_wait")
-        self.reclaim()
+        # A warning may be an error, which must not stop the rest.
+        self._take_back(self._unsaid)
         self.recover_forsaken()
         self._lock_kept = self.lock.acquire(timeout=wait)
         if not self._lock_kept:
@@ -486,17 +521,26 @@ class Lender:
             close_idle(self.readers, self.writers, self.file_lock)
             # One that was taken after all, before this pause, comes back unused.
             if held or not self._others_held(mine):
+                self._prepared = True
                 return
 
     def after_fork_in_parent(self) -> None:
         """Serve those who waited during the fork."""
-        if self._lock_kept:
+        kept, self._lock_kept, self._prepared = self._lock_kept, False, False
+        if kept:
             self.pause(paused=False)
             self.lock.release()
 
+    def warn_after_fork(self) -> None:
+        """Warn of what was found before the fork."""
+        complaints, self._unsaid = self._unsaid, []
+        _warn_of(complaints)
+
     def after_fork_in_child(self) -> None:
         """Start afresh, or refuse if a connection was in use."""
-        held = self.all_held() if self._lock_kept else self.readers.slots
+        held = self.all_held() if self._prepared else self.readers.slots
+        self._lock_kept = self._prepared = False
+        self._unsaid = []
         self.lock = threading.Lock()
         self.returned = threading.Condition(self.lock)
         self.per_thread = PerThread()
@@ -519,6 +563,19 @@ class Lender:
         self.writers.reset()
         self.file_lock.close()
         self.pause(paused=False)
+
+
+def _warn_of(complaints: "list[Complaint | None]") -> None:
+    """Warn of all, also where the first is an error."""
+    failure: Warning | None = None
+    for complaint in complaints:
+        try:
+            if complaint is not None:
+                complaint.warn()
+        except Warning as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def _reported(error: _Error) -> _Error:

@@ -1,12 +1,12 @@
 """A pool of SQLite connections: several readers, one writer, nobody overtaken."""
 
 import contextlib
+import functools
 import os
 import shutil
 import sqlite3
 import tempfile
 import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -154,11 +154,9 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
         self.forked = forked_files.get(self.identity)
         self.serving = self.forked is None
         self._query_limit = options["query_limit"]
-        _forks.guard(self)
         observation.pools.add(self)
-        self._finalizer = weakref.finalize(
-            self, _end, self.readers, self.writers, self.file_lock, folder, os.getpid()
-        )
+        parts = self.readers, self.writers, self.file_lock, folder, os.getpid()
+        self._finalizer = _forks.guard(self, functools.partial(_end, *parts))
 
     def get_connection(
         self,
@@ -392,9 +390,10 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
                 group.cancel(*group.waiters)
             holders = self.wait_until_returned(wait, but=held)
             names = "; ".join(slot.describe() for slot in holders)
-        if first and not names:
-            self._optimize()
-        self._finalizer()
+        with _forks.no_fork():
+            if first and not names:
+                self._optimize()
+            self._finalizer()
         if names:
             raise PoolTimeoutError(
                 f"the pool of {self.path} was closed, but after {wait:g} s {names}. "
@@ -425,7 +424,7 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
                 f"{self.path} cannot be created: its directory does not exist. "
                 "Create the directory first."
             )
-        with _forks.FORK_LOCK:
+        with _forks.no_fork():
             self.take_file_lock(self.seconds("timeout"))
             try:
                 open_connection(self.path, readonly=False, create=True).close()

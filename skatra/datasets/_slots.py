@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from skatra.datasets._connections import PooledConnection
 
@@ -98,14 +98,25 @@ class Slot:
             f"{name} holds {kind} since {age:.1f} s ({':'.join(map(str, self.place))})"
         )
 
-    def warn(self, why: str) -> None:
-        """Warn once about this use, at the line that took the connection."""
+    def complaint(self, why: str) -> "Complaint | None":
+        """Return what to warn of once about this use."""
         if self.warned or self.thread is None:
-            return
+            return None
         self.warned = True
-        file, line = self.place
         message = f"{self.describe()} {why}. Keep 'with' blocks short."
-        warnings.warn_explicit(message, RuntimeWarning, file, line)
+        return Complaint(message, *self.place)
+
+
+class Complaint(NamedTuple):
+    """A warning at the line that took a connection."""
+
+    message: str
+    file: str
+    line: int
+
+    def warn(self) -> None:
+        """Warn now."""
+        warnings.warn_explicit(self.message, RuntimeWarning, self.file, self.line)
 
 
 class Waiter:

@@ -1,6 +1,7 @@
 """The pool: bounded, fair, clean on return, and clear when it cannot serve."""
 
 import contextlib
+import functools
 import gc
 import os
 import pickle
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skatra.datasets import SQLiteConnectionPool, get_db_pool
+from skatra.datasets import SQLiteConnectionPool, _forks, get_db_pool
 from skatra.exceptions import (
     DatabaseError,
     DatabaseNotFoundError,
@@ -360,6 +361,52 @@ def test_a_forgotten_pool_closes_its_connections(tmp_path):
     gc.collect()
 
     assert open_files() == before
+
+
+def test_a_forgotten_pool_waits_for_nobody(tmp_path):
+    """Who may hold any lock when the collector comes leaves the end to others."""
+    gc.collect()
+    before = open_files()
+    pools = [get_db_pool(tmp_path / "x.db", create=True)]
+    with pools[0].get_connection(), pools[0].get_connection(readonly=False):
+        pass
+    during = open_files()
+    with _forks.no_fork():
+        in_threads(pools.clear)
+        assert not pools
+        assert open_files() == during
+    assert open_files() == before
+
+
+def test_a_file_that_was_renamed_gets_a_pool_of_its_own(tmp_path):
+    """A pool is known by its file, unless its path means that file no more."""
+    old = get_db_pool(tmp_path / "x.db", create=True)
+    old.path.rename(tmp_path / "y.db")
+    new = get_db_pool(tmp_path / "y.db")
+    assert new.path == tmp_path / "y.db"
+    with new.get_connection(readonly=False) as connection:
+        connection.execute("CREATE TABLE t (x INTEGER) STRICT")
+    assert rows(new) == []
+
+
+def test_a_connection_that_comes_back_during_close_is_closed(pool):
+    """Whenever that happens, nothing stays open."""
+    gate = threading.Barrier(2)
+
+    def read(own):
+        with own.get_connection() as connection:
+            connection.execute("SELECT 1").fetchone()
+            gate.wait(ENOUGH)
+
+    def close(own):
+        gate.wait(ENOUGH)
+        with contextlib.suppress(PoolTimeoutError):
+            own.close(0)
+
+    for _ in range(50):
+        own = SQLiteConnectionPool(pool.path)
+        in_threads(functools.partial(read, own), functools.partial(close, own))
+        assert own.stats()["readers_open"] == 0
 
 
 def test_a_file_replaced_under_the_pool_is_noticed(pool):
