@@ -135,20 +135,24 @@ def test_a_transaction_that_ended_early_is_no_success(pool):
     assert rows(pool) == [1]
 
 
-@pytest.mark.parametrize("how", ["execute", "executemany", "cursor"])
-def test_nothing_is_kept_by_itself_after_the_transaction_ended(pool, how):
+@pytest.mark.parametrize("how", ["execute", "executemany", "executescript"])
+@pytest.mark.parametrize("where", ["connection", "cursor", "earlier", "result"])
+def test_nothing_is_kept_by_itself_after_the_transaction_ended(pool, how, where):
     """Once SQLite has undone a block, no later statement of it is kept."""
+    insert = {
+        "execute": ("INSERT INTO t VALUES (2)",),
+        "executemany": ("INSERT INTO t VALUES (?)", [(2,)]),
+        "executescript": ("INSERT INTO t VALUES (2); INSERT INTO t VALUES (3);",),
+    }
 
     def block():
         with pool.get_connection(readonly=False) as connection:
-            connection.execute("INSERT INTO t VALUES (1)")
+            places = {"connection": connection, "earlier": connection.cursor()}
+            places["result"] = connection.execute("INSERT INTO t VALUES (1)")
             with contextlib.suppress(sqlite3.IntegrityError):
                 connection.execute("INSERT OR ROLLBACK INTO t VALUES (NULL)")
-            if how == "executemany":
-                connection.executemany("INSERT INTO t VALUES (?)", [(2,)])
-            else:
-                where = connection.cursor() if how == "cursor" else connection
-                where.execute("INSERT INTO t VALUES (2)")
+            place = places[where] if where in places else connection.cursor()
+            getattr(place, how)(*insert[how])
 
     with pool.get_connection(readonly=False) as connection:
         connection.execute("DROP TABLE t")
@@ -156,6 +160,55 @@ def test_nothing_is_kept_by_itself_after_the_transaction_ended(pool, how):
     with pytest.raises(DatabaseError, match="kept by itself"):
         block()
     assert rows(pool) == []
+
+
+@pytest.mark.parametrize("where", ["connection", "cursor"])
+def test_a_script_is_a_part_of_its_block(pool, where):
+    """All its statements are kept or undone with the block, as SQLite splits them."""
+    script = """
+        CREATE TABLE log (text TEXT) STRICT; -- not the end; nor this
+        CREATE TRIGGER noted AFTER INSERT ON t BEGIN
+            INSERT INTO log VALUES ('a;b' || NEW.x); INSERT INTO log VALUES (';');
+        END;
+        INSERT INTO t VALUES (1) /* ; */; SELECT x FROM t;
+        ; INSERT INTO t VALUES (2)
+        -- the last one needs no end;
+    """
+
+    def block(*, fails):
+        with pool.get_connection(readonly=False) as connection:
+            place = connection if where == "connection" else connection.cursor()
+            place.executescript(script)
+            if fails:
+                raise ValueError("the block")
+
+    with pytest.raises(ValueError, match="the block"):
+        block(fails=True)
+    assert rows(pool) == []
+    block(fails=False)
+    assert rows(pool) == [1, 2]
+    with pool.get_connection() as connection:
+        logged = connection.execute("SELECT text FROM log").fetchall()
+    assert logged == [("a;b1",), (";",), ("a;b2",), (";",)]
+
+
+def test_an_open_blob_holds_nothing_after_its_block(pool):
+    """The next reader sees what was written since; the writer is free."""
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("CREATE TABLE b (x BLOB) STRICT")
+        connection.execute("INSERT INTO b VALUES (zeroblob(9))")
+    one = SQLiteConnectionPool(pool.path, max_readers=1)
+    for readonly in (True, False):
+        with one.get_connection(readonly=readonly) as connection:
+            blob = connection.blobopen("b", "x", 1, readonly=readonly)
+            assert blob.read() == bytes(9)
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            blob.read()
+        with one.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+        assert rows(one) == rows(pool)
+    assert rows(one) == [1, 1]
+    one.close()
 
 
 def test_one_thread_never_waits_for_itself(pool):
