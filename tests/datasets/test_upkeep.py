@@ -1,5 +1,6 @@
 """Transactions over several writes, copies of a database in use, upkeep."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -70,6 +71,58 @@ def test_a_failed_write_inside_a_transaction_leaves_nothing(db):
         reader.transaction(),
     ):
         pass
+
+
+def test_a_transaction_belongs_to_its_task(db):
+    """No other coroutine's write is a part of it, nor lost with it; its own are."""
+
+    async def write(name):
+        db.write_run(name, {})
+
+    async def fails(inside, tried):
+        with db.transaction():
+            db.write_run("lost", {})
+            inside.set()
+            await tried.wait()
+            raise ValueError
+
+    async def other(inside, tried):
+        await inside.wait()
+        try:
+            with pytest.raises(DatabaseError, match="inside a write of the same"):
+                db.write_run("refused", {})
+        finally:
+            tried.set()
+
+    async def main():
+        events = asyncio.Event(), asyncio.Event()
+        results = await asyncio.gather(
+            other(*events), fails(*events), return_exceptions=True
+        )
+        assert list(map(type, results)) == [type(None), ValueError]
+        with db.transaction():
+            await asyncio.gather(write("a"), write("b"))
+            late = asyncio.create_task(write("c"))
+        await late
+
+    asyncio.run(main())
+    assert list(db.runs().index) == ["a", "b", "c"]
+
+
+def test_a_transaction_may_end_in_another_thread(db):
+    """As that of a generator that is closed there; its thread goes on to write."""
+
+    def block():
+        with db.transaction():
+            db.write_run("undone", {})
+            yield
+
+    generator = block()
+    next(generator)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(generator.close).result()
+    db.write_run("kept", {})
+    assert list(db.runs().index) == ["kept"]
 
 
 def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
