@@ -367,7 +367,8 @@ class Database(DatabaseRecords):
     def write_trades(self, frame: pd.DataFrame) -> WriteReport:
         """Insert closed trades, replacing those of the same symbol, times and side.
 
-        The commit waits for the disk: acknowledged trades survive a power failure.
+        The commit waits for the disk, also that of a ``transaction`` around it:
+        acknowledged trades survive a power failure.
 
         Parameters
         ----------

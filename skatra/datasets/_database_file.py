@@ -129,6 +129,8 @@ class DatabaseFile(HTMLRepr):
                 outer.execute("RELEASE part").close()
             raise
         outer.execute("RELEASE part").close()
+        # How much a commit waits for cannot change once its transaction has begun.
+        outer.owes_disk |= durable and not outer.durable
 
     def _transaction_here(self) -> PooledConnection | None:
         """Return the connection of the open ``transaction`` that writes are part of."""
@@ -149,7 +151,8 @@ class DatabaseFile(HTMLRepr):
         Parameters
         ----------
         durable : bool, default=False
-            Commit to the disk, so that the block survives a power failure, too.
+            Commit to the disk, so that the block survives a power failure, too. A
+            block with ``write_trades`` or ``write_signals`` always does.
 
         Yields
         ------

@@ -106,7 +106,7 @@ class DatabaseRecords(DatabaseFile):
 
         A signal is a prediction with the size that limits left of it. Both are
         written or neither; those of the same symbol and t0 are replaced. The commit
-        waits for the disk.
+        waits for the disk, also that of a ``transaction`` around it.
 
         Parameters
         ----------

@@ -381,6 +381,7 @@ class Lender:
                 connection.refusal = None
                 connection.make_durable(durable=durable)
                 connection.execute("BEGIN IMMEDIATE").close()
+                connection.owes_disk = False
                 connection.in_block = True
             except BaseException:
                 self.discard(slot)
@@ -437,6 +438,8 @@ class Lender:
                 connection.rollback()
         elif connection.in_transaction:
             connection.commit()
+            if connection.owes_disk:
+                connection.sync()
             self.log.keep_short(self, connection)
         else:
             raise DatabaseError(

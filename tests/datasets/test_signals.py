@@ -57,6 +57,27 @@ def test_a_signal_comes_with_its_prediction(db):
     assert db.info()["rows"]["signals"] == 6
 
 
+@pytest.mark.parametrize(("durable", "written"), [(False, 0), (False, 1), (True, 1)])
+def test_a_transaction_around_signals_waits_for_the_disk(db, durable, written):
+    """Its commit, or one right after it, is made with synchronous=FULL."""
+    statements = []
+    with db.transaction(durable=durable) as connection:
+        levels = connection.execute("PRAGMA synchronous").fetchone()
+        connection.set_trace_callback(statements.append)
+        db.write_run("r", {})
+        for _ in range(written):
+            db.write_signals(signals(), "m")
+    connection.set_trace_callback(None)
+    after = statements[statements.index("COMMIT") + 1 :]
+    full = [sql.startswith("PRAGMA synchronous = FULL") for sql in after[:1]]
+    commits = [sql.startswith("PRAGMA user_version = ") for sql in after[-1:]]
+    assert levels == (1 + durable,)
+    assert full == commits == [True] * (written and not durable)
+    with db.transaction() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+    assert len(db.signals()) == written * len(KEYS)
+
+
 def test_another_value_is_an_update_with_a_new_time(db):
     """The time says when the values that stand were written."""
     db.write_signals(signals(), "m")
