@@ -1,5 +1,6 @@
 """One SQLite connection, opened so that a name means the file of that name."""
 
+import contextlib
 import os
 import sqlite3
 import sys
@@ -125,6 +126,14 @@ class PooledConnection(sqlite3.Connection):
                 f"({error}): it may not survive a power failure. Mend the disk, then "
                 "write the same rows once more."
             ) from error
+
+    def optimize(self) -> None:
+        """Let SQLite refresh what its query planner knows, as it advises on close."""
+        # The collector may come here while an observer holds a lock of its own.
+        self.refusal = self.database = None
+        with contextlib.suppress(sqlite3.Error):
+            self.execute("PRAGMA analysis_limit = 400").close()
+            self.execute("PRAGMA optimize").close()
 
     def close_cursors(self, keep: Sequence[Any] = ()) -> None:
         """Close every cursor and blob opened since ``keep`` was taken."""

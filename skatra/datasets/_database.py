@@ -289,6 +289,7 @@ class Database(DatabaseRecords):
         frame : DataFrame of shape (n_labels, 5 or 6)
             Index (symbol, t0); columns t1, ret, label, side, touched and, if wanted,
             weight (sample weight >= 0). ``ret`` may be NaN where touched is "open".
+            Without weight, labels that are there lose the one they have.
         label_set : str
             The set's name.
         spec : dict, default=None

@@ -598,8 +598,13 @@ def _keep_forever(connection: PooledConnection | None) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-def close_idle(readers: SlotGroup, writers: SlotGroup, lock: FileLock) -> None:
-    """Close idle connections, the writer last: it empties the write-ahead log."""
+def close_idle(
+    readers: SlotGroup, writers: SlotGroup, lock: FileLock, *, optimize: bool = False
+) -> None:
+    """Close idle connections, the writer last: it empties the write-ahead log.
+
+    Before the last close SQLite may refresh what its query planner knows.
+    """
     pid = os.getpid()
     for slot in readers.idle + writers.idle:
         connection, slot.connection = slot.connection, None
@@ -612,6 +617,8 @@ def close_idle(readers: SlotGroup, writers: SlotGroup, lock: FileLock) -> None:
             locked = lock.acquire(CLOSE_WAIT)
         except OSError:
             locked = False
+        if locked and optimize:
+            connection.optimize()
         connection.close()
         if locked:
             lock.release()

@@ -1,6 +1,5 @@
 """A pool of SQLite connections: several readers, one writer, nobody overtaken."""
 
-import contextlib
 import functools
 import os
 import shutil
@@ -20,7 +19,7 @@ from skatra.datasets._connections import (
     open_connection,
     resolve,
 )
-from skatra.datasets._lending import CLOSE_WAIT, Lender, close_idle
+from skatra.datasets._lending import Lender, close_idle
 from skatra.exceptions import DatabaseError, PoolTimeoutError
 from skatra.utils import HTMLRepr, observation
 
@@ -383,7 +382,6 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
         self.reclaim()
         self.recover_forsaken()
         with self.lock:
-            first = not self.is_closed
             self.is_closed = True
             self.serving = False
             for group in (self.readers, self.writers):
@@ -391,8 +389,6 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
             holders = self.wait_until_returned(wait, but=held)
             names = "; ".join(slot.describe() for slot in holders)
         with _forks.no_fork():
-            if first and not names:
-                self._optimize()
             self._finalizer()
         if names:
             raise PoolTimeoutError(
@@ -430,20 +426,6 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
                 open_connection(self.path, readonly=False, create=True).close()
             finally:
                 self.file_lock.release()
-
-    def _optimize(self) -> None:
-        """Let SQLite refresh what its query planner knows, as it advises on close."""
-        connection = self.writers.slots[0].connection
-        if connection is None or connection.pid != os.getpid():
-            return
-        with contextlib.suppress(sqlite3.Error, OSError):
-            if self.file_lock.acquire(CLOSE_WAIT, "optimize"):
-                try:
-                    connection.refusal = None
-                    connection.execute("PRAGMA analysis_limit = 400").close()
-                    connection.execute("PRAGMA optimize").close()
-                finally:
-                    self.file_lock.release()
 
 
 def default_readers() -> int:
@@ -484,6 +466,6 @@ def _private_folder() -> Path:
 def _end(*parts: Any) -> None:
     """Close what is idle; remove a database in memory, but not in a forked child."""
     readers, writers, lock, folder, pid = parts
-    close_idle(readers, writers, lock)
+    close_idle(readers, writers, lock, optimize=True)
     if folder is not None and os.getpid() == pid:
         shutil.rmtree(folder, ignore_errors=True)
