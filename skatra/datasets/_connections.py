@@ -283,6 +283,8 @@ def _configure(connection: PooledConnection, *, readonly: bool, create: bool) ->
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DQS_DML, False)
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DQS_DDL, False)
+    # Another file would stay attached for the next borrower.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     # A reader's pages stay in the processor's cache while it goes through a table;
     # the system caches the file. The writer keeps what it has changed.
     kilobytes = 4096 if readonly else 16384

@@ -391,7 +391,12 @@ class Database(DatabaseRecords):
             return _trades.write_trades(connection, frame)
 
     def trades(
-        self, symbols: Symbols = None, start: Any = None, end: Any = None
+        self,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return trades of some symbols opened in a range.
 
@@ -401,6 +406,8 @@ class Database(DatabaseRecords):
             None means all.
         start, end : datetime-like, default=None
             First and last opened_at, both included.
+        as_of : datetime-like, default=None
+            Leave out trades that were not known then: those closed later.
 
         Returns
         -------
@@ -408,4 +415,4 @@ class Database(DatabaseRecords):
             Columns as in ``write_trades``, sorted by (opened_at, symbol).
         """
         with self._reading() as connection:
-            return _trades.read_trades(connection, symbols, start, end)
+            return _trades.read_trades(connection, symbols, start, end, as_of)

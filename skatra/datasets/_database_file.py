@@ -326,10 +326,12 @@ class DatabaseFile(HTMLRepr):
             # The writer's locks stay; only SQLite's transaction pauses.
             connection.execute("COMMIT").close()
             connection.in_block = False
+            attached = connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)
             try:
                 connection.execute("VACUUM").close()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
+                connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, attached)
                 connection.execute("BEGIN IMMEDIATE").close()
                 connection.in_block = True
             after = pragma(connection, "page_count")

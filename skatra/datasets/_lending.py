@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import CancelledError
 from pathlib import Path
+from types import CodeType
 from typing import TypeVar
 
 from skatra.datasets._connections import (
@@ -35,6 +36,7 @@ from skatra.datasets._slots import (
     Slot,
     SlotGroup,
     Waiter,
+    outside,
 )
 from skatra.datasets._wal import LogKeeper
 from skatra.datasets._watchdog import WATCHDOG, Watch
@@ -120,10 +122,12 @@ class Lender:
         durable: bool,
         place: Slot | Waiter | None = None,
         bell: threading.Event | None = None,
+        caller: tuple[CodeType, int] | None = None,
     ) -> Slot:
         """Take a slot with an open connection, or wait for one.
 
         ``bell`` is set by who gives up: it ends the wait for other processes.
+        ``caller`` is the line to name where the stack does not show it.
         """
         start = time.monotonic()
         deadline = start + (self.seconds("timeout") if timeout is None else timeout)
@@ -131,8 +135,9 @@ class Lender:
         if place is None:
             place = self.ask(readonly=readonly, holds=holds)
         slot = place if isinstance(place, Slot) else self._await(group, place, deadline)
-        frame = sys._getframe(1)  # noqa: SLF001 - the documented, fast way
-        slot.stamp(frame, self.per_thread.held.thread)
+        # The documented, fast way to the caller.
+        caller = caller or outside(sys._getframe(1))  # noqa: SLF001
+        slot.stamp(caller, self.per_thread.held.thread)
         if readonly:
             connection = self.prepare(slot)
         else:

@@ -30,6 +30,13 @@ def _referrers(things: Iterable[Any]) -> list[int]:
     return [sys.getrefcount(thing) for thing in things]
 
 
+def outside(frame: Any) -> tuple[CodeType, int]:
+    """Return code and instruction of the nearest frame outside this package."""
+    while frame.f_code.co_filename in OWN_FILES and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
 class Slot:
     """A place for one connection; who holds it since when."""
 
@@ -58,18 +65,16 @@ class Slot:
         self.uses = 0
         self.warned = False
 
-    def stamp(self, frame: Any, thread: threading.Thread) -> None:
+    def stamp(self, place: tuple[CodeType, int], thread: threading.Thread) -> None:
         """Note the thread, the time and the line that took the slot."""
-        self.note(frame)
+        self.code, self.instruction = place
         self.thread = thread
         self.since = time.monotonic()
         self.uses += 1
 
     def note(self, frame: Any) -> None:
         """Note the nearest frame outside this package."""
-        while frame.f_code.co_filename in OWN_FILES and frame.f_back is not None:
-            frame = frame.f_back
-        self.code, self.instruction = frame.f_code, frame.f_lasti
+        self.code, self.instruction = outside(frame)
 
     def clear(self) -> None:
         """Forget the holder."""

@@ -192,6 +192,21 @@ def test_a_script_is_a_part_of_its_block(pool, where):
     assert logged == [("a;b1",), (";",), ("a;b2",), (";",)]
 
 
+@pytest.mark.parametrize("readonly", [True, False])
+def test_no_other_file_is_attached(pool, readonly):
+    """It would stay for the next borrower; the refusal says what to do."""
+
+    def block():
+        with pool.get_connection(readonly=readonly) as connection:
+            connection.execute("ATTACH ':memory:' AS other")
+
+    with pytest.raises(DatabaseError, match=r"must not ATTACH .* Database of its own"):
+        block()
+    with pool.get_connection(readonly=readonly) as connection:
+        names = [row[1] for row in connection.execute("PRAGMA database_list")]
+    assert names == ["main"]
+
+
 def test_an_open_blob_holds_nothing_after_its_block(pool):
     """The next reader sees what was written since; the writer is free."""
     with pool.get_connection(readonly=False) as connection:

@@ -89,6 +89,17 @@ def test_another_value_is_an_update_with_a_new_time(db):
     assert later.tolist() == [False] * 5 + [True]
 
 
+def test_signals_as_of_a_time_are_those_until_then(db):
+    """Whatever the range says."""
+    db.write_signals(signals(), "m")
+    whole = db.signals()
+    times = whole.index.get_level_values("t0")
+    for as_of in times.unique():
+        known = whole[times <= as_of]
+        pd.testing.assert_frame_equal(db.signals(as_of=as_of), known)
+        pd.testing.assert_frame_equal(db.signals(end=times[-1], as_of=as_of), known)
+
+
 def test_signals_of_all_models_or_of_one(db):
     """A range of t0 and symbols narrow them down."""
     db.write_signals(signals(), "m")
