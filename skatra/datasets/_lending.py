@@ -1,7 +1,6 @@
 """How a pool lends its connections: the queue, the transaction, the way back."""
 
 import ctypes
-import os
 import random
 import sqlite3
 import sys
@@ -36,7 +35,9 @@ from skatra.datasets._slots import (
     Slot,
     SlotGroup,
     Waiter,
+    close_idle,
     outside,
+    warn_of,
 )
 from skatra.datasets._wal import LogKeeper
 from skatra.datasets._watchdog import WATCHDOG, Watch
@@ -49,7 +50,6 @@ from skatra.exceptions import (
 from skatra.utils import observation
 
 CHECK_FILE_EVERY = 1.0
-CLOSE_WAIT = 1.0
 _FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
 _JITTER = 0.1
@@ -244,7 +244,7 @@ class Lender:
             elif now - slot.since > patience:
                 why = f"for longer than leak_after={patience:g} s"
                 complaints.append(slot.complaint(why))
-        _warn_of(complaints)
+        warn_of(complaints)
 
     def reclaim(self) -> None:
         """Take back connections whose block was left without its end, and warn."""
@@ -253,7 +253,7 @@ class Lender:
             try:
                 self._take_back(complaints)
             finally:
-                _warn_of(complaints)
+                warn_of(complaints)
 
     def _take_back(self, complaints: "list[Complaint | None]") -> None:
         notes = self.dropped.take()
@@ -542,7 +542,7 @@ class Lender:
     def warn_after_fork(self) -> None:
         """Warn of what was found before the fork."""
         complaints, self._unsaid = self._unsaid, []
-        _warn_of(complaints)
+        warn_of(complaints)
 
     def after_fork_in_child(self) -> None:
         """Start afresh, or refuse if a connection was in use."""
@@ -573,19 +573,6 @@ class Lender:
         self.pause(paused=False)
 
 
-def _warn_of(complaints: "list[Complaint | None]") -> None:
-    """Warn of all, also where the first is an error."""
-    failure: Warning | None = None
-    for complaint in complaints:
-        try:
-            if complaint is not None:
-                complaint.warn()
-        except Warning as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
-
-
 def _reported(error: _Error) -> _Error:
     """Tell who listens about an error that reaches the user."""
     if observation.observer is not None:
@@ -601,31 +588,3 @@ def _keep_forever(connection: PooledConnection | None) -> None:
     """Never close an inherited connection: that could remove the parent's log."""
     if connection is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
-def close_idle(
-    readers: SlotGroup, writers: SlotGroup, lock: FileLock, *, optimize: bool = False
-) -> None:
-    """Close idle connections, the writer last: it empties the write-ahead log.
-
-    Before the last close SQLite may refresh what its query planner knows.
-    """
-    pid = os.getpid()
-    for slot in readers.idle + writers.idle:
-        connection, slot.connection = slot.connection, None
-        if connection is None or connection.pid != pid:
-            continue
-        if slot.readonly:
-            connection.close()
-            continue
-        try:
-            locked = lock.acquire(CLOSE_WAIT)
-        except OSError:
-            locked = False
-        if locked and optimize:
-            connection.optimize()
-        connection.close()
-        if locked:
-            lock.release()
-    if writers.idle:
-        lock.close()

@@ -19,7 +19,8 @@ from skatra.datasets._connections import (
     open_connection,
     resolve,
 )
-from skatra.datasets._lending import Lender, close_idle
+from skatra.datasets._lending import Lender
+from skatra.datasets._slots import close_idle
 from skatra.exceptions import DatabaseError, PoolTimeoutError
 from skatra.utils import HTMLRepr, observation
 
@@ -186,10 +187,11 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
         Returns
         -------
         context manager of sqlite3.Connection
-            Use the connection in the block only; cursors left open are closed. A
-            read inside a block of the same thread gets that block's connection
-            (inside a write it sees what was written so far), so one thread
-            never waits for itself.
+            Use the connection in the block only; cursors and blobs left open are
+            closed (make no ``sqlite3.Cursor(connection)``: the pool cannot know of
+            it, and what it has not read to the end stays open). A read inside a block
+            of the same thread gets that block's connection (inside a write it sees
+            what was written so far), so one thread never waits for itself.
 
         Raises
         ------

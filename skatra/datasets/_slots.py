@@ -1,6 +1,7 @@
 """A fixed number of places for connections, given out first come, first served."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -12,7 +13,9 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from skatra.datasets._connections import PooledConnection
+from skatra.datasets._file_lock import FileLock
 
+CLOSE_WAIT = 1.0
 OWN_FILES = {
     *(str(path) for path in Path(__file__).parent.glob("*.py")),
     contextlib.__file__,
@@ -122,6 +125,19 @@ class Complaint(NamedTuple):
     def warn(self) -> None:
         """Warn now."""
         warnings.warn_explicit(self.message, RuntimeWarning, self.file, self.line)
+
+
+def warn_of(complaints: "list[Complaint | None]") -> None:
+    """Warn of all, also where the first is an error."""
+    failure: Warning | None = None
+    for complaint in complaints:
+        try:
+            if complaint is not None:
+                complaint.warn()
+        except Warning as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 class Waiter:
@@ -280,3 +296,31 @@ class Dropped:
         while self.notes:
             notes.append(self.notes.popleft())
         return notes
+
+
+def close_idle(
+    readers: SlotGroup, writers: SlotGroup, lock: FileLock, *, optimize: bool = False
+) -> None:
+    """Close idle connections, the writer last: it empties the write-ahead log.
+
+    Before the last close SQLite may refresh what its query planner knows.
+    """
+    pid = os.getpid()
+    for slot in readers.idle + writers.idle:
+        connection, slot.connection = slot.connection, None
+        if connection is None or connection.pid != pid:
+            continue
+        if slot.readonly:
+            connection.close()
+            continue
+        try:
+            locked = lock.acquire(CLOSE_WAIT)
+        except OSError:
+            locked = False
+        if locked and optimize:
+            connection.optimize()
+        connection.close()
+        if locked:
+            lock.release()
+    if writers.idle:
+        lock.close()
