@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from skatra.datasets._checkout import Checkout
 from skatra.datasets._connections import GIVEN_BACK
 from skatra.datasets._lending import Lender
+from skatra.datasets._slots import outside
 from skatra.datasets._watchdog import WATCHDOG
 
 _HURRY_EVERY = 0.05
@@ -161,13 +163,16 @@ class AsyncCheckout:
         # The place in the queue is taken here, in the order in which coroutines come.
         place = pool.ask(readonly=self._readonly)
         bell = threading.Event()
+        caller = outside(sys._getframe(1))  # noqa: SLF001 - the thread shows none
 
         def hurry() -> None:
             bell.set()
             pool.withdraw(place)
 
         try:
-            checkout = Checkout(pool, place=place, bell=bell, **self._options)
+            checkout = Checkout(
+                pool, place=place, bell=bell, caller=caller, **self._options
+            )
             job = thread.submit(checkout.__enter__)
         except BaseException:
             pool.give_up(place)

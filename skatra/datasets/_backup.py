@@ -5,14 +5,16 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from skatra.datasets._connections import resolve
 from skatra.datasets._errors import translate
+from skatra.datasets._file_lock import FileLock
 from skatra.exceptions import DatabaseError
 
 _PAGES = 2048
+_WAIT = 30.0
 _NAMING = threading.Lock()
 
 
@@ -58,6 +60,25 @@ def copy_database(
     return target
 
 
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Keep other processes from making a database of this name during a block."""
+    lock = FileLock(target.with_name(f"{target.name}-lock"))
+    new = not lock.path.exists()
+    try:
+        if not lock.acquire(_WAIT, "naming a backup"):
+            raise DatabaseError(
+                f"the lock of {target} is still held after {_WAIT:g} s by "
+                f"{lock.owner()}. End that process, or choose another name."
+            )
+        yield
+        if new:
+            with contextlib.suppress(OSError):
+                lock.path.unlink()
+    finally:
+        lock.close()
+
+
 def refuse_taken(target: Path) -> None:
     """Raise if a copy cannot have its name: no folder, or a file that has it."""
     if not target.parent.is_dir():
@@ -72,8 +93,8 @@ def refuse_taken(target: Path) -> None:
 
 
 def _name(partial: Path, target: Path) -> None:
-    """Give a complete copy its name, unless another copy got it meanwhile."""
-    with _NAMING:
+    """Give a complete copy its name, unless another file got it meanwhile."""
+    with _NAMING, _locked(target):
         refuse_taken(target)
         # A log that a file of this name left behind would be played into the copy.
         for suffix in ("-wal", "-shm", "-journal"):

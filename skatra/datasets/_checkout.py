@@ -4,7 +4,7 @@ import sqlite3
 import sys
 import threading
 from time import monotonic
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any
 
 from skatra.datasets._connections import GIVEN_BACK, PooledConnection
@@ -126,10 +126,13 @@ class Checkout:
         What ``Lender.ask`` gave already.
     bell : Event or None
         Set by who gives up entering.
+    caller : tuple or None
+        Code and instruction that take the connection, if not those on the stack.
     """
 
     __slots__ = (
         "_bell",
+        "_caller",
         "_connection",
         "_durable",
         "_held",
@@ -152,9 +155,11 @@ class Checkout:
         durable: bool = False,
         place: Slot | Waiter | None = None,
         bell: threading.Event | None = None,
+        caller: tuple[CodeType, int] | None = None,
     ) -> None:
         self._pool = pool
         self._bell = bell
+        self._caller = caller
         self._place = place
         self._readonly = readonly
         self._wait = wait
@@ -194,6 +199,7 @@ class Checkout:
             durable=self._durable,
             place=place,
             bell=self._bell,
+            caller=self._caller,
         )
         self._slot, self._connection = slot, slot.connection
         if self._readonly:

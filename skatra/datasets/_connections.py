@@ -1,10 +1,11 @@
 """One SQLite connection, opened so that a name means the file of that name."""
 
+import contextlib
 import os
 import sqlite3
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from skatra.utils import observation
 _PAGE_SIZE = 16384
 _PRUNE_AT = 256
 _new_cursor = sqlite3.Connection.cursor
+_execute = sqlite3.Cursor.execute
 _reference = weakref.ref
 
 GIVEN_BACK = DatabaseError(
@@ -45,12 +47,13 @@ class PooledConnection(sqlite3.Connection):
         self.pid = os.getpid()
         self.refusal: DatabaseError | None = None
         self.durable = False
+        self.owes_disk = False
         self.in_block = False
         self.database: str | None = None
-        self.tracked: list[weakref.ref[sqlite3.Cursor]] = []
+        self.tracked: list[weakref.ref[sqlite3.Cursor | sqlite3.Blob]] = []
 
-    def cursor(self, *args: Any, **kwargs: Any) -> Any:
-        """Open a cursor that is closed when the connection goes back."""
+    def check_use(self) -> None:
+        """Raise by name if no statement may run now."""
         if self.refusal is not None:
             raise type(self.refusal)(str(self.refusal))
         if self.in_block and not self.in_transaction:
@@ -59,12 +62,26 @@ class PooledConnection(sqlite3.Connection):
                 "after which SQLite had undone it, or it was committed by hand. Leave "
                 "the block; a statement here would be kept by itself."
             )
-        cursor = _new_cursor(self, *args, **kwargs)
+
+    def cursor(self, factory: Any = None) -> Any:
+        """Open a cursor that is closed when the connection goes back."""
+        self.check_use()
+        cursor = _new_cursor(self, PooledCursor if factory is None else factory)
+        self._track(cursor)
+        return cursor
+
+    def blobopen(self, *args: Any, **kwargs: Any) -> sqlite3.Blob:
+        """Open a blob that is closed when the connection goes back."""
+        self.check_use()
+        blob = super().blobopen(*args, **kwargs)
+        self._track(blob)
+        return blob
+
+    def _track(self, opened: Any) -> None:
         tracked = self.tracked
         if len(tracked) >= _PRUNE_AT:
             tracked[:] = [ref for ref in tracked if ref() is not None]
-        tracked.append(_reference(cursor))
-        return cursor
+        tracked.append(_reference(opened))
 
     def execute(self, *args: Any) -> Any:
         """Execute through a tracked cursor (C would bypass ``cursor``)."""
@@ -73,9 +90,9 @@ class PooledConnection(sqlite3.Connection):
         ended = self.in_block and not self.in_transaction
         if self.refusal is not None or ended or len(self.tracked) >= _PRUNE_AT:
             return self.cursor().execute(*args)
-        cursor = _new_cursor(self)
+        cursor = _new_cursor(self, PooledCursor)
         self.tracked.append(_reference(cursor))
-        return cursor.execute(*args)
+        return _execute(cursor, *args)
 
     def executemany(self, *args: Any) -> Any:
         """Execute many through a tracked cursor."""
@@ -96,18 +113,81 @@ class PooledConnection(sqlite3.Connection):
             self.execute(f"PRAGMA synchronous = {level}").close()
             self.durable = durable
 
+    def sync(self) -> None:
+        """Have the disk keep what was committed without waiting for it."""
+        try:
+            self.make_durable(durable=True)
+            # A durable commit syncs the whole log; this one changes nothing.
+            version = self.execute("PRAGMA user_version").fetchone()[0]
+            self.execute(f"PRAGMA user_version = {version}").close()
+        except sqlite3.Error as error:
+            raise DatabaseError(
+                f"the transaction was committed, but the disk did not confirm it "
+                f"({error}): it may not survive a power failure. Mend the disk, then "
+                "write the same rows once more."
+            ) from error
+
+    def optimize(self) -> None:
+        """Let SQLite refresh what its query planner knows, as it advises on close."""
+        # The collector may come here while an observer holds a lock of its own.
+        self.refusal = self.database = None
+        with contextlib.suppress(sqlite3.Error):
+            self.execute("PRAGMA analysis_limit = 400").close()
+            self.execute("PRAGMA optimize").close()
+
     def close_cursors(self, keep: Sequence[Any] = ()) -> None:
-        """Close every cursor opened since ``keep`` was taken."""
+        """Close every cursor and blob opened since ``keep`` was taken."""
         kept = set(map(id, keep))
         for reference in self.tracked:
-            cursor = reference()
-            if cursor is not None and id(reference) not in kept:
-                cursor.close()
+            opened = reference()
+            if opened is not None and id(reference) not in kept:
+                opened.close()
         self.tracked[:] = keep
 
     def open_cursors(self) -> list[Any]:
         """Return the cursors open now, to be kept by ``close_cursors``."""
         return list(self.tracked)
+
+
+class PooledCursor(sqlite3.Cursor):
+    """A cursor that outlives neither its block nor the block's transaction."""
+
+    __slots__ = ()
+    connection: PooledConnection
+
+    def execute(self, *args: Any) -> Any:
+        """Execute if a statement may run now."""
+        self.connection.check_use()
+        return _execute(self, *args)
+
+    def executemany(self, *args: Any) -> Any:
+        """Execute many times if a statement may run now."""
+        self.connection.check_use()
+        return super().executemany(*args)
+
+    def executescript(self, script: str) -> Any:
+        """Execute a script; in a block as a part of its transaction.
+
+        sqlite3 would commit first, and the block could not be rolled back.
+        """
+        self.connection.check_use()
+        if not self.connection.in_block:
+            return super().executescript(script)
+        for statement in _statements(script):
+            self.execute(statement).fetchall()
+        return self
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script where SQLite sees the end of a statement."""
+    statement = ""
+    for piece in script.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip(";\n\t\r "):
+        yield statement.removesuffix(";")
 
 
 def identity(path: Path) -> tuple[int, int]:
@@ -203,6 +283,8 @@ def _configure(connection: PooledConnection, *, readonly: bool, create: bool) ->
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DQS_DML, False)
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DQS_DDL, False)
+    # Another file would stay attached for the next borrower.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     # A reader's pages stay in the processor's cache while it goes through a table;
     # the system caches the file. The writer keeps what it has changed.
     kilobytes = 4096 if readonly else 16384

@@ -289,6 +289,7 @@ class Database(DatabaseRecords):
         frame : DataFrame of shape (n_labels, 5 or 6)
             Index (symbol, t0); columns t1, ret, label, side, touched and, if wanted,
             weight (sample weight >= 0). ``ret`` may be NaN where touched is "open".
+            Without weight, labels that are there lose the one they have.
         label_set : str
             The set's name.
         spec : dict, default=None
@@ -367,7 +368,8 @@ class Database(DatabaseRecords):
     def write_trades(self, frame: pd.DataFrame) -> WriteReport:
         """Insert closed trades, replacing those of the same symbol, times and side.
 
-        The commit waits for the disk: acknowledged trades survive a power failure.
+        The commit waits for the disk, also that of a ``transaction`` around it:
+        acknowledged trades survive a power failure.
 
         Parameters
         ----------
@@ -389,7 +391,12 @@ class Database(DatabaseRecords):
             return _trades.write_trades(connection, frame)
 
     def trades(
-        self, symbols: Symbols = None, start: Any = None, end: Any = None
+        self,
+        symbols: Symbols = None,
+        start: Any = None,
+        end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return trades of some symbols opened in a range.
 
@@ -399,6 +406,8 @@ class Database(DatabaseRecords):
             None means all.
         start, end : datetime-like, default=None
             First and last opened_at, both included.
+        as_of : datetime-like, default=None
+            Leave out trades that were not known then: those closed later.
 
         Returns
         -------
@@ -406,4 +415,4 @@ class Database(DatabaseRecords):
             Columns as in ``write_trades``, sorted by (opened_at, symbol).
         """
         with self._reading() as connection:
-            return _trades.read_trades(connection, symbols, start, end)
+            return _trades.read_trades(connection, symbols, start, end, as_of)

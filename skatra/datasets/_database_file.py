@@ -1,6 +1,7 @@
 """One database file: its pool, its transactions, its upkeep."""
 
 import contextlib
+import contextvars
 import os
 import sqlite3
 import threading
@@ -18,6 +19,23 @@ from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema, pragma
 from skatra.exceptions import DatabaseError, PoolClosedError
 from skatra.utils import HTMLRepr, observation
+
+
+class _Transaction:
+    """An open block of ``transaction``; it is joined by its thread alone."""
+
+    __slots__ = ("connection", "database", "thread")
+
+    def __init__(self, database: "DatabaseFile", connection: PooledConnection) -> None:
+        self.database: DatabaseFile | None = database
+        self.connection: PooledConnection | None = connection
+        self.thread = threading.get_ident()
+
+
+# A coroutine sees those of its own task; copies of a context may outlive the block.
+_transactions: "contextvars.ContextVar[tuple[_Transaction, ...]]" = (
+    contextvars.ContextVar("skatra_transactions", default=())
+)
 
 
 class DatabaseFile(HTMLRepr):
@@ -50,7 +68,6 @@ class DatabaseFile(HTMLRepr):
                 identity(self.path)
             self._pool = get_db_pool(self.path, create=create)
         self.readonly = readonly
-        self._open_transactions = threading.local()
         ensure_schema(self._pool, create=create, readonly=readonly)
 
     @property
@@ -88,7 +105,7 @@ class DatabaseFile(HTMLRepr):
                 f"{self.path} was opened with readonly=True. Open it with "
                 "Database(path) to write."
             )
-        outer = getattr(self._open_transactions, "connection", None)
+        outer = self._transaction_here()
         if outer is None:
             start = time.perf_counter()
             with self.pool.get_connection(
@@ -112,6 +129,15 @@ class DatabaseFile(HTMLRepr):
                 outer.execute("RELEASE part").close()
             raise
         outer.execute("RELEASE part").close()
+        # How much a commit waits for cannot change once its transaction has begun.
+        outer.owes_disk |= durable and not outer.durable
+
+    def _transaction_here(self) -> PooledConnection | None:
+        """Return the connection of the open ``transaction`` that writes are part of."""
+        for block in _transactions.get():
+            if block.database is self and block.thread == threading.get_ident():
+                return block.connection
+        return None
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -119,12 +145,14 @@ class DatabaseFile(HTMLRepr):
 
         Reads of this thread inside the block see what was written so far; other
         threads and processes see it when the block has ended. A write that fails
-        inside leaves nothing; if its error is caught, the block goes on.
+        inside leaves nothing; if its error is caught, the block goes on. A coroutine
+        that writes while another one of its thread is inside such a block is refused.
 
         Parameters
         ----------
         durable : bool, default=False
-            Commit to the disk, so that the block survives a power failure, too.
+            Commit to the disk, so that the block survives a power failure, too. A
+            block with ``write_trades`` or ``write_signals`` always does.
 
         Yields
         ------
@@ -146,17 +174,19 @@ class DatabaseFile(HTMLRepr):
         ...     len(db.runs())
         2
         """
-        if getattr(self._open_transactions, "connection", None) is not None:
+        if self._transaction_here() is not None:
             raise DatabaseError(
                 "a transaction cannot start inside a transaction of the same thread. "
                 "Use the outer block; a failed write inside leaves nothing."
             )
         with self._writing(durable=durable) as connection:
-            self._open_transactions.connection = connection
+            block = _Transaction(self, cast("PooledConnection", connection))
+            open_ones = (t for t in _transactions.get() if t.connection is not None)
+            _transactions.set((*open_ones, block))
             try:
                 yield connection
             finally:
-                del self._open_transactions.connection
+                block.database = block.connection = None
 
     def read_sql(
         self,
@@ -296,17 +326,19 @@ class DatabaseFile(HTMLRepr):
             # The writer's locks stay; only SQLite's transaction pauses.
             connection.execute("COMMIT").close()
             connection.in_block = False
+            attached = connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)
             try:
                 connection.execute("VACUUM").close()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
+                connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, attached)
                 connection.execute("BEGIN IMMEDIATE").close()
                 connection.in_block = True
             after = pragma(connection, "page_count")
             return (before - after) * pragma(connection, "page_size")
 
     def _refuse_in_transaction(self, what: str) -> None:
-        if getattr(self._open_transactions, "connection", None) is not None:
+        if self._transaction_here() is not None:
             raise DatabaseError(
                 f"{what} must not run inside a transaction. Call it after the block."
             )

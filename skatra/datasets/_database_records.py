@@ -106,7 +106,7 @@ class DatabaseRecords(DatabaseFile):
 
         A signal is a prediction with the size that limits left of it. Both are
         written or neither; those of the same symbol and t0 are replaced. The commit
-        waits for the disk.
+        waits for the disk, also that of a ``transaction`` around it.
 
         Parameters
         ----------
@@ -154,6 +154,8 @@ class DatabaseRecords(DatabaseFile):
         symbols: Symbols = None,
         start: Any = None,
         end: Any = None,
+        *,
+        as_of: Any = None,
     ) -> pd.DataFrame:
         """Return signals of a model, or of all of them.
 
@@ -165,6 +167,8 @@ class DatabaseRecords(DatabaseFile):
             None means all.
         start, end : datetime-like, default=None
             First and last t0, both included.
+        as_of : datetime-like, default=None
+            Leave out signals that were not known then: those with a later t0.
 
         Returns
         -------
@@ -179,7 +183,7 @@ class DatabaseRecords(DatabaseFile):
             If there is no such symbol.
         """
         with self._reading() as connection:
-            return _signals.read_signals(connection, model, symbols, start, end)
+            return _signals.read_signals(connection, model, symbols, start, end, as_of)
 
     def write_trial(self, key: str, record: dict[str, Any]) -> WriteReport:
         """Keep the record of one trial, replacing an earlier one of the same key.

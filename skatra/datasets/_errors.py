@@ -142,6 +142,7 @@ def _locked(path: Path, error: BaseException) -> DatabaseError:
     )
 
 
+_ATTACHED = "too many attached databases"
 _BY_CODE: dict[int, Callable[[Path, BaseException], DatabaseError]] = {
     sqlite3.SQLITE_BUSY: _locked,
     sqlite3.SQLITE_CANTOPEN: _cannot_open,
@@ -166,6 +167,11 @@ def translate(error: Exception, path: Path) -> Exception:
             return disk_full(path, error.strerror)
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             return _read_only(path, error)
+    if isinstance(error, sqlite3.Error) and str(error).startswith(_ATTACHED):
+        return DatabaseError(
+            f"a connection to {path} must not ATTACH another file, which would stay "
+            "for its next borrower. Open that file as a Database of its own."
+        )
     if isinstance(error, sqlite3.Error) and primary_code(error) in _BY_CODE:
         return _BY_CODE[primary_code(error)](path, error)
     return error

@@ -14,6 +14,7 @@ else:
     import fcntl
 
 _OWNER_BYTES = 200
+_TRIES = 3
 
 
 class _Descriptor:
@@ -25,6 +26,13 @@ class _Descriptor:
         self._pid, self.fd = os.getpid(), -1
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         _open_ones.add(self)
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether the path still means the open file."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), path.stat())
+        except FileNotFoundError:
+            return False
 
     def unlock(self) -> None:
         """Let the lock go; a forked child has none to let go."""
@@ -61,9 +69,8 @@ class FileLock:
     """An exclusive lock on a side file, held by one thread of one process.
 
     SQLite's own busy handler sleeps and polls, so one process can starve another;
-    the kernel's queue of ``flock`` does not. The file stays when the lock goes:
-    removing it would let two processes lock two files of one name. On Windows the
-    lock polls every 10 ms and is not fair.
+    the kernel's queue of ``flock`` does not. The file stays when the lock goes; only
+    its holder may remove it. On Windows the lock polls every 10 ms and is not fair.
 
     Parameters
     ----------
@@ -82,14 +89,22 @@ class FileLock:
 
         Whoever sets ``bell`` ends the wait, as if its time were over.
         """
-        file = self._file
-        if file is None or file.fd < 0:
-            file = self._file = _Descriptor(self.path)
-        if not _try_lock(file.fd):
-            self._file = None  # a wait that fails or is interrupted leaves nothing
-            if not _wait_lock(file, timeout, bell or threading.Event()):
-                return False
-            self._file = file
+        tries = 0
+        while True:
+            file = self._file
+            if file is None or file.fd < 0:
+                file = self._file = _Descriptor(self.path)
+            if not _try_lock(file.fd):
+                self._file = None  # a wait that fails or is interrupted leaves nothing
+                if not _wait_lock(file, timeout, bell or threading.Event()):
+                    return False
+                self._file = file
+            tries += 1
+            if tries == _TRIES or file.is_at(self.path):
+                break
+            self.close()  # who made a backup removed it; all others lock a new one
+            if bell is not None:
+                bell.clear()  # the wait has set it; who gives up does so again
         note = f"process {os.getpid()}, {owner}".encode(errors="replace")
         with contextlib.suppress(OSError):
             os.lseek(file.fd, 0, os.SEEK_SET)

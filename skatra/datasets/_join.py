@@ -162,6 +162,8 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         ------
         DatabaseCorruptError
             If a chunk fails its checksum.
+        EmptyDataError
+            If the set is gone, or has one of the fitted columns no more.
         """
         check_is_fitted(self)
         symbols, t0 = _keys(X)
@@ -171,9 +173,10 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         with self._open() as db, db._reading() as connection:  # noqa: SLF001 - one box
             high = int(known_at.max()) if len(known_at) else 0
             low = bounds_ns(None, None)[0]
-            reader = FeatureReader(
-                connection, self.feature_set, self.columns, low, high
-            )
+            # By name: the set may have been made anew with another order.
+            fitted = self.feature_names_out_
+            columns = fitted[: len(fitted) // self.look_back]
+            reader = FeatureReader(connection, self.feature_set, columns, low, high)
             ids = all_symbols(connection)
             dtype = np.result_type(*reader.dtypes)
             values = np.full((len(X), len(self.feature_names_out_)), np.nan, dtype)
@@ -194,8 +197,8 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
                     reader.fill([part], dict(enumerate(arrays)))
                     block = np.stack(arrays).astype(dtype, copy=False)
                     _place(values, rows, block, at - first, self.look_back)
-        columns = pd.Index(self.feature_names_out_)
-        return pd.DataFrame(values, index=X.index, columns=columns, copy=False)
+        names_out = pd.Index(self.feature_names_out_)
+        return pd.DataFrame(values, index=X.index, columns=names_out, copy=False)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return the names of the features.

@@ -1,7 +1,6 @@
 """How a pool lends its connections: the queue, the transaction, the way back."""
 
 import ctypes
-import os
 import random
 import sqlite3
 import sys
@@ -9,6 +8,7 @@ import threading
 import time
 from concurrent.futures import CancelledError
 from pathlib import Path
+from types import CodeType
 from typing import TypeVar
 
 from skatra.datasets._connections import (
@@ -27,7 +27,18 @@ from skatra.datasets._errors import (
     translate,
 )
 from skatra.datasets._file_lock import FileLock
-from skatra.datasets._slots import Dropped, Held, PerThread, Slot, SlotGroup, Waiter
+from skatra.datasets._slots import (
+    Complaint,
+    Dropped,
+    Held,
+    PerThread,
+    Slot,
+    SlotGroup,
+    Waiter,
+    close_idle,
+    outside,
+    warn_of,
+)
 from skatra.datasets._wal import LogKeeper
 from skatra.datasets._watchdog import WATCHDOG, Watch
 from skatra.exceptions import (
@@ -39,7 +50,6 @@ from skatra.exceptions import (
 from skatra.utils import observation
 
 CHECK_FILE_EVERY = 1.0
-CLOSE_WAIT = 1.0
 _FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
 _JITTER = 0.1
@@ -66,7 +76,8 @@ class Lender:
         self.file_lock = FileLock(path.with_name(f"{path.name}-lock"))
         self.dropped = Dropped()
         self.serving = True
-        self.is_closed = self._paused = self._lock_kept = False
+        self.is_closed = self._paused = self._lock_kept = self._prepared = False
+        self._unsaid: list[Complaint | None] = []
         self.counts = dict.fromkeys(
             ("waited", "timeouts", "opened", "discarded", "leaked"), 0
         )
@@ -111,10 +122,12 @@ class Lender:
         durable: bool,
         place: Slot | Waiter | None = None,
         bell: threading.Event | None = None,
+        caller: tuple[CodeType, int] | None = None,
     ) -> Slot:
         """Take a slot with an open connection, or wait for one.
 
         ``bell`` is set by who gives up: it ends the wait for other processes.
+        ``caller`` is the line to name where the stack does not show it.
         """
         start = time.monotonic()
         deadline = start + (self.seconds("timeout") if timeout is None else timeout)
@@ -122,8 +135,9 @@ class Lender:
         if place is None:
             place = self.ask(readonly=readonly, holds=holds)
         slot = place if isinstance(place, Slot) else self._await(group, place, deadline)
-        frame = sys._getframe(1)  # noqa: SLF001 - the documented, fast way
-        slot.stamp(frame, self.per_thread.held.thread)
+        # The documented, fast way to the caller.
+        caller = caller or outside(sys._getframe(1))  # noqa: SLF001
+        slot.stamp(caller, self.per_thread.held.thread)
         if readonly:
             connection = self.prepare(slot)
         else:
@@ -222,29 +236,44 @@ class Lender:
         now, patience = time.monotonic(), self.seconds("leak_after")
         with self.lock:
             held = group.held()
+        complaints = []
         for slot in held:
             thread = slot.thread
             if thread is not None and not thread.is_alive():
-                slot.warn("although its thread has ended")
+                complaints.append(slot.complaint("although its thread has ended"))
             elif now - slot.since > patience:
-                slot.warn(f"for longer than leak_after={patience:g} s")
+                why = f"for longer than leak_after={patience:g} s"
+                complaints.append(slot.complaint(why))
+        warn_of(complaints)
 
     def reclaim(self) -> None:
-        """Take back connections whose block was left without its end."""
-        if not self.dropped.notes:
-            return
-        for slot, held in self.dropped.take():
-            with self.lock:
-                if held.nested:
-                    self.dropped.notes.append((slot, held))
-                    continue
-                if held.reader is slot:
-                    held.reader = None
-                if held.writer is slot:
-                    held.writer = None
-                self.counts["leaked"] += 1
-            slot.warn("and was dropped without leaving its block; it was taken back")
-            self.leave(slot, GIVEN_BACK)
+        """Take back connections whose block was left without its end, and warn."""
+        if self.dropped.notes:
+            complaints: list[Complaint | None] = []
+            try:
+                self._take_back(complaints)
+            finally:
+                warn_of(complaints)
+
+    def _take_back(self, complaints: "list[Complaint | None]") -> None:
+        notes = self.dropped.take()
+        try:
+            while notes:
+                slot, held = notes.pop()
+                with self.lock:
+                    if held.nested:
+                        self.dropped.notes.append((slot, held))
+                        continue
+                    if held.reader is slot:
+                        held.reader = None
+                    if held.writer is slot:
+                        held.writer = None
+                    self.counts["leaked"] += 1
+                why = "and was dropped without leaving its block; it was taken back"
+                complaints.append(slot.complaint(why))
+                self.leave(slot, GIVEN_BACK)
+        finally:
+            self.dropped.notes.extend(notes)
 
     def recover_forsaken(self) -> None:
         """Take back what a thread was interrupted with on its way to or from it."""
@@ -267,11 +296,7 @@ class Lender:
         """Give the slot an open connection to the file that is there now."""
         now = time.monotonic()
         if not slot.readonly or now - slot.checked > CHECK_FILE_EVERY:
-            try:
-                same = identity(self.path) == self.identity
-            except DatabaseError:
-                same = False
-            if not same:
+            if not self.has_its_file():
                 raise DatabaseError(
                     f"{self.path} was moved, deleted or replaced while it was open. "
                     "Open the database again."
@@ -293,6 +318,13 @@ class Lender:
             with self.lock:
                 self.counts["opened"] += 1
         return slot.connection
+
+    def has_its_file(self) -> bool:
+        """Return whether the path still means the file that the pool was made for."""
+        try:
+            return identity(self.path) == self.identity
+        except DatabaseError:
+            return False
 
     def _close_unused(self, now: float) -> None:
         """Close readers that nobody needed for a while."""
@@ -354,6 +386,7 @@ class Lender:
                 connection.refusal = None
                 connection.make_durable(durable=durable)
                 connection.execute("BEGIN IMMEDIATE").close()
+                connection.owes_disk = False
                 connection.in_block = True
             except BaseException:
                 self.discard(slot)
@@ -410,6 +443,8 @@ class Lender:
                 connection.rollback()
         elif connection.in_transaction:
             connection.commit()
+            if connection.owes_disk:
+                connection.sync()
             self.log.keep_short(self, connection)
         else:
             raise DatabaseError(
@@ -438,18 +473,25 @@ class Lender:
             with self.lock:
                 self.counts["discarded"] += 1
             self.discard(slot)
-        if self.is_closed:
+        with self.lock:
+            closed = self.is_closed
+            if not closed:
+                self._hand_on(slot)
+        if closed:
             self.discard(slot)
             if not slot.readonly:
                 self.file_lock.close()
+            with self.lock:
+                self._hand_on(slot)
+
+    def _hand_on(self, slot: Slot) -> None:
         group = self.readers if slot.readonly else self.writers
-        with self.lock:
-            if self._paused:
-                slot.clear()
-                group.idle.append(slot)
-            else:
-                group.give(slot)
-            self.returned.notify_all()
+        if self._paused:
+            slot.clear()
+            group.idle.append(slot)
+        else:
+            group.give(slot)
+        self.returned.notify_all()
 
     def all_held(self) -> list[Slot]:
         """Return every slot in somebody's hands."""
@@ -473,7 +515,8 @@ class Lender:
     def before_fork(self) -> None:
         """Close idle connections; keep the pool's lock until the fork is done."""
         wait = self.seconds("fork_wait")
-        self.reclaim()
+        # A warning may be an error, which must not stop the rest.
+        self._take_back(self._unsaid)
         self.recover_forsaken()
         self._lock_kept = self.lock.acquire(timeout=wait)
         if not self._lock_kept:
@@ -486,17 +529,26 @@ class Lender:
             close_idle(self.readers, self.writers, self.file_lock)
             # One that was taken after all, before this pause, comes back unused.
             if held or not self._others_held(mine):
+                self._prepared = True
                 return
 
     def after_fork_in_parent(self) -> None:
         """Serve those who waited during the fork."""
-        if self._lock_kept:
+        kept, self._lock_kept, self._prepared = self._lock_kept, False, False
+        if kept:
             self.pause(paused=False)
             self.lock.release()
 
+    def warn_after_fork(self) -> None:
+        """Warn of what was found before the fork."""
+        complaints, self._unsaid = self._unsaid, []
+        warn_of(complaints)
+
     def after_fork_in_child(self) -> None:
         """Start afresh, or refuse if a connection was in use."""
-        held = self.all_held() if self._lock_kept else self.readers.slots
+        held = self.all_held() if self._prepared else self.readers.slots
+        self._lock_kept = self._prepared = False
+        self._unsaid = []
         self.lock = threading.Lock()
         self.returned = threading.Condition(self.lock)
         self.per_thread = PerThread()
@@ -536,24 +588,3 @@ def _keep_forever(connection: PooledConnection | None) -> None:
     """Never close an inherited connection: that could remove the parent's log."""
     if connection is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
-def close_idle(readers: SlotGroup, writers: SlotGroup, lock: FileLock) -> None:
-    """Close idle connections, the writer last: it empties the write-ahead log."""
-    pid = os.getpid()
-    for slot in readers.idle + writers.idle:
-        connection, slot.connection = slot.connection, None
-        if connection is None or connection.pid != pid:
-            continue
-        if slot.readonly:
-            connection.close()
-            continue
-        try:
-            locked = lock.acquire(CLOSE_WAIT)
-        except OSError:
-            locked = False
-        connection.close()
-        if locked:
-            lock.release()
-    if writers.idle:
-        lock.close()

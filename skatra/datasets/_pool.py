@@ -1,12 +1,11 @@
 """A pool of SQLite connections: several readers, one writer, nobody overtaken."""
 
-import contextlib
+import functools
 import os
 import shutil
 import sqlite3
 import tempfile
 import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,7 +19,8 @@ from skatra.datasets._connections import (
     open_connection,
     resolve,
 )
-from skatra.datasets._lending import CLOSE_WAIT, Lender, close_idle
+from skatra.datasets._lending import Lender
+from skatra.datasets._slots import close_idle
 from skatra.exceptions import DatabaseError, PoolTimeoutError
 from skatra.utils import HTMLRepr, observation
 
@@ -154,11 +154,9 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
         self.forked = forked_files.get(self.identity)
         self.serving = self.forked is None
         self._query_limit = options["query_limit"]
-        _forks.guard(self)
         observation.pools.add(self)
-        self._finalizer = weakref.finalize(
-            self, _end, self.readers, self.writers, self.file_lock, folder, os.getpid()
-        )
+        parts = self.readers, self.writers, self.file_lock, folder, os.getpid()
+        self._finalizer = _forks.guard(self, functools.partial(_end, *parts))
 
     def get_connection(
         self,
@@ -189,10 +187,11 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
         Returns
         -------
         context manager of sqlite3.Connection
-            Use the connection in the block only; cursors left open are closed. A
-            read inside a block of the same thread gets that block's connection
-            (inside a write it sees what was written so far), so one thread
-            never waits for itself.
+            Use the connection in the block only; cursors and blobs left open are
+            closed (make no ``sqlite3.Cursor(connection)``: the pool cannot know of
+            it, and what it has not read to the end stays open). A read inside a block
+            of the same thread gets that block's connection (inside a write it sees
+            what was written so far), so one thread never waits for itself.
 
         Raises
         ------
@@ -385,16 +384,14 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
         self.reclaim()
         self.recover_forsaken()
         with self.lock:
-            first = not self.is_closed
             self.is_closed = True
             self.serving = False
             for group in (self.readers, self.writers):
                 group.cancel(*group.waiters)
             holders = self.wait_until_returned(wait, but=held)
             names = "; ".join(slot.describe() for slot in holders)
-        if first and not names:
-            self._optimize()
-        self._finalizer()
+        with _forks.no_fork():
+            self._finalizer()
         if names:
             raise PoolTimeoutError(
                 f"the pool of {self.path} was closed, but after {wait:g} s {names}. "
@@ -425,26 +422,12 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
                 f"{self.path} cannot be created: its directory does not exist. "
                 "Create the directory first."
             )
-        with _forks.FORK_LOCK:
+        with _forks.no_fork():
             self.take_file_lock(self.seconds("timeout"))
             try:
                 open_connection(self.path, readonly=False, create=True).close()
             finally:
                 self.file_lock.release()
-
-    def _optimize(self) -> None:
-        """Let SQLite refresh what its query planner knows, as it advises on close."""
-        connection = self.writers.slots[0].connection
-        if connection is None or connection.pid != os.getpid():
-            return
-        with contextlib.suppress(sqlite3.Error, OSError):
-            if self.file_lock.acquire(CLOSE_WAIT, "optimize"):
-                try:
-                    connection.refusal = None
-                    connection.execute("PRAGMA analysis_limit = 400").close()
-                    connection.execute("PRAGMA optimize").close()
-                finally:
-                    self.file_lock.release()
 
 
 def default_readers() -> int:
@@ -485,6 +468,6 @@ def _private_folder() -> Path:
 def _end(*parts: Any) -> None:
     """Close what is idle; remove a database in memory, but not in a forked child."""
     readers, writers, lock, folder, pid = parts
-    close_idle(readers, writers, lock)
+    close_idle(readers, writers, lock, optimize=True)
     if folder is not None and os.getpid() == pid:
         shutil.rmtree(folder, ignore_errors=True)

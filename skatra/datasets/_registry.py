@@ -54,10 +54,11 @@ def get_db_pool(path: str | os.PathLike[str], **options: Any) -> SQLiteConnectio
     if path == MEMORY:
         return SQLiteConnectionPool(path, **options)
     real = resolve(path)
-    with _forks.FORK_LOCK:
+    with _forks.no_fork():
         if not (options.get("create") and not real.exists()):
             pool = _pools.get(identity(real))
-            if pool is not None and not pool.closed:
+            # Another file may have got the inode of one that was removed.
+            if pool is not None and not pool.closed and pool.has_its_file():
                 _same_options(pool, options)
                 return pool
         pool = SQLiteConnectionPool(real, **options)

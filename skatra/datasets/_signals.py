@@ -90,9 +90,11 @@ def read_signals(
     symbols: str | Sequence[str] | None,
     start: Any,
     end: Any,
+    as_of: Any = None,
 ) -> pd.DataFrame:
     """Read signals by (symbol, t0), of all models if none is named."""
     low, high = bounds_ns(start, end)
+    high = min(high, bounds_ns(None, as_of)[1])
     names: list[str] = []
     counts: list[int] = []
     rows: list[tuple[Any, ...]] = []

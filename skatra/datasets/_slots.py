@@ -1,6 +1,7 @@
 """A fixed number of places for connections, given out first come, first served."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -9,10 +10,12 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from skatra.datasets._connections import PooledConnection
+from skatra.datasets._file_lock import FileLock
 
+CLOSE_WAIT = 1.0
 OWN_FILES = {
     *(str(path) for path in Path(__file__).parent.glob("*.py")),
     contextlib.__file__,
@@ -28,6 +31,13 @@ _NO_COUNTS = (
 def _referrers(things: Iterable[Any]) -> list[int]:
     """Return how many references to each thing there are."""
     return [sys.getrefcount(thing) for thing in things]
+
+
+def outside(frame: Any) -> tuple[CodeType, int]:
+    """Return code and instruction of the nearest frame outside this package."""
+    while frame.f_code.co_filename in OWN_FILES and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
 
 
 class Slot:
@@ -58,18 +68,16 @@ class Slot:
         self.uses = 0
         self.warned = False
 
-    def stamp(self, frame: Any, thread: threading.Thread) -> None:
+    def stamp(self, place: tuple[CodeType, int], thread: threading.Thread) -> None:
         """Note the thread, the time and the line that took the slot."""
-        self.note(frame)
+        self.code, self.instruction = place
         self.thread = thread
         self.since = time.monotonic()
         self.uses += 1
 
     def note(self, frame: Any) -> None:
         """Note the nearest frame outside this package."""
-        while frame.f_code.co_filename in OWN_FILES and frame.f_back is not None:
-            frame = frame.f_back
-        self.code, self.instruction = frame.f_code, frame.f_lasti
+        self.code, self.instruction = outside(frame)
 
     def clear(self) -> None:
         """Forget the holder."""
@@ -98,14 +106,38 @@ class Slot:
             f"{name} holds {kind} since {age:.1f} s ({':'.join(map(str, self.place))})"
         )
 
-    def warn(self, why: str) -> None:
-        """Warn once about this use, at the line that took the connection."""
+    def complaint(self, why: str) -> "Complaint | None":
+        """Return what to warn of once about this use."""
         if self.warned or self.thread is None:
-            return
+            return None
         self.warned = True
-        file, line = self.place
         message = f"{self.describe()} {why}. Keep 'with' blocks short."
-        warnings.warn_explicit(message, RuntimeWarning, file, line)
+        return Complaint(message, *self.place)
+
+
+class Complaint(NamedTuple):
+    """A warning at the line that took a connection."""
+
+    message: str
+    file: str
+    line: int
+
+    def warn(self) -> None:
+        """Warn now."""
+        warnings.warn_explicit(self.message, RuntimeWarning, self.file, self.line)
+
+
+def warn_of(complaints: "list[Complaint | None]") -> None:
+    """Warn of all, also where the first is an error."""
+    failure: Warning | None = None
+    for complaint in complaints:
+        try:
+            if complaint is not None:
+                complaint.warn()
+        except Warning as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 class Waiter:
@@ -264,3 +296,31 @@ class Dropped:
         while self.notes:
             notes.append(self.notes.popleft())
         return notes
+
+
+def close_idle(
+    readers: SlotGroup, writers: SlotGroup, lock: FileLock, *, optimize: bool = False
+) -> None:
+    """Close idle connections, the writer last: it empties the write-ahead log.
+
+    Before the last close SQLite may refresh what its query planner knows.
+    """
+    pid = os.getpid()
+    for slot in readers.idle + writers.idle:
+        connection, slot.connection = slot.connection, None
+        if connection is None or connection.pid != pid:
+            continue
+        if slot.readonly:
+            connection.close()
+            continue
+        try:
+            locked = lock.acquire(CLOSE_WAIT)
+        except OSError:
+            locked = False
+        if locked and optimize:
+            connection.optimize()
+        connection.close()
+        if locked:
+            lock.release()
+    if writers.idle:
+        lock.close()

@@ -91,15 +91,18 @@ def read_trades(
     symbols: str | Sequence[str] | None,
     start: Any,
     end: Any,
+    as_of: Any = None,
 ) -> pd.DataFrame:
     """Read trades sorted by (opened_at, symbol); the range is one of opened_at."""
     low, high = bounds_ns(start, end)
+    known = bounds_ns(None, as_of)[1]
     chosen = {sid: name for name, sid in chosen_symbols(connection, symbols).items()}
     rows = connection.execute(
         "SELECT t.sid, opened_at, closed_at, side, quantity, entry_price, exit_price, "
         "pnl, ret FROM trades t JOIN symbols s USING (sid) "
-        "WHERE opened_at BETWEEN ? AND ? ORDER BY opened_at, symbol, closed_at, side",
-        (low, high),
+        "WHERE opened_at BETWEEN ? AND ? AND closed_at <= ? "
+        "ORDER BY opened_at, symbol, closed_at, side",
+        (low, high, known),
     ).fetchall()
     columns: Any = list(zip(*(row for row in rows if row[0] in chosen), strict=True))
     sid, opened, closed, side, *numbers = columns or [()] * len(TRADE_COLUMNS)

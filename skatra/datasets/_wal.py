@@ -70,11 +70,9 @@ class LogKeeper:
             if not self._done(connection) and not self._drained(pool, connection):
                 _warn(pool, size)
         except sqlite3.Error as error:
-            warnings.warn(
+            _tell(
                 f"the write-ahead log of {pool.path} ({size:,} bytes) could not "
-                f"be shortened: {error}. The commit itself is safe.",
-                RuntimeWarning,
-                stacklevel=2,
+                f"be shortened: {error}. The commit itself is safe."
             )
 
     def _done(self, connection: sqlite3.Connection) -> bool:
@@ -100,9 +98,15 @@ def _warn(pool: Lending, size: int) -> None:
         held = pool.readers.held()
     oldest = min(held, key=lambda slot: slot.since, default=None)
     who = "a reader of another process" if oldest is None else oldest.describe()
-    warnings.warn(
+    _tell(
         f"the write-ahead log of {pool.path} has grown to {size:,} bytes and cannot "
-        f"be emptied: {who}. End that block; the log shrinks after it.",
-        RuntimeWarning,
-        stacklevel=2,
+        f"be emptied: {who}. End that block; the log shrinks after it."
     )
+
+
+def _tell(message: str) -> None:
+    """Warn; as an error it would say that the commit failed, so then only show it."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning as error:
+        warnings.showwarning(error, RuntimeWarning, __file__, 0)

@@ -4,13 +4,17 @@ A story asserts by itself and exits with 0, so that forks and kills never touch 
 process that runs the tests.
 """
 
+import gc
 import os
 import sys
 import threading
+import time
 import traceback
+import warnings
 from pathlib import Path
 
 from skatra.datasets import SQLiteConnectionPool, get_db_pool
+from skatra.datasets._file_lock import FileLock
 from skatra.exceptions import PoolForkedError, PoolTimeoutError
 
 DESCRIPTORS = Path("/proc/self/fd")
@@ -51,6 +55,14 @@ def count(path):
     with SQLiteConnectionPool(path) as pool, pool.get_connection() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return connection.execute("SELECT count(*) FROM t").fetchone()[0]
+
+
+def not_inherited(*paths):
+    """See that this child has no file of a database open."""
+    if DESCRIPTORS.is_dir():
+        kept = {str(file.resolve()) for file in DESCRIPTORS.iterdir()}
+        for path in paths:
+            assert not {str(path), f"{path}-wal", f"{path}-shm"} & kept
 
 
 def made(path):
@@ -186,9 +198,7 @@ def forks_among_readers(path):
                 connection.execute("SELECT count(*) FROM t").fetchone()
 
     def child():
-        if DESCRIPTORS.is_dir():
-            kept = {str(file.resolve()) for file in DESCRIPTORS.iterdir()}
-            assert not {str(path), f"{path}-wal", f"{path}-shm"} & kept
+        not_inherited(path)
         insert(pool, "child", 1)
 
     threads = [threading.Thread(target=read) for _ in range(6)]
@@ -205,6 +215,102 @@ def forks_among_readers(path):
     stats = pool.stats()
     assert (stats["readers_in_use"], stats["leaked"], stats["timeouts"]) == (0, 0, 0)
     assert count(path) == 120
+
+
+def fork_while_a_pool_ends(path):
+    """A fork waits for a pool that is closing, or that nobody refers to any more."""
+
+    def child():
+        not_inherited(path)
+        with SQLiteConnectionPool(path) as own:
+            insert(own, "child", 1)
+
+    made(path).close()
+    for how in ("closed", "forgotten"):
+        pools = [SQLiteConnectionPool(path)]
+        insert(pools[0], how, 1)
+        writer = pools[0].writers.slots[0]
+        end = pools[0].close if how == "closed" else pools.clear
+        # The writer waits for this lock before it is closed.
+        lock = FileLock(Path(f"{path}-lock"))
+        assert lock.acquire(0)
+        thread = threading.Thread(target=end)
+        del end
+        thread.start()
+        while writer.connection is not None:
+            time.sleep(0.001)
+        pid = forked(child)
+        lock.close()
+        thread.join()
+        ended_well(pid)
+    assert count(path) == 4
+
+
+def a_pool_is_made_during_a_fork(path):
+    """It opens nothing before the fork is over."""
+    pool, other = made(path), f"{path}2"
+    made(other).close()
+    gc.collect()
+    entered, opened = threading.Event(), threading.Event()
+    pools = []
+
+    def hold():
+        with pool.get_connection():
+            entered.set()
+            opened.wait(pool.seconds("fork_wait") / 4)
+
+    def make():
+        while pool.serving:
+            time.sleep(0.001)
+        pools.append(SQLiteConnectionPool(other))
+        insert(pools[0], "thread", 1)
+        opened.set()
+
+    def child():
+        not_inherited(path, other)
+        insert(get_db_pool(other), "child", 300)
+
+    threads = [threading.Thread(target=f) for f in (hold, make)]
+    for thread in threads:
+        thread.start()
+    entered.wait()
+    pid = forked(child)
+    for thread in threads:
+        thread.join()
+    pools[0].close()
+    ended_well(pid)
+    assert count(other) == 301
+
+
+def a_pool_fails_before_a_fork(path):
+    """Others are prepared all the same, the lock is let go, the error is told."""
+    pools = [made(path), made(f"{path}2")]
+    told = []
+    sys.unraisablehook = lambda event: told.append(str(event.exc_value))
+
+    def child():
+        not_inherited(path, f"{path}2")
+        for pool in pools:
+            insert(pool, "child", 1)
+
+    for dropped in pools:
+        for pool in pools:
+            insert(pool, "parent", 1)
+        dropped.get_connection().__enter__()
+        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pid = forked(child)
+        ended_well(pid)
+        thread = threading.Thread(target=get_db_pool, args=(path,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert "dropped without leaving its block" in told.pop()
+        for pool in pools:
+            insert(pool, "parent", 1)
+    assert not told
+    assert count(path) == count(f"{path}2") == 6
 
 
 def four_writers(path):

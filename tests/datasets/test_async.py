@@ -1,7 +1,9 @@
 """Laws of connections in coroutines: a real event loop, a real file."""
 
 import asyncio
+import re
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -286,6 +288,31 @@ def test_limits_and_closing_are_those_of_threads(pool):
                 pass
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["block", "run_async"])
+def test_holders_are_named_by_the_line_of_the_coroutine(pool, how):
+    """Not by one of the thread that works for it."""
+
+    async def hold(entered, release):
+        if how == "run_async":
+            await pool.run_async(lambda _: (entered.set(), release.wait(20.0)))
+        else:
+            async with pool.get_connection_async():
+                entered.set()
+                await asyncio.to_thread(release.wait, 20.0)
+
+    async def main():
+        entered, release = threading.Event(), threading.Event()
+        task = asyncio.create_task(hold(entered, release))
+        await until(entered.is_set)
+        holders = pool.stats()["holders"]
+        release.set()
+        await task
+        return holders
+
+    (holder,) = asyncio.run(main())
+    assert re.search(r"holds a reader since .*test_async\.py:\d+\)", holder)
 
 
 def test_queries_of_several_coroutines_run_at_the_same_time(pool):

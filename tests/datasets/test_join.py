@@ -168,6 +168,22 @@ def test_it_is_cloned_and_pickled(market):
         np.testing.assert_array_equal(values, expected.to_numpy())
 
 
+def test_a_set_made_anew_keeps_the_fitted_names(market):
+    """Values go to their names whatever the order; a column that is gone is named."""
+    path, X, _ = market
+    with Database(path) as db:
+        old = db.features("useful")
+        db.write_features(old, "useful", {"version": 1})
+        loader = SQLiteDatasetLoader(path, feature_set="useful", look_back=2).fit(X)
+        expected = loader.transform(X)
+        turned = old[old.columns[::-1]].assign(more=1.0)
+        db.write_features(turned, "useful", {"version": 2}, replace=True)
+        pd.testing.assert_frame_equal(loader.transform(X), expected)
+        db.write_features(old[["x"]], "useful", {"version": 3}, replace=True)
+    with pytest.raises(EmptyDataError, match="x2"):
+        loader.transform(X)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

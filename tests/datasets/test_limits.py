@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -205,6 +206,42 @@ def test_a_reader_that_pins_the_log_is_named(tmp_path):
         thread.join(ENOUGH)
         with pool.get_connection() as connection:
             assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
+
+
+def test_a_warning_that_is_an_error_leaves_a_commit_alone(tmp_path):
+    """What was kept is not reported as failed; the warning is shown."""
+    with opened(tmp_path, wal_limit=0) as pool:
+        time.sleep(1.05)  # at most one attempt in a second
+        reader = sqlite3.connect(pool.path)
+        with contextlib.closing(reader):
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM t").fetchone()
+            with warnings.catch_warnings(record=True) as shown:
+                warnings.simplefilter("error")
+                with pool.get_connection(readonly=False) as connection:
+                    connection.execute("INSERT INTO t VALUES (1)")
+        with pool.get_connection() as connection:
+            assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
+    assert ["emptied: a reader of another" in str(w.message) for w in shown] == [True]
+
+
+def test_a_forgotten_pool_refreshes_the_plans_of_queries(tmp_path):
+    """As one that is closed: SQLite analyzes the tables that its writer queried."""
+    with opened(tmp_path) as pool:
+        pass
+    pool = get_db_pool(pool.path)
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("CREATE TABLE u (x INTEGER, y INTEGER) STRICT")
+        connection.execute("CREATE INDEX u_x ON u (x)")
+        connection.executemany(
+            "INSERT INTO u VALUES (?, ?)", [(k % 9, k) for k in range(999)]
+        )
+        connection.execute("SELECT y FROM u WHERE x = 1").fetchall()
+    path = pool.path
+    del pool, connection
+    gc.collect()
+    with contextlib.closing(sqlite3.connect(path)) as plain:
+        assert plain.execute("SELECT idx FROM sqlite_stat1").fetchall() == [("u_x",)]
 
 
 def test_a_durable_commit_waits_for_the_disk(tmp_path):

@@ -1,6 +1,7 @@
 """The pool: bounded, fair, clean on return, and clear when it cannot serve."""
 
 import contextlib
+import functools
 import gc
 import os
 import pickle
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skatra.datasets import SQLiteConnectionPool, get_db_pool
+from skatra.datasets import SQLiteConnectionPool, _forks, get_db_pool
 from skatra.exceptions import (
     DatabaseError,
     DatabaseNotFoundError,
@@ -134,20 +135,24 @@ def test_a_transaction_that_ended_early_is_no_success(pool):
     assert rows(pool) == [1]
 
 
-@pytest.mark.parametrize("how", ["execute", "executemany", "cursor"])
-def test_nothing_is_kept_by_itself_after_the_transaction_ended(pool, how):
+@pytest.mark.parametrize("how", ["execute", "executemany", "executescript"])
+@pytest.mark.parametrize("where", ["connection", "cursor", "earlier", "result"])
+def test_nothing_is_kept_by_itself_after_the_transaction_ended(pool, how, where):
     """Once SQLite has undone a block, no later statement of it is kept."""
+    insert = {
+        "execute": ("INSERT INTO t VALUES (2)",),
+        "executemany": ("INSERT INTO t VALUES (?)", [(2,)]),
+        "executescript": ("INSERT INTO t VALUES (2); INSERT INTO t VALUES (3);",),
+    }
 
     def block():
         with pool.get_connection(readonly=False) as connection:
-            connection.execute("INSERT INTO t VALUES (1)")
+            places = {"connection": connection, "earlier": connection.cursor()}
+            places["result"] = connection.execute("INSERT INTO t VALUES (1)")
             with contextlib.suppress(sqlite3.IntegrityError):
                 connection.execute("INSERT OR ROLLBACK INTO t VALUES (NULL)")
-            if how == "executemany":
-                connection.executemany("INSERT INTO t VALUES (?)", [(2,)])
-            else:
-                where = connection.cursor() if how == "cursor" else connection
-                where.execute("INSERT INTO t VALUES (2)")
+            place = places[where] if where in places else connection.cursor()
+            getattr(place, how)(*insert[how])
 
     with pool.get_connection(readonly=False) as connection:
         connection.execute("DROP TABLE t")
@@ -155,6 +160,70 @@ def test_nothing_is_kept_by_itself_after_the_transaction_ended(pool, how):
     with pytest.raises(DatabaseError, match="kept by itself"):
         block()
     assert rows(pool) == []
+
+
+@pytest.mark.parametrize("where", ["connection", "cursor"])
+def test_a_script_is_a_part_of_its_block(pool, where):
+    """All its statements are kept or undone with the block, as SQLite splits them."""
+    script = """
+        CREATE TABLE log (text TEXT) STRICT; -- not the end; nor this
+        CREATE TRIGGER noted AFTER INSERT ON t BEGIN
+            INSERT INTO log VALUES ('a;b' || NEW.x); INSERT INTO log VALUES (';');
+        END;
+        INSERT INTO t VALUES (1) /* ; */; SELECT x FROM t;
+        ; INSERT INTO t VALUES (2)
+        -- the last one needs no end;
+    """
+
+    def block(*, fails):
+        with pool.get_connection(readonly=False) as connection:
+            place = connection if where == "connection" else connection.cursor()
+            place.executescript(script)
+            if fails:
+                raise ValueError("the block")
+
+    with pytest.raises(ValueError, match="the block"):
+        block(fails=True)
+    assert rows(pool) == []
+    block(fails=False)
+    assert rows(pool) == [1, 2]
+    with pool.get_connection() as connection:
+        logged = connection.execute("SELECT text FROM log").fetchall()
+    assert logged == [("a;b1",), (";",), ("a;b2",), (";",)]
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_no_other_file_is_attached(pool, readonly):
+    """It would stay for the next borrower; the refusal says what to do."""
+
+    def block():
+        with pool.get_connection(readonly=readonly) as connection:
+            connection.execute("ATTACH ':memory:' AS other")
+
+    with pytest.raises(DatabaseError, match=r"must not ATTACH .* Database of its own"):
+        block()
+    with pool.get_connection(readonly=readonly) as connection:
+        names = [row[1] for row in connection.execute("PRAGMA database_list")]
+    assert names == ["main"]
+
+
+def test_an_open_blob_holds_nothing_after_its_block(pool):
+    """The next reader sees what was written since; the writer is free."""
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("CREATE TABLE b (x BLOB) STRICT")
+        connection.execute("INSERT INTO b VALUES (zeroblob(9))")
+    one = SQLiteConnectionPool(pool.path, max_readers=1)
+    for readonly in (True, False):
+        with one.get_connection(readonly=readonly) as connection:
+            blob = connection.blobopen("b", "x", 1, readonly=readonly)
+            assert blob.read() == bytes(9)
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            blob.read()
+        with one.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+        assert rows(one) == rows(pool)
+    assert rows(one) == [1, 1]
+    one.close()
 
 
 def test_one_thread_never_waits_for_itself(pool):
@@ -360,6 +429,52 @@ def test_a_forgotten_pool_closes_its_connections(tmp_path):
     gc.collect()
 
     assert open_files() == before
+
+
+def test_a_forgotten_pool_waits_for_nobody(tmp_path):
+    """Who may hold any lock when the collector comes leaves the end to others."""
+    gc.collect()
+    before = open_files()
+    pools = [get_db_pool(tmp_path / "x.db", create=True)]
+    with pools[0].get_connection(), pools[0].get_connection(readonly=False):
+        pass
+    during = open_files()
+    with _forks.no_fork():
+        in_threads(pools.clear)
+        assert not pools
+        assert open_files() == during
+    assert open_files() == before
+
+
+def test_a_file_that_was_renamed_gets_a_pool_of_its_own(tmp_path):
+    """A pool is known by its file, unless its path means that file no more."""
+    old = get_db_pool(tmp_path / "x.db", create=True)
+    old.path.rename(tmp_path / "y.db")
+    new = get_db_pool(tmp_path / "y.db")
+    assert new.path == tmp_path / "y.db"
+    with new.get_connection(readonly=False) as connection:
+        connection.execute("CREATE TABLE t (x INTEGER) STRICT")
+    assert rows(new) == []
+
+
+def test_a_connection_that_comes_back_during_close_is_closed(pool):
+    """Whenever that happens, nothing stays open."""
+    gate = threading.Barrier(2)
+
+    def read(own):
+        with own.get_connection() as connection:
+            connection.execute("SELECT 1").fetchone()
+            gate.wait(ENOUGH)
+
+    def close(own):
+        gate.wait(ENOUGH)
+        with contextlib.suppress(PoolTimeoutError):
+            own.close(0)
+
+    for _ in range(50):
+        own = SQLiteConnectionPool(pool.path)
+        in_threads(functools.partial(read, own), functools.partial(close, own))
+        assert own.stats()["readers_open"] == 0
 
 
 def test_a_file_replaced_under_the_pool_is_noticed(pool):

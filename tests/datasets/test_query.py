@@ -99,3 +99,23 @@ def test_parameters_names_and_mistakes():
         )
         with pytest.raises(QueryTimeoutError):
             db.read_sql(endless, limit=0.05)
+
+
+@pytest.mark.parametrize("chosen", ["r AS y", "max(r) AS y", "DISTINCT r AS y"])
+def test_a_column_without_values_does_not_run_the_query_again(chosen):
+    """It ends where it ends on the rows that there are; types are known all the same.
+
+    This one would never end on empty tables, which are what the types are taken from.
+    """
+    with Database(":memory:") as db:
+        db.write_run("r", {})
+        with db.pool.get_connection(readonly=False) as connection:
+            connection.execute("CREATE TABLE s (r REAL) STRICT")
+        frame = db.read_sql(
+            "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c "
+            "WHERE x < 5 OR NOT EXISTS (SELECT 1 FROM runs)) "
+            f"SELECT {chosen} FROM c LEFT JOIN s ORDER BY x DESC;"
+        )
+    assert frame["y"].isna().all()
+    assert len(frame) == (5 if chosen == "r AS y" else 1)
+    assert frame["y"].dtype == (object if chosen == "max(r) AS y" else np.float64)

@@ -108,6 +108,9 @@ def test_trades_come_back(trades):
         ).sort_values(["opened_at", "symbol"], ignore_index=True)
 
         pd.testing.assert_frame_equal(db.trades(), expected, check_exact=True)
+        for as_of in expected["closed_at"].iloc[:2]:
+            known = expected[expected["closed_at"] <= as_of].reset_index(drop=True)
+            pd.testing.assert_frame_equal(db.trades(as_of=as_of), known)
         assert first == WriteReport(len(trades), 0, 0)
         assert second == WriteReport(0, 0, len(trades))
         assert db.check() == []

@@ -57,6 +57,27 @@ def test_a_signal_comes_with_its_prediction(db):
     assert db.info()["rows"]["signals"] == 6
 
 
+@pytest.mark.parametrize(("durable", "written"), [(False, 0), (False, 1), (True, 1)])
+def test_a_transaction_around_signals_waits_for_the_disk(db, durable, written):
+    """Its commit, or one right after it, is made with synchronous=FULL."""
+    statements = []
+    with db.transaction(durable=durable) as connection:
+        levels = connection.execute("PRAGMA synchronous").fetchone()
+        connection.set_trace_callback(statements.append)
+        db.write_run("r", {})
+        for _ in range(written):
+            db.write_signals(signals(), "m")
+    connection.set_trace_callback(None)
+    after = statements[statements.index("COMMIT") + 1 :]
+    full = [sql.startswith("PRAGMA synchronous = FULL") for sql in after[:1]]
+    commits = [sql.startswith("PRAGMA user_version = ") for sql in after[-1:]]
+    assert levels == (1 + durable,)
+    assert full == commits == [True] * (written and not durable)
+    with db.transaction() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+    assert len(db.signals()) == written * len(KEYS)
+
+
 def test_another_value_is_an_update_with_a_new_time(db):
     """The time says when the values that stand were written."""
     db.write_signals(signals(), "m")
@@ -66,6 +87,17 @@ def test_another_value_is_an_update_with_a_new_time(db):
 
     assert report == WriteReport(0, 1, 5)
     assert later.tolist() == [False] * 5 + [True]
+
+
+def test_signals_as_of_a_time_are_those_until_then(db):
+    """Whatever the range says."""
+    db.write_signals(signals(), "m")
+    whole = db.signals()
+    times = whole.index.get_level_values("t0")
+    for as_of in times.unique():
+        known = whole[times <= as_of]
+        pd.testing.assert_frame_equal(db.signals(as_of=as_of), known)
+        pd.testing.assert_frame_equal(db.signals(end=times[-1], as_of=as_of), known)
 
 
 def test_signals_of_all_models_or_of_one(db):

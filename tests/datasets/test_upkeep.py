@@ -1,14 +1,18 @@
 """Transactions over several writes, copies of a database in use, upkeep."""
 
+import asyncio
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
 
 from skatra.datasets import Database, make_edge_bars
+from skatra.datasets._connections import open_connection
+from skatra.datasets._file_lock import FileLock
 from skatra.exceptions import BarsError, DatabaseError
 
 
@@ -70,6 +74,58 @@ def test_a_failed_write_inside_a_transaction_leaves_nothing(db):
         reader.transaction(),
     ):
         pass
+
+
+def test_a_transaction_belongs_to_its_task(db):
+    """No other coroutine's write is a part of it, nor lost with it; its own are."""
+
+    async def write(name):
+        db.write_run(name, {})
+
+    async def fails(inside, tried):
+        with db.transaction():
+            db.write_run("lost", {})
+            inside.set()
+            await tried.wait()
+            raise ValueError
+
+    async def other(inside, tried):
+        await inside.wait()
+        try:
+            with pytest.raises(DatabaseError, match="inside a write of the same"):
+                db.write_run("refused", {})
+        finally:
+            tried.set()
+
+    async def main():
+        events = asyncio.Event(), asyncio.Event()
+        results = await asyncio.gather(
+            other(*events), fails(*events), return_exceptions=True
+        )
+        assert list(map(type, results)) == [type(None), ValueError]
+        with db.transaction():
+            await asyncio.gather(write("a"), write("b"))
+            late = asyncio.create_task(write("c"))
+        await late
+
+    asyncio.run(main())
+    assert list(db.runs().index) == ["a", "b", "c"]
+
+
+def test_a_transaction_may_end_in_another_thread(db):
+    """As that of a generator that is closed there; its thread goes on to write."""
+
+    def block():
+        with db.transaction():
+            db.write_run("undone", {})
+            yield
+
+    generator = block()
+    next(generator)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(generator.close).result()
+    db.write_run("kept", {})
+    assert list(db.runs().index) == ["kept"]
 
 
 def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
@@ -138,6 +194,52 @@ def test_of_two_backups_to_one_name_one_is_refused(db, tmp_path):
         with Database(tmp_path / f"round{k // 4}.db") as copy:
             assert copy.check() == []
     assert list(tmp_path.glob("*.partial")) == []
+
+
+def test_a_backup_spares_a_database_that_takes_its_name(db, tmp_path):
+    """Whoever makes one is waited for, and keeps name, rows and log."""
+    target, copied = tmp_path / "copy.db", threading.Event()
+    log = tmp_path / "copy.db-wal"
+
+    def progress(done, total):
+        if done == total:
+            copied.set()
+
+    lock = FileLock(tmp_path / "copy.db-lock")
+    assert lock.acquire(0)
+    with ThreadPoolExecutor(1) as threads:
+        backup = threads.submit(db.backup, target, progress=progress)
+        assert copied.wait(20)
+        other = open_connection(target, readonly=False, create=True)
+        other.execute("CREATE TABLE t (x INTEGER) STRICT")
+        before = log.read_bytes()
+        lock.close()
+        with pytest.raises(DatabaseError, match="exists already"):
+            backup.result()
+    assert log.read_bytes() == before
+    assert other.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    other.close()
+    assert list(tmp_path.glob("*.partial")) == []
+
+
+def test_a_lock_that_its_holder_removed_is_made_anew(db, tmp_path):
+    """A backup leaves no side file; who waited for that one excludes the others."""
+    locks = [FileLock(tmp_path / "copy.db-lock") for _ in range(3)]
+    assert locks[0].acquire(0)
+    for bell in (None, threading.Event()):
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(locks[1].acquire, 20.0, "", bell)
+            while "skatra-file-lock" not in {t.name for t in threading.enumerate()}:
+                time.sleep(0.001)
+            locks[0].path.unlink()
+            locks[0].close()
+            assert waiting.result()
+        assert not locks[2].acquire(0)
+        locks[:2] = locks[1::-1]
+    locks[0].path.unlink()
+    locks[0].close()
+    db.backup(tmp_path / "copy.db")
+    assert not locks[0].path.exists()
 
 
 def test_a_backup_ignores_the_log_of_an_earlier_file_of_its_name(db, tmp_path):
