@@ -46,13 +46,14 @@ class StageProgress:
         self._stages = stages
         self._total = total
         self._runs = runs
-        self._tasks = 0
-        self._started = 0
-        self._done = 0
-        self._worked = 0
-        self._since = time.monotonic()
+        self.restart()
         self._bar: Progress | None = None
         self._task: Any = None
+
+    def restart(self) -> None:
+        """Count stages and tasks from the first."""
+        self._tasks = self._started = self._done = self._worked = 0
+        self._since = time.monotonic()
 
     @contextmanager
     def show(self) -> Iterator["StageProgress"]:

@@ -300,18 +300,16 @@ def _train(
             if write is not None:
                 write(event)
 
-        def run(force: bool) -> RetrainResult | UpToDate:
-            return retrain(
-                config,
-                progress=lambda stage: progress.stage("retrain", stage),
-                observe=observe,
-                should_stop=should_stop,
-                force=force,
-            )
-
-        result = run(force)
+        options: dict[str, Any] = {
+            "progress": lambda stage: progress.stage("retrain", stage),
+            "observe": observe,
+            "should_stop": should_stop,
+        }
+        result = retrain(config, force=force, **options)
         if report and isinstance(result, UpToDate) and not _page(result).exists():
-            result = run(force=True)  # the figures of a page are not kept
+            progress.restart()
+            # The figures of a page are not kept.
+            result = retrain(config, repeat=result, **options)
         paths = {"database": Path(config.database), "model": result.model_path}
         if report and isinstance(result, RetrainResult):
             progress.stage("retrain", "report")

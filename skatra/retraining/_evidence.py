@@ -42,6 +42,9 @@ class Evidence:
         About when a run will find enough, or the last label's end if it does now.
     champion_id : str or None
         None when cash is served.
+    withdrawn : (str, Timestamp) or None
+        The model that was rolled back in the champion's favour, where it, having
+        learned later rows, decides what is unseen.
     """
 
     unseen: NDArray[np.bool_]
@@ -50,6 +53,7 @@ class Evidence:
     needed: int
     enough_from: pd.Timestamp
     champion_id: str | None = None
+    withdrawn: tuple[str, pd.Timestamp] | None = None
 
     @property
     def enough(self) -> bool:
@@ -75,12 +79,15 @@ def find_evidence(
         unseen = unseen_rows(rows, champion, held_out, config.embargo)
     judged = rows.take(unseen)
     blocks = 0
-    since = rows.label_times.max() if champion is None else champion.trained_until
+    since = rows.label_times.max() if champion is None else champion.seen_until
     if len(judged):
         since, times = _first(judged), _times(bars)
         longest = longest_label(judged.label_times, times)
         blocks = _n_bars(judged, times) // max(1, longest)
-    until = None if champion is None else champion.trained_until
+    until = withdrawn = None
+    if champion is not None:
+        until = champion.seen_until
+        withdrawn = champion.withdrawn if until > champion.trained_until else None
     return Evidence(
         unseen,
         since,
@@ -88,6 +95,7 @@ def find_evidence(
         config.gate.min_blocks,
         enough_from(rows, held_out, bars, config, until),
         None if champion is None else champion.run_id,
+        withdrawn,
     )
 
 
@@ -97,10 +105,10 @@ def unseen_rows(
     """Tell which rows neither the champion's fit nor the search has seen.
 
     They start after the champion's last training t1 plus the embargo, and not before
-    the held-out rows do.
+    the held-out rows do. A model that was withdrawn counts as the champion does.
     """
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
-    end = champion.trained_until
+    end = champion.seen_until
     if isinstance(embargo, int | float):
         distinct = t0.unique().sort_values()
         count = _as_count(embargo, len(distinct))

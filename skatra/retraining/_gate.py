@@ -128,12 +128,14 @@ def _leaks(contest: Contest, bounds: GateBounds) -> Check:
 
 
 def _evidence(contest: Contest, bounds: GateBounds) -> Check:
-    rows = (
-        "held-out bars"
-        if contest.evidence.champion_id is None
-        else "bars after the champion's training"
-    )
     found = contest.evidence
+    if found.champion_id is None:
+        rows = "held-out bars"
+    elif found.withdrawn is None:
+        rows = "bars after the champion's training"
+    else:
+        name, until = found.withdrawn
+        rows = f"bars after the training of the withdrawn {name} ({until:%Y-%m-%d})"
     enough = found.blocks >= bounds.min_blocks
     blocks = "block" if found.blocks == 1 else "blocks"
     lacking = (

@@ -26,7 +26,12 @@ from skatra.retraining._dataset import (
     previous_rows,
     read_sources,
 )
-from skatra.retraining._decision import served_champion
+from skatra.retraining._decision import (
+    inputs_digest,
+    lineage_of,
+    opponent,
+    served_champion,
+)
 from skatra.retraining._evidence import Evidence, find_evidence
 from skatra.retraining._steps import (
     boosting,
@@ -181,13 +186,16 @@ def plan_retrain(config: RetrainConfig) -> Plan:
     >>> folder.cleanup()
     """
     check_grid_names(config)
-    champion = served_champion(Path(config.models))
+    models = Path(config.models)
+    served = served_champion(models)
     with Database(config.database, readonly=True) as db:
         sources = read_sources(db, config, previous_rows(db, config))
         sources.report.raise_for_problems()
         rows = _rows(db, sources, config)
         development, held_out = split_holdout(rows, config)
         bars = bars_behind(sources, rows)
+        inputs = inputs_digest(lineage_of(rows, bars, config), config)
+        champion = opponent(served, models, inputs)
         evidence = find_evidence(rows, held_out, bars, config, champion)
         past = _past_seconds(db, rows, config, evidence)
     check_folds(development, config)

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from skatra.datasets import Database, make_edge_bars
-from skatra.retraining import STAGES
+from skatra.retraining import STAGES, promote_model
 
 WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
@@ -298,7 +298,10 @@ def ignores_interrupts(pid):
 
 
 def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
-    """The promotion stands, the code is 7, and the same command draws the page."""
+    """The promotion stands, the code is 7, and the same command draws the page.
+
+    Whoever was promoted by hand in between stays.
+    """
     job = ["--config", "job.toml", "-j", "1", "--no-open"]
     first = run(*job, "--no-report", "--json", cwd=market)
     name = json.loads(first.stdout)["run_id"]
@@ -307,6 +310,8 @@ def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
     failed = run(*job, "--force", cwd=market)
     served = json.loads((market / "models" / "CURRENT").read_text())["run_id"]
     page.rmdir()
+    other = run(*job, "--no-report", "--json", "--cost", "0.5", cwd=market)
+    other = promote_model(market / "models", json.loads(other.stdout)["run_id"])
     mended = run(*job, cwd=market)
     text = page.read_text()
     again = run(*job, cwd=market)
@@ -318,7 +323,9 @@ def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
     assert mended.returncode == 0, mended.stderr
     assert name in text
     assert (again.returncode, "up to date" in again.stdout) == (0, True)
-    assert f"{name} is served" in again.stdout
+    assert f"{other} is served" in again.stdout
+    stages = [n for n in map(str, range(1, 20)) if f"[{n}/11]" in mended.stderr]
+    assert stages == [str(n) for n in range(1, 12)]
 
 
 def test_a_reader_that_leaves_is_no_error(market, tmp_path):
