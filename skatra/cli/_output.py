@@ -213,10 +213,9 @@ def _evidence(found: Mapping[str, Any]) -> str:
     held = f"{found['blocks']} blocks of the {found['needed']} that it needs"
     if found["enough_from"] is None:
         return f"against {against} since {found['since'][:10]}, {held}"
-    return (
-        f"against {against}, {held}: it cannot promote before about "
-        f"{found['enough_from'][:10]}"
-    )
+    when = found["enough_from"]
+    before = "ever" if when == "never" else f"before about {when[:10]}"
+    return f"against {against}, {held}: it cannot promote {before}"
 
 
 def print_leaks(audits: "Mapping[str, SplitAudit]") -> None:

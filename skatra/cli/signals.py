@@ -45,7 +45,7 @@ def signals(
     ] = True,
     max_data_age: Annotated[
         str, typer.Option(help="Oldest newest bar to act on.")
-    ] = "4D",
+    ] = "5D",
     max_model_age: Annotated[
         str | None,
         typer.Option(

@@ -32,7 +32,7 @@ from skatra.retraining._decision import (
     opponent,
     served_champion,
 )
-from skatra.retraining._evidence import Evidence, find_evidence
+from skatra.retraining._evidence import Evidence, as_text, find_evidence
 from skatra.retraining._steps import (
     boosting,
     check_folds,
@@ -113,8 +113,8 @@ class Plan(HTMLRepr):
     rows : int
     evidence : dict
         What the gate will judge on: "champion" (None for cash), "since" (first t0),
-        "blocks", "needed" and "enough_from", about when there will be enough blocks;
-        None where there are.
+        "blocks", "needed" and "enough_from", about when there will be enough blocks, or
+        "never"; None where there are.
     """
 
     folds: pd.DataFrame
@@ -229,9 +229,7 @@ def plan_retrain(config: RetrainConfig) -> Plan:
             "since": evidence.since.isoformat(),
             "blocks": evidence.blocks,
             "needed": evidence.needed,
-            "enough_from": None
-            if evidence.enough
-            else evidence.enough_from.isoformat(),
+            "enough_from": None if evidence.enough else as_text(evidence.enough_from),
         },
     )
 

@@ -37,7 +37,7 @@ from skatra.retraining._decision import (
     opponent,
     served_champion,
 )
-from skatra.retraining._evidence import enough_from, find_evidence
+from skatra.retraining._evidence import as_text, enough_after, find_evidence
 from skatra.retraining._files import make_folder, put_back_on_failure
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
@@ -333,9 +333,7 @@ def run(
                 **decision.to_card(),
                 "inputs_sha256": inputs,
                 "trained_until": until.isoformat(),
-                "judgeable_from": enough_from(
-                    rows, held_out, bars, config, until
-                ).isoformat(),
+                "judgeable_from": as_text(enough_after(rows, bars, config, until)),
                 "folds": fold_spans(development, config),
                 "references": reference_histograms(
                     rows.data, np.asarray(judged.probability)

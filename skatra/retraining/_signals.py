@@ -20,7 +20,7 @@ from skatra.exceptions import (
 )
 from skatra.features import LOOK_BACK, price_features
 from skatra.retraining._config import as_span
-from skatra.retraining._evidence import judgeable_from, stale_from
+from skatra.retraining._evidence import as_text, judgeable_from, later, stale_from
 from skatra.retraining._limits import SignalLimits, limited
 from skatra.retraining._monitored import (
     MODEL,
@@ -96,7 +96,7 @@ def make_signals(
     *,
     symbols: Sequence[str] | None = None,
     limits: SignalLimits | None = None,
-    max_data_age: Span = "4D",
+    max_data_age: Span = "5D",
     max_model_age: "Span | None" = None,
     allow_stale: bool = False,
     now: Any = None,
@@ -119,13 +119,14 @@ def make_signals(
         Symbols to score; those that the champion was retrained on by default.
     limits : SignalLimits, default=None
         None means ``SignalLimits()``.
-    max_data_age : timedelta-like, default="4D"
-        Oldest newest bar to act on, measured from ``now``: four days bridge a long
-        weekend of daily bars. Symbols whose own newest bar is older are left out.
+    max_data_age : timedelta-like, default="5D"
+        Oldest newest bar to act on, measured from ``now``: five days bridge a long
+        weekend of bars stamped by date. Symbols whose own newest bar is older are left
+        out.
     max_model_age : timedelta-like, default=None
         Longest time since the last label that the champion learned. None means 90
-        days more than the gate of its run needs to judge a successor, a date that
-        the champion's card tells.
+        days more than the gate needs in bars after that to judge a successor, a date
+        that the champion's card tells.
     allow_stale : bool, default=False
         Act on bars and models of any age.
     now : datetime-like, default=None
@@ -191,20 +192,31 @@ class _Rules:
         """Return the time from which the champion is refused."""
         if self.max_model_age is None:
             return stale_from(champion.card, champion.trained_until)
-        return champion.trained_until + self.max_model_age
+        return later(champion.trained_until, 1, self.max_model_age)
 
     def refuse_old(self, champion: Champion) -> None:
         """Raise if the champion learned too long ago."""
         until = champion.trained_until
         age, judgeable = self.now - until, judgeable_from(champion.card, until)
-        most = self.stale_from(champion) - until
-        if age > most and not self.allow_stale:
+        end = self.stale_from(champion)
+        if self.now > end and not self.allow_stale:
+            most = (
+                f"the {(end - until).days} days that it is served for by default"
+                if self.max_model_age is None
+                else f"max_model_age={self.max_model_age}"
+            )
+            when = as_text(judgeable)[:10]
+            enough = (
+                "will never be enough to judge a successor: serve"
+                if when == "never"
+                else f"are enough to judge a successor from about {when} on: retrain; "
+                "or serve"
+            )
             raise StaleModelError(
                 f"the champion {champion.run_id} learned its last label {age.days} "
-                f"days ago, more than max_model_age={most}. The gate can judge a "
-                f"successor from about {judgeable:%Y-%m-%d} on: retrain; or serve a "
-                "newer model unjudged with skatra models promote; or let this one "
-                "pass with allow_stale=True (--allow-stale)."
+                f"days ago, more than {most}. Bars {enough} a newer model unjudged "
+                "with skatra models promote; or let this one pass with "
+                "allow_stale=True (--allow-stale)."
             )
 
     def old(self, newest: "pd.Series[float]") -> dict[str, str]:
@@ -409,7 +421,7 @@ def _age(name: str, age: Any) -> pd.Timedelta:
     span = as_span(age)
     if span is not None and span > pd.Timedelta(0):
         return span
-    msg = f"{name} must be a positive time span such as '4D', got {age!r}."
+    msg = f"{name} must be a positive time span such as '5D', got {age!r}."
     raise ValueError(msg)
 
 

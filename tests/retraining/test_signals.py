@@ -132,7 +132,9 @@ def test_stale_bars_and_models_are_refused_unless_told(served):
     path, models = served
     with pytest.raises(StaleDataError, match=r"max_data_age.*--allow-stale"):
         make_signals(path, models, now="2006-03-20")
-    with pytest.raises(StaleModelError, match=r"max_model_age.*--allow-stale"):
+    with pytest.raises(StaleModelError, match=r"max_model_age=2 days.*--allow-stale"):
+        make_signals(path, models, now="2006-02-20", max_model_age="2D")
+    with pytest.raises(StaleModelError, match=r"by default.*--allow-stale"):
         make_signals(path, models, now="2008-03-20")
     with Database(path) as db:
         assert db.signals().empty
