@@ -8,7 +8,7 @@ import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -81,7 +81,9 @@ class StageProgress:
         text = self._stages.get(name, "Drawing the report")
         if self._bar is None:
             place = f"[{self._started}/{self._total}]"
-            self._console.print(f"{place} {title}: {text}{self._left()}", markup=False)
+            line = f"{place} {title}: {text}{self._left()}"
+            with on_stderr():
+                self._console.print(line, markup=False)
         else:
             self._bar.update(self._task, description=text)
 
@@ -111,7 +113,24 @@ def results() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # rich leaves by SystemExit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
+    except OSError:
+        _silence(sys.stdout)
+        raise
+
+
+@contextmanager
+def on_stderr() -> Iterator[None]:
+    """Say something beside results; where stderr takes nothing, nothing is said."""
+    try:
+        yield
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send nowhere what a stream still holds: else Python leaves with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_json(document: Any) -> None:

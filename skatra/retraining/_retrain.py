@@ -1,6 +1,7 @@
 """One run from bars to a judged, published model."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ def retrain(
         Called with the name of each stage (a key of ``STAGES``) as it starts.
     observe : callable, optional
         Called with a dict for every event: "stage", "data", "task" (with done, total
-        and whether it was done before), "verdict" and "published".
+        and whether it was done before), "verdict" and "published". An error of it or
+        of ``progress`` is warned of once, and stops nothing.
     should_stop : callable, optional
         Asked between two tasks; True ends the run with ``RunStoppedError``. See
         :func:`stop_on_signals`.
@@ -210,12 +212,19 @@ def retrain(
         ...
     skatra.exceptions.DatabaseNotFoundError: ...
     """
+    failed: list[Exception] = []
 
     def tell(event: Event) -> None:
-        if progress is not None and event["event"] == "stage":
-            progress(event["stage"])
-        if observe is not None:
-            observe(event)
+        try:
+            if progress is not None and event["event"] == "stage":
+                progress(event["stage"])
+            if observe is not None:
+                observe(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            if not failed:
+                failed.append(error)
+                msg = f"who watches the run failed, and it goes on: {error!r}"
+                warnings.warn(msg, RuntimeWarning, stacklevel=2)
 
     promoted = record_champion(Path(config.models))
     with monitoring.observe_retraining(MODEL, promoted) as outcome:

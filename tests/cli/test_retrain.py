@@ -20,16 +20,16 @@ WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
 
-def run(*arguments, cwd, words=WORDS, more=None):
+def run(*arguments, cwd, words=WORDS, more=None, **streams):
     """Run the command and return the finished process."""
     return subprocess.run(
         [*words, *map(str, arguments)],
         cwd=cwd,
         env=ENVIRONMENT | (more or {}),
-        capture_output=True,
         text=True,
         check=False,
         timeout=120,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams,
     )
 
 
@@ -326,6 +326,29 @@ def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
     assert f"{other} is served" in again.stdout
     stages = [n for n in map(str, range(1, 20)) if f"[{n}/11]" in mended.stderr]
     assert stages == [str(n) for n in range(1, 12)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+def test_outputs_that_fail_do_not_lie_about_the_run(market):
+    """A full log or stderr stops nothing; a full stdout says that the run is done."""
+    job = ["--config", "job.toml", "-j", "1", "--no-report", "--force"]
+    log = run(*job, "--log", "/dev/full", cwd=market)
+    with Path("/dev/full").open("w") as full:
+        err = run(*job, cwd=market, stderr=full)
+        wrong = run(*job, "--max-gap", "soon", cwd=market, stderr=full)
+        outs = [run(*job, *more, cwd=market, stdout=full) for more in ((), ["--json"])]
+
+    assert log.returncode == 0, log.stderr
+    assert log.stderr.count("warning: the log (--log) lacks events") == 1
+    assert err.returncode == 0
+    assert "PROMOTED" in err.stdout
+    assert wrong.returncode == 2
+    for done in outs:
+        assert done.returncode == 7, done.stderr
+        assert "results could not be printed" in done.stderr
+        assert "The run itself is done" in done.stderr
+        assert "was promoted" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error(market, tmp_path):

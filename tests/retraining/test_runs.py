@@ -369,8 +369,9 @@ def test_folds_of_one_class_are_named_with_their_dates(quick, start, end, said):
         db.write_labels(labels, "own")
     config = dataclasses.replace(quick, label_set="own", max_holding=20)
     for run in (plan_retrain, retrain):
-        with pytest.raises(TrainingError, match=rf"{said} on .* are all \+1"):
+        with pytest.raises(TrainingError, match=rf"{said} on .* are all \+1") as error:
             run(config)
+        assert "fewer folds" not in str(error.value)  # than two there are none
 
 
 def test_other_versions_of_packages_are_other_tasks(quick, tmp_path, monkeypatch):
@@ -405,6 +406,19 @@ def test_log_is_one_object_a_line(quick, tmp_path):
     assert kinds.count("task") == 27
     assert kinds[-2:] == ["published", "error"]
     assert all(event["time"] for event in events)
+
+
+def test_who_watches_cannot_stop_a_run(quick):
+    """Errors of an observer are warned of once, and the model is published."""
+
+    def fail(_):
+        raise OSError("No space left on device")
+
+    with pytest.warns(RuntimeWarning, match="No space left") as warned:
+        result = retrain(quick, observe=fail, progress=fail)
+
+    assert len(warned) == 1
+    assert served(quick) == result.run_id
 
 
 def test_a_database_that_another_program_keeps_locked(quick):
