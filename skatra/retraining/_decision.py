@@ -1,9 +1,5 @@
 """From a search and held-out rows to a verdict, against whatever is served."""
 
-import hashlib
-import json
-import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +8,6 @@ import numpy as np
 import pandas as pd
 from lightgbm import LGBMClassifier
 
-import skatra
 from skatra.exceptions import ModelNotFoundError
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._contest import (
@@ -22,9 +17,8 @@ from skatra.retraining._contest import (
     contest,
     trial_growth,
 )
-from skatra.retraining._dataset import Rows, bars_digest, rows_digest
+from skatra.retraining._dataset import Rows
 from skatra.retraining._evidence import find_evidence
-from skatra.retraining._fingerprint import code_digest, package_versions
 from skatra.retraining._gate import Verdict, gate
 from skatra.retraining._references import intervals
 from skatra.retraining._registry import (
@@ -35,7 +29,6 @@ from skatra.retraining._registry import (
 )
 from skatra.retraining._session import Session
 from skatra.retraining._steps import Holdout, SearchResult
-from skatra.utils import json_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,28 +140,6 @@ def _candidates(found: SearchResult) -> list[dict[str, Any]]:
         {**shared, **dict(zip(names, values, strict=True))}
         for values in zip(*(found.table[name].tolist() for name in names), strict=True)
     ]
-
-
-def lineage_of(rows: Rows, bars: pd.DataFrame, config: RetrainConfig) -> dict[str, Any]:
-    """Return what the result depends on."""
-    return {
-        "data_sha256": rows_digest(rows),
-        "bars_sha256": bars_digest(bars),
-        "skatra": skatra.__version__,
-        "code_sha256": code_digest(),
-        "python": platform.python_version(),
-        "packages": package_versions(),
-        "seed": config.seed,
-    }
-
-
-def inputs_digest(lineage: Mapping[str, Any], config: RetrainConfig) -> str:
-    """Return a SHA-256 over all that decides a run's result but the champion."""
-    text = json.dumps(
-        json_ready({"lineage": dict(lineage), "config": config.to_dict()}),
-        sort_keys=True,
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def served_champion(models: Path) -> Champion | None:

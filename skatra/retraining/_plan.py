@@ -27,12 +27,11 @@ from skatra.retraining._dataset import (
     read_sources,
 )
 from skatra.retraining._decision import (
-    inputs_digest,
-    lineage_of,
     opponent,
     served_champion,
 )
 from skatra.retraining._evidence import Evidence, as_text, find_evidence
+from skatra.retraining._lineage import inputs_digest, lineage_of
 from skatra.retraining._steps import (
     boosting,
     check_folds,

@@ -33,8 +33,6 @@ from skatra.retraining._dataset import (
 )
 from skatra.retraining._decision import (
     decide,
-    inputs_digest,
-    lineage_of,
     opponent,
     served_champion,
 )
@@ -42,6 +40,7 @@ from skatra.retraining._evidence import as_text, enough_after, find_evidence
 from skatra.retraining._files import make_folder, put_back_on_failure
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
+from skatra.retraining._lineage import inputs_digest, lineage_of
 from skatra.retraining._lock import RunLock, folder_lock
 from skatra.retraining._models import serve_model
 from skatra.retraining._monitored import MODEL, record_champion, record_served

@@ -13,7 +13,7 @@ from skatra.exceptions import StaleModelError
 from skatra.retraining import GateBounds, RetrainConfig
 from skatra.retraining._contest import Contest, contest
 from skatra.retraining._dataset import load_rows, store_built_in_sets
-from skatra.retraining._decision import decide, inputs_digest
+from skatra.retraining._decision import decide
 from skatra.retraining._evaluation import Backtest
 from skatra.retraining._evidence import (
     GRACE,
@@ -25,6 +25,7 @@ from skatra.retraining._evidence import (
     unseen_rows,
 )
 from skatra.retraining._gate import gate
+from skatra.retraining._lineage import inputs_digest
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
 from skatra.retraining._signals import _Rules
