@@ -18,6 +18,7 @@ from skatra.cli import (
     serve_metrics,
     signals,
 )
+from skatra.cli._output import on_stderr
 from skatra.exceptions import (
     DataCheckError,
     ModelCorruptError,
@@ -138,4 +139,5 @@ def _message(error: Exception) -> str:
 
 def _say(message: str) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble(("error: ", "bold red"), message))
+    with on_stderr():
+        console.print(Text.assemble(("error: ", "bold red"), message))

@@ -8,7 +8,7 @@ import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -46,13 +46,14 @@ class StageProgress:
         self._stages = stages
         self._total = total
         self._runs = runs
-        self._tasks = 0
-        self._started = 0
-        self._done = 0
-        self._worked = 0
-        self._since = time.monotonic()
+        self.restart()
         self._bar: Progress | None = None
         self._task: Any = None
+
+    def restart(self) -> None:
+        """Count stages and tasks from the first."""
+        self._tasks = self._started = self._done = self._worked = 0
+        self._since = time.monotonic()
 
     @contextmanager
     def show(self) -> Iterator["StageProgress"]:
@@ -80,7 +81,9 @@ class StageProgress:
         text = self._stages.get(name, "Drawing the report")
         if self._bar is None:
             place = f"[{self._started}/{self._total}]"
-            self._console.print(f"{place} {title}: {text}{self._left()}", markup=False)
+            line = f"{place} {title}: {text}{self._left()}"
+            with on_stderr():
+                self._console.print(line, markup=False)
         else:
             self._bar.update(self._task, description=text)
 
@@ -110,7 +113,24 @@ def results() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # rich leaves by SystemExit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
+    except OSError:
+        _silence(sys.stdout)
+        raise
+
+
+@contextmanager
+def on_stderr() -> Iterator[None]:
+    """Say something beside results; where stderr takes nothing, nothing is said."""
+    try:
+        yield
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send nowhere what a stream still holds: else Python leaves with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_json(document: Any) -> None:
@@ -212,10 +232,9 @@ def _evidence(found: Mapping[str, Any]) -> str:
     held = f"{found['blocks']} blocks of the {found['needed']} that it needs"
     if found["enough_from"] is None:
         return f"against {against} since {found['since'][:10]}, {held}"
-    return (
-        f"against {against}, {held}: it cannot promote before about "
-        f"{found['enough_from'][:10]}"
-    )
+    when = found["enough_from"]
+    before = "ever" if when == "never" else f"before about {when[:10]}"
+    return f"against {against}, {held}: it cannot promote {before}"
 
 
 def print_leaks(audits: "Mapping[str, SplitAudit]") -> None:

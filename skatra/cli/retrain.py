@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from skatra.cli._output import (
     StageProgress,
+    on_stderr,
     open_in_browser,
     print_json,
     print_paths,
@@ -209,7 +210,8 @@ def retrain_command(
     """
     from skatra.retraining import UpToDate, load_settings, plan_retrain
 
-    with _metrics(None if show_config or dry_run else metrics_file):
+    published: list[RetrainResult | UpToDate] = []
+    with _metrics(None if show_config or dry_run else metrics_file, published):
         with _counted():
             settings = load_settings(
                 config_file,
@@ -229,7 +231,8 @@ def retrain_command(
                 print_json(plan.to_dict()) if as_json else print_plan(plan)
             return
         result, paths = _train(config, log=log, report=report, force=force)
-    with results():
+        published.append(result)
+    with _after(result, "results could not be printed"), results():
         _print_result(result, paths, as_json=as_json)
     if "report" in paths:
         open_in_browser(paths["report"], False if as_json else browser)
@@ -238,7 +241,9 @@ def retrain_command(
 
 
 @contextlib.contextmanager
-def _metrics(path: Path | None) -> Iterator[None]:
+def _metrics(
+    path: Path | None, published: "Sequence[RetrainResult | UpToDate]"
+) -> Iterator[None]:
     """Count what happens inside; write it before, and whatever happened."""
     if path is None:
         yield
@@ -256,7 +261,11 @@ def _metrics(path: Path | None) -> Iterator[None]:
         monitoring.write_textfile(path)
         try:
             yield
-        finally:
+        except BaseException:
+            with contextlib.suppress(OSError):  # what ended the run says more
+                monitoring.write_textfile(path)
+            raise
+        with _after(published[0], "metrics could not be written"):
             monitoring.write_textfile(path)
 
 
@@ -296,27 +305,35 @@ def _train(
         bar = StageProgress(STAGES, len(STAGES) + report)
         progress = stack.enter_context(bar.show())
 
+        unwritten: list[OSError] = []
+
         def observe(event: Mapping[str, Any]) -> None:
             progress.observe(event)
-            if write is not None:
-                write(event)
+            try:
+                if write is not None:
+                    write(event)
+            except OSError as error:
+                if not unwritten:
+                    unwritten.append(error)
+                    msg = f"warning: the log (--log) lacks events: {error}. The run "
+                    with on_stderr():
+                        typer.echo(msg + "goes on.", err=True)
 
-        def run(force: bool) -> RetrainResult | UpToDate:
-            return retrain(
-                config,
-                progress=lambda stage: progress.stage("retrain", stage),
-                observe=observe,
-                should_stop=should_stop,
-                force=force,
-            )
-
-        result = run(force)
+        options: dict[str, Any] = {
+            "progress": lambda stage: progress.stage("retrain", stage),
+            "observe": observe,
+            "should_stop": should_stop,
+        }
+        result = retrain(config, force=force, **options)
         if report and isinstance(result, UpToDate) and not _page(result).exists():
-            result = run(force=True)  # the figures of a page are not kept
+            progress.restart()
+            # The figures of a page are not kept.
+            result = retrain(config, repeat=result, **options)
         paths = {"database": Path(config.database), "model": result.model_path}
         if report and isinstance(result, RetrainResult):
             progress.stage("retrain", "report")
-            paths["report"] = _write_report(result, write_report)
+            with _after(result, "the report could not be written"):
+                paths["report"] = write_report(result, _page(result))
     return result, paths
 
 
@@ -325,16 +342,21 @@ def _page(done: "RetrainResult | UpToDate") -> Path:
     return done.model_path.parent / f"{done.run_id}.html"
 
 
-def _write_report(result: "RetrainResult", write: Callable[..., Path]) -> Path:
-    """Write the page of a run that is done, or say that only the page is missing."""
+@contextlib.contextmanager
+def _after(done: "RetrainResult | UpToDate", what: str) -> Iterator[None]:
+    """Say of an output that fails that the run before it is done."""
+    from skatra.retraining import UpToDate
+
     try:
-        return write(result, _page(result))
+        yield
     except OSError as error:
-        done = "promoted" if result.verdict.promoted else "refused"
+        promoted = (
+            done.promoted if isinstance(done, UpToDate) else done.verdict.promoted
+        )
         msg = (
-            f"the report could not be written: {error}. The run itself is "
-            f"done: the model in {result.model_path} was {done}. Mend this and run "
-            "the same command again, which writes the report."
+            f"{what}: {error}. The run itself is done: the model in {done.model_path} "
+            f"was {'promoted' if promoted else 'refused'}. Mend this and run the same "
+            "command again, which trains nothing anew but for a missing report."
         )
         raise PublishError(msg) from error
 

@@ -20,7 +20,7 @@ def signals(
     ] = Path("models"),
     symbols: Annotated[
         str | None,
-        typer.Option(help="Comma-separated symbols; those of the champion."),
+        typer.Option(help="Comma-separated symbols; those that it learned from."),
     ] = None,
     every: Annotated[
         float | None, typer.Option(help="Seconds between rounds; once by default.")
@@ -45,7 +45,7 @@ def signals(
     ] = True,
     max_data_age: Annotated[
         str, typer.Option(help="Oldest newest bar to act on.")
-    ] = "4D",
+    ] = "5D",
     max_model_age: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +138,8 @@ def _print(report: "SignalsReport", as_json: bool) -> None:
         )
     for symbol, reason in report.left_out.items():
         typer.echo(f"{symbol}: left out, {reason}", err=True)
+    for note in report.notes:
+        typer.echo(note, err=True)
     typer.echo(
         f"model {report.run_id}: {_counted(len(report.signals), 'signal')}, "
         f"{_counted(report.settled, 'bet')} settled, {report.unsettled} open, "

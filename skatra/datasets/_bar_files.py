@@ -150,7 +150,7 @@ def _unreadable(path: Path, error: Exception) -> BarsError:
 
 def _text_lines(path: Path) -> Iterator[str]:
     """Yield lines of text, decompressed as the file's name says."""
-    if path.suffix == ".zip":
+    if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
             inner = archive.namelist()
             if len(inner) != 1:
@@ -158,7 +158,7 @@ def _text_lines(path: Path) -> Iterator[str]:
             with archive.open(inner[0]) as raw:
                 yield from io.TextIOWrapper(raw, encoding="utf-8-sig")
         return
-    opener = _OPENERS.get(path.suffix, open)
+    opener = _OPENERS.get(path.suffix.lower(), open)
     with opener(path, mode="rt", encoding="utf-8-sig") as file:
         yield from file
 

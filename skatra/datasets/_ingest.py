@@ -30,6 +30,7 @@ from skatra.utils import BAR_COLUMNS, HTMLRepr
 __all__ = ["IngestReport", "ingest_bars"]
 
 _SHOWN = 5
+_SHORTEST = len("202401")
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
@@ -71,7 +72,8 @@ def ingest_bars(
     r"""Read bars from a CSV or Parquet file and upsert them into a database.
 
     Columns are matched without regard to case: ``time`` (or ``date``, ``datetime``,
-    ``timestamp``; ISO 8601 text or datetimes, UTC where no zone is given), ``open``,
+    ``timestamp``; ISO 8601 text from year and month on, or datetimes, UTC where no
+    zone is given), ``open``,
     ``high``, ``low``, ``close``, and where present ``volume`` (0 where absent) and
     ``symbol``. Rows may come in any order. The file is read in batches and each is
     committed, so that files larger than memory fit and a run that was killed goes on
@@ -111,7 +113,8 @@ def ingest_bars(
     BarsError
         If columns are missing, there are no rows, or the file cannot be read at all.
     ValueError
-        If ``symbol`` is empty or has blanks around it.
+        If ``symbol`` is empty or has blanks around it, or ``rejects`` is a file that
+        is no earlier file of rejects.
 
     Examples
     --------
@@ -137,12 +140,20 @@ def ingest_bars(
     if not path.is_file():
         raise FileNotFoundError(f"there is no file at {path}. Check the path.")
     kept = Path(f"{path}.rejects.csv") if rejects is None else Path(rejects)
-    if kept.resolve() == path.resolve():
+    for name, other in (("path", path), ("database", Path(database))):
+        if kept.resolve() == other.resolve():
+            raise ValueError(
+                f"rejects must be another file than {name}, got {str(kept)!r}: it "
+                "would be replaced. Name a new file (rejects=, --rejects)."
+            )
+    if kept.exists() and not _is_rejects(kept):
         raise ValueError(
-            f"rejects must be another file than path, got {rejects!r}: it would "
-            "replace the bars that are read."
+            f"rejects must be a new file or one of rejected rows, got {str(kept)!r}, "
+            "which is neither and would be replaced. Move it away, or name another "
+            "(rejects=, --rejects)."
         )
-    read = read_parquet_blocks if path.suffix == ".parquet" else read_csv_blocks
+    parquet = path.suffix.lower() == ".parquet"
+    read = read_parquet_blocks if parquet else read_csv_blocks
     # Before the database is created.
     columns, blocks = read(path, symbol, batch_rows)
     first = next(blocks, None)
@@ -335,8 +346,11 @@ def _times(column: "pd.Series[Any]") -> tuple[Int64Array, NDArray[np.bool_]]:
         index = pd.DatetimeIndex(column)
         index = index.tz_localize("UTC") if index.tz is None else index
     else:
+        # pandas reads "now" and "today", and 2024 as its first day.
+        long = column.astype(str).str.strip().str.len() >= _SHORTEST
+        dated = column.where(long)
         index = pd.DatetimeIndex(
-            pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
+            pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce")
         )
     factor = _NANOSECONDS[index.unit]
     missing = np.asarray(index.isna())
@@ -351,7 +365,9 @@ def _numbers(
     """Return float64 values, which are missing, and which are no numbers."""
     missing = np.asarray(column.isna())
     none = np.zeros(len(column), dtype=bool)
-    if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype != bool:
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return np.full(len(column), np.nan), missing, ~missing
+    if pd.api.types.is_numeric_dtype(column.dtype):
         return column.to_numpy(np.float64, na_value=np.nan), missing, none
     values, strange = np.full(len(column), np.nan), none
     for k, cell in enumerate(column.tolist()):
@@ -359,6 +375,6 @@ def _numbers(
             values[k] = np.nan if missing[k] else float(cell)
         except (TypeError, ValueError):
             strange[k] = True
-        # Python reads "1_0" as 10.
-        strange[k] |= "_" in str(cell)
+        # Python reads "1_0" as 10, and True as 1.
+        strange[k] |= isinstance(cell, bool | np.bool_) or "_" in str(cell)
     return values, missing, strange

@@ -118,6 +118,8 @@ def contest(
         float((rows.target[~unseen] > 0).mean()) if not unseen.all() else 0.5,
         0,
     )
+    if other := _other_bets(champion, config):
+        return replace(empty, problem=other)
     if not evidence.enough:
         return empty
     try:
@@ -164,6 +166,20 @@ def contest(
         empty.base_rate,
         int(audit.n_leaking_pairs),
     )
+
+
+def _other_bets(champion: Champion, config: RetrainConfig) -> str | None:
+    """Say in which settings of their labels the champion and the run differ."""
+    theirs = champion.card.get("config", {})
+    names = ["label_set"]
+    if config.label_set == "triple_barrier":
+        names += ["max_holding", "barrier_width"]
+    differ = [
+        f"{name} is {theirs[name]!r} there and {getattr(config, name)!r} here"
+        for name in names
+        if name in theirs and theirs[name] != getattr(config, name)
+    ]
+    return f"it bets on other labels ({', '.join(differ)})." if differ else None
 
 
 def _walk_forward(rows: Rows, unseen: NDArray[np.bool_]) -> list[Split]:

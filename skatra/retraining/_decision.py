@@ -1,8 +1,5 @@
 """From a search and held-out rows to a verdict, against whatever is served."""
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ import numpy as np
 import pandas as pd
 from lightgbm import LGBMClassifier
 
+from skatra.exceptions import ModelNotFoundError
 from skatra.retraining._config import RetrainConfig
 from skatra.retraining._contest import (
     MOST_TRIALS,
@@ -23,10 +21,14 @@ from skatra.retraining._dataset import Rows
 from skatra.retraining._evidence import find_evidence
 from skatra.retraining._gate import Verdict, gate
 from skatra.retraining._references import intervals
-from skatra.retraining._registry import POINTER_FILE, Champion, read_champion
+from skatra.retraining._registry import (
+    POINTER_FILE,
+    Champion,
+    read_card,
+    read_champion,
+)
 from skatra.retraining._session import Session
 from skatra.retraining._steps import Holdout, SearchResult
-from skatra.utils import json_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +142,6 @@ def _candidates(found: SearchResult) -> list[dict[str, Any]]:
     ]
 
 
-def inputs_digest(lineage: Mapping[str, Any], config: RetrainConfig) -> str:
-    """Return a SHA-256 over all that decides a run's result but the champion."""
-    text = json.dumps(
-        json_ready({"lineage": dict(lineage), "config": config.to_dict()}),
-        sort_keys=True,
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def served_champion(models: Path) -> Champion | None:
     """Return the served model, None if none is promoted.
 
@@ -160,13 +153,25 @@ def served_champion(models: Path) -> Champion | None:
     return read_champion(models) if (models / POINTER_FILE).exists() else None
 
 
-def opponent(served: Champion | None, models: Path, inputs: str) -> Champion | None:
+def opponent(
+    served: Champion | None, models: Path, inputs: str, repeated: str | None = None
+) -> Champion | None:
     """Return the model to be judged against, None for cash.
 
-    A run that is repeated after its model was promoted meets the champion that it
-    met the first time, not itself: so it comes to the same verdict.
+    A run that is repeated, by name or since it has the inputs of the served model,
+    meets the champion that it met the first time, not itself: so it comes to the same
+    verdict. Where that one was tidied away it meets the one that is served.
     """
-    if served is None or served.card.get("inputs_sha256") != inputs:
+    if repeated is not None:
+        card = read_card(models / repeated)
+    elif served is not None and served.card.get("inputs_sha256") == inputs:
+        card = served.card
+    else:
         return served
-    before = served.card.get("judged_against")
-    return None if before is None else read_champion(models, before)
+    before = card.get("judged_against")
+    if before is None:
+        return None
+    try:
+        return read_champion(models, before)
+    except ModelNotFoundError:
+        return served

@@ -17,14 +17,24 @@ GRACE = pd.Timedelta("90D")
 """How long a champion is served once a successor could have been judged."""
 
 
+NEVER = pd.Timestamp.max.floor("D").tz_localize("UTC")
+"""What lies beyond the calendar of nanoseconds, in 2262."""
+
+
+def as_text(time: pd.Timestamp) -> str:
+    """Return an expected time in ISO 8601, or that it never comes."""
+    return "never" if time >= NEVER else time.isoformat()
+
+
 def judgeable_from(card: Mapping[str, Any], until: pd.Timestamp) -> pd.Timestamp:
-    """Return about when a gate can judge who follows a model that knows ``until``."""
-    return max(pd.Timestamp(card.get("judgeable_from", until)), until)
+    """Return about when bars are enough to judge who follows a model."""
+    told = card.get("judgeable_from", until)
+    return NEVER if told == "never" else max(pd.Timestamp(told), until)
 
 
 def stale_from(card: Mapping[str, Any], until: pd.Timestamp) -> pd.Timestamp:
     """Return from when signals refuse a model that knows ``until``, unless told."""
-    return judgeable_from(card, until) + GRACE
+    return later(judgeable_from(card, until), 1, GRACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,13 @@ class Evidence:
     blocks, needed : int
         Blocks as long as the longest label that their bars hold, and least number.
     enough_from : Timestamp
-        About when a run will find enough, or the last label's end if it does now.
+        About when a run will find enough, or the last label's end if it does now;
+        ``NEVER`` beyond the calendar.
     champion_id : str or None
         None when cash is served.
+    withdrawn : (str, Timestamp) or None
+        The model that was rolled back in the champion's favour, where it, having
+        learned later rows, decides what is unseen.
     """
 
     unseen: NDArray[np.bool_]
@@ -50,6 +64,7 @@ class Evidence:
     needed: int
     enough_from: pd.Timestamp
     champion_id: str | None = None
+    withdrawn: tuple[str, pd.Timestamp] | None = None
 
     @property
     def enough(self) -> bool:
@@ -75,12 +90,15 @@ def find_evidence(
         unseen = unseen_rows(rows, champion, held_out, config.embargo)
     judged = rows.take(unseen)
     blocks = 0
-    since = rows.label_times.max() if champion is None else champion.trained_until
+    since = rows.label_times.max() if champion is None else champion.seen_until
     if len(judged):
         since, times = _first(judged), _times(bars)
         longest = longest_label(judged.label_times, times)
         blocks = _n_bars(judged, times) // max(1, longest)
-    until = None if champion is None else champion.trained_until
+    until = withdrawn = None
+    if champion is not None:
+        until = champion.seen_until
+        withdrawn = champion.withdrawn if until > champion.trained_until else None
     return Evidence(
         unseen,
         since,
@@ -88,6 +106,7 @@ def find_evidence(
         config.gate.min_blocks,
         enough_from(rows, held_out, bars, config, until),
         None if champion is None else champion.run_id,
+        withdrawn,
     )
 
 
@@ -97,10 +116,10 @@ def unseen_rows(
     """Tell which rows neither the champion's fit nor the search has seen.
 
     They start after the champion's last training t1 plus the embargo, and not before
-    the held-out rows do.
+    the held-out rows do. A model that was withdrawn counts as the champion does.
     """
     t0 = pd.DatetimeIndex(rows.data.index.get_level_values(1))
-    end = champion.trained_until
+    end = champion.seen_until
     if isinstance(embargo, int | float):
         distinct = t0.unique().sort_values()
         count = _as_count(embargo, len(distinct))
@@ -124,20 +143,45 @@ def enough_from(
     what comes; rows after a champion's training, which ended at ``until``, by all.
     """
     times = _times(bars)
-    step = YEAR / bars_per_year(times)
-    needed = config.gate.min_blocks * max(1, longest_label(rows.label_times, times))
-    last: pd.Timestamp = rows.label_times.max()
-    lacking = max(0, needed - _n_bars(held_out, times))
-    found: pd.Timestamp = last + lacking / config.holdout * step
+    lacking = max(0, _needed(rows, times, config) - _n_bars(held_out, times))
+    found = later(rows.label_times.max(), lacking / config.holdout, _step(times))
     if until is None:
         return found
-    if isinstance(config.embargo, int | float):
+    return max(found, enough_after(rows, bars, config, until))
+
+
+def enough_after(
+    rows: Rows, bars: pd.DataFrame, config: RetrainConfig, until: pd.Timestamp
+) -> pd.Timestamp:
+    """Return about when bars after a training, and its embargo, are enough blocks."""
+    times = _times(bars)
+    step, embargo = _step(times), config.embargo
+    if isinstance(embargo, int | float):
         distinct = rows.data.index.get_level_values(1).nunique()
-        kept_away = (_as_count(config.embargo, distinct) + 1) * step
+        start = later(until, _as_count(embargo, distinct) + 1, step)
     else:
-        kept_away = pd.Timedelta(config.embargo)
-    enough: pd.Timestamp = max(found, until + kept_away + needed * step)
-    return enough
+        start = later(until, 1, pd.Timedelta(embargo))
+    return later(start, _needed(rows, times, config), step)
+
+
+def _needed(rows: Rows, times: pd.DatetimeIndex, config: RetrainConfig) -> int:
+    """Return how many bars make enough blocks."""
+    return config.gate.min_blocks * max(1, longest_label(rows.label_times, times))
+
+
+def _step(times: pd.DatetimeIndex) -> pd.Timedelta:
+    """Return the mean time between two bars."""
+    step: pd.Timedelta = YEAR / bars_per_year(times)
+    return step
+
+
+def later(time: pd.Timestamp, count: float, span: pd.Timedelta) -> pd.Timestamp:
+    """Return a time some spans later, or never."""
+    try:
+        later: pd.Timestamp = time.as_unit("ns") + count * span.as_unit("ns")
+    except (OverflowError, ValueError):  # of which pandas' errors of bounds are two
+        return NEVER
+    return min(later, NEVER)
 
 
 def _as_count(embargo: float, n_distinct: int) -> int:

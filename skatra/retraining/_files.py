@@ -41,18 +41,18 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
     """Make a folder and those above it, so that they survive a power failure."""
     if path.is_dir():
         return
-    _make_folder(path.parent)
+    make_folder(path.parent)
     path.mkdir(exist_ok=True)
     _sync_folder(path.parent)
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
-    _make_folder(path.parent.absolute())
+    make_folder(path.parent.absolute())
     _sweep(path.parent)
     handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
     os.close(handle)
@@ -108,7 +108,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             return
         msg = f"{path} exists with other content; move it away and run again."
         raise FileExistsError(msg)
-    _make_folder(path.parent.absolute())
+    make_folder(path.parent.absolute())
     _sweep(path.parent)
     temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=path.parent))
     try:

@@ -15,6 +15,7 @@ from skatra.metrics import (
 from skatra.retraining._bounds import GateBounds
 from skatra.retraining._contest import Contest
 from skatra.retraining._evaluation import block_bootstrap_bound
+from skatra.retraining._evidence import as_text
 from skatra.typing import FloatArray
 from skatra.utils import HTMLRepr, format_number
 
@@ -128,17 +129,19 @@ def _leaks(contest: Contest, bounds: GateBounds) -> Check:
 
 
 def _evidence(contest: Contest, bounds: GateBounds) -> Check:
-    rows = (
-        "held-out bars"
-        if contest.evidence.champion_id is None
-        else "bars after the champion's training"
-    )
     found = contest.evidence
+    if found.champion_id is None:
+        rows = "held-out bars"
+    elif found.withdrawn is None:
+        rows = "bars after the champion's training"
+    else:
+        name, until = found.withdrawn
+        rows = f"bars after the training of the withdrawn {name} ({until:%Y-%m-%d})"
     enough = found.blocks >= bounds.min_blocks
     blocks = "block" if found.blocks == 1 else "blocks"
-    lacking = (
-        f", {bounds.min_blocks} are needed: not enough evidence before about "
-        f"{found.enough_from:%Y-%m-%d}"
+    when = as_text(found.enough_from)[:10]
+    lacking = f", {bounds.min_blocks} are needed: not enough evidence" + (
+        ", and never will be" if when == "never" else f" before about {when}"
     )
     return Check(
         "independent blocks",

@@ -1,4 +1,4 @@
-"""One run at a time per database or file, by a lock that dies with its owner."""
+"""One run at a time per database or file, one change per models folder."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ else:
     import fcntl
 
 _LOCKED_BYTE = 4096
+_PATIENCE = 60.0
 
 
 class RunLock:
@@ -95,6 +97,33 @@ class RunLock:
             return "its owner has just started"
         age = max(0.0, time.time() - note["since"])
         return f"process {note['pid']} on {note['host']}, for {age:,.0f} s"
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a models folder for a block, once who has it is done.
+
+    Raises
+    ------
+    RunLockedError
+        If it is not free for a minute.
+    """
+    if sys.platform == "win32":  # cannot open folders
+        fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    else:
+        fd = os.open(folder, os.O_RDONLY)
+    try:
+        end = time.monotonic() + _PATIENCE
+        while not _try_lock(fd):
+            if time.monotonic() > end:
+                raise RunLockedError(
+                    f"another process has been changing which model of {folder} is "
+                    f"served for {_PATIENCE:.0f} s. Wait for it, or end it."
+                )
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(fd)
 
 
 if sys.platform == "win32":

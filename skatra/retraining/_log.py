@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ def json_log(path: Path | str) -> Iterator[Observer]:
     'search'
     """
     try:
-        log = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - closed below
+        # Unbuffered: a disk that is full says so at the line, and not at the end.
+        log = Path(path).open("ab", buffering=0)  # noqa: SIM115 - closed below
     except OSError as error:
         msg = f"the log (--log) cannot be written: {error.strerror}: {path}."
         raise type(error)(msg) from error
@@ -49,13 +50,12 @@ def json_log(path: Path | str) -> Iterator[Observer]:
         def write(event: Mapping[str, Any]) -> None:
             stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
             line = {"time": stamp, "pid": os.getpid(), **event}
-            file.write(json.dumps(json_ready(line), default=str) + "\n")
-            file.flush()
+            file.write((json.dumps(json_ready(line), default=str) + "\n").encode())
 
         try:
             yield write
         except BaseException as error:
-            write(
-                {"event": "error", "kind": type(error).__name__, "message": str(error)}
-            )
+            name, message = type(error).__name__, str(error)
+            with suppress(OSError):  # of the log; the error itself says more
+                write({"event": "error", "kind": name, "message": message})
             raise

@@ -12,6 +12,7 @@ import pandas as pd
 from skatra.datasets import Database
 from skatra.exceptions import ModelError, ModelNotFoundError
 from skatra.retraining._files import write_file
+from skatra.retraining._lock import folder_lock
 from skatra.retraining._registry import (
     CARD_FILE,
     POINTER_FILE,
@@ -265,19 +266,35 @@ def promote_model(models: Path | str, run_id: str) -> str:
     folder = Path(models)
     path = _folder_of(folder, run_id)
     load_model(path)
+    with folder_lock(folder):
+        serve_model(folder, path)
+    return path.name
+
+
+def serve_model(models: Path, path: Path, *, judged: bool = False) -> None:
+    """Point to a model, while the caller holds the lock of the folder.
+
+    A note of a withdrawn model goes with the step. Where the model is served already,
+    it goes by hand, and stays after a gate, which met its opponent of the first time.
+    """
     before: list[str] = []
     # Promoting is the way out of a damaged pointer, whose history is lost.
     with contextlib.suppress(ModelError):
-        current = read_pointer(folder)
-        if current["run_id"] == path.name and _points_to(current, path):
-            return path.name
-        before = [*current.get("before", []), current["run_id"]]
-    _point_to(folder, path, before[-_KEPT:])
-    return path.name
+        current = read_pointer(models)
+        before = current.get("before", [])
+        if current["run_id"] != path.name:
+            before = [*before, current["run_id"]]
+        elif _points_to(current, path) and (judged or "withdrawn" not in current):
+            return
+    _point_to(models, path, before[-_KEPT:])
 
 
 def rollback_model(models: Path | str) -> str:
     """Serve the champion before this one again, in one atomic step.
+
+    The pointer notes the model that is withdrawn: until another one is promoted,
+    challengers are judged on rows after its training only, so that no twin of it, a
+    night older, takes its place.
 
     Parameters
     ----------
@@ -305,16 +322,28 @@ def rollback_model(models: Path | str) -> str:
     skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
     """
     folder = Path(models)
-    before = list(read_pointer(folder).get("before", []))
-    if not before:
-        raise ModelNotFoundError(
-            f"no model was promoted in {folder} before the one that is served. Promote "
-            "another by name with skatra models promote."
-        )
-    path = _folder_of(folder, before[-1])
-    load_model(path)
-    _point_to(folder, path, before[:-1])
+    read_pointer(folder)
+    with folder_lock(folder):
+        current = read_pointer(folder)
+        before = list(current.get("before", []))
+        if not before:
+            raise ModelNotFoundError(
+                f"no model was promoted in {folder} before the one that is served. "
+                "Promote another by name with skatra models promote."
+            )
+        path = _folder_of(folder, before[-1])
+        load_model(path)
+        _point_to(folder, path, before[:-1], _withdrawn(folder, current))
     return path.name
+
+
+def _withdrawn(models: Path, current: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the withdrawn model that has learned the latest rows, if that is known."""
+    notes = [current["withdrawn"]] if "withdrawn" in current else []
+    with contextlib.suppress(ModelError, KeyError):
+        until = read_card(models / current["run_id"])["trained_until"]
+        notes.append({"run_id": current["run_id"], "trained_until": until})
+    return max(notes, key=lambda n: pd.Timestamp(n["trained_until"]), default=None)
 
 
 def _points_to(pointer: Mapping[str, Any], path: Path) -> bool:
@@ -322,10 +351,17 @@ def _points_to(pointer: Mapping[str, Any], path: Path) -> bool:
     return bool(pointer["card_sha256"] == digest((path / CARD_FILE).read_bytes()))
 
 
-def _point_to(models: Path, path: Path, before: list[str]) -> None:
-    pointer = {
+def _point_to(
+    models: Path,
+    path: Path,
+    before: list[str],
+    withdrawn: Mapping[str, str] | None = None,
+) -> None:
+    pointer: dict[str, Any] = {
         "run_id": path.name,
         "card_sha256": digest((path / CARD_FILE).read_bytes()),
         "before": before,
     }
+    if withdrawn is not None:
+        pointer["withdrawn"] = withdrawn
     write_file(models / POINTER_FILE, json.dumps(pointer).encode())

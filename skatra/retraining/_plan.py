@@ -26,8 +26,12 @@ from skatra.retraining._dataset import (
     previous_rows,
     read_sources,
 )
-from skatra.retraining._decision import served_champion
-from skatra.retraining._evidence import Evidence, find_evidence
+from skatra.retraining._decision import (
+    opponent,
+    served_champion,
+)
+from skatra.retraining._evidence import Evidence, as_text, find_evidence
+from skatra.retraining._lineage import inputs_digest, lineage_of
 from skatra.retraining._steps import (
     boosting,
     check_folds,
@@ -108,8 +112,8 @@ class Plan(HTMLRepr):
     rows : int
     evidence : dict
         What the gate will judge on: "champion" (None for cash), "since" (first t0),
-        "blocks", "needed" and "enough_from", about when there will be enough blocks;
-        None where there are.
+        "blocks", "needed" and "enough_from", about when there will be enough blocks, or
+        "never"; None where there are.
     """
 
     folds: pd.DataFrame
@@ -181,13 +185,16 @@ def plan_retrain(config: RetrainConfig) -> Plan:
     >>> folder.cleanup()
     """
     check_grid_names(config)
-    champion = served_champion(Path(config.models))
+    models = Path(config.models)
+    served = served_champion(models)
     with Database(config.database, readonly=True) as db:
         sources = read_sources(db, config, previous_rows(db, config))
         sources.report.raise_for_problems()
         rows = _rows(db, sources, config)
         development, held_out = split_holdout(rows, config)
         bars = bars_behind(sources, rows)
+        inputs = inputs_digest(lineage_of(rows, bars, config), config)
+        champion = opponent(served, models, inputs)
         evidence = find_evidence(rows, held_out, bars, config, champion)
         past = _past_seconds(db, rows, config, evidence)
     check_folds(development, config)
@@ -221,9 +228,7 @@ def plan_retrain(config: RetrainConfig) -> Plan:
             "since": evidence.since.isoformat(),
             "blocks": evidence.blocks,
             "needed": evidence.needed,
-            "enough_from": None
-            if evidence.enough
-            else evidence.enough_from.isoformat(),
+            "enough_from": None if evidence.enough else as_text(evidence.enough_from),
         },
     )
 

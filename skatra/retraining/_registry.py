@@ -230,12 +230,22 @@ class Champion(HTMLRepr):
         Settings, scores, verdict, lineage and what Kelly learned.
     trained_until : Timestamp
         Latest t1 of the rows that it was fitted on, UTC.
+    withdrawn : (str, Timestamp) or None
+        A model that was rolled back in its favour, and until when that one learned.
     """
 
     run_id: str
     model: KellyClassifier
     card: dict[str, Any]
     trained_until: pd.Timestamp
+    withdrawn: tuple[str, pd.Timestamp] | None = None
+
+    @property
+    def seen_until(self) -> pd.Timestamp:
+        """Latest t1 that it or the model withdrawn in its favour has learned."""
+        if self.withdrawn is None:
+            return self.trained_until
+        return max(self.trained_until, self.withdrawn[1])
 
 
 def load_champion(models: Path | str) -> KellyClassifier:
@@ -278,9 +288,10 @@ def load_champion(models: Path | str) -> KellyClassifier:
 
 def read_champion(models: Path | str, run_id: str | None = None) -> Champion:
     """Return the promoted model, or the one named, with what it must say of itself."""
-    folder = Path(models)
+    folder, withdrawn = Path(models), None
     if run_id is None:
-        read_pointer(folder)
+        if note := read_pointer(folder).get("withdrawn"):
+            withdrawn = note["run_id"], _utc(note["trained_until"])
         path, card = _read(folder)
     else:
         path, card = _read(folder / run_id)
@@ -292,8 +303,12 @@ def read_champion(models: Path | str, run_id: str | None = None) -> Champion:
             f"against it. Remove {folder / POINTER_FILE} to start without a champion."
         )
         raise ModelError(msg)
-    until = pd.Timestamp(card["trained_until"]).tz_convert("UTC")
-    return Champion(run_id, _load(path, card), card, until)
+    until = _utc(card["trained_until"])
+    return Champion(run_id, _load(path, card), card, until, withdrawn)
+
+
+def _utc(text: str) -> pd.Timestamp:
+    return pd.Timestamp(text).tz_convert("UTC")
 
 
 def read_pointer(models: Path) -> dict[str, Any]:
@@ -316,10 +331,12 @@ def read_pointer(models: Path) -> dict[str, Any]:
         name, history = current["run_id"], current.get("before", [])
         # A name of another form could lead out of the folder.
         named = [name, current["card_sha256"], *history]
+        if (note := current.get("withdrawn")) is not None:
+            named += [note["run_id"], _utc(note["trained_until"]).isoformat()]
         if all(isinstance(text, str) for text in named) and Path(name).name == name:
             return current
         reason = f"{pointer} names no model of this folder."
-    except KeyError:
+    except (KeyError, TypeError, ValueError):
         reason = f"{pointer} names no model."
     except ModelCorruptError as error:
         reason = str(error)

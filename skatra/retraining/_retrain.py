@@ -1,7 +1,7 @@
 """One run from bars to a judged, published model."""
 
 import os
-import platform
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from typing import Any, Literal, overload
 import numpy as np
 import pandas as pd
 
-import skatra
 from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import (
@@ -26,27 +25,24 @@ from skatra.retraining._config import RetrainConfig
 from skatra.retraining._dataset import (
     Rows,
     bars_behind,
-    bars_digest,
     label_set_name,
     load_rows,
     previous_rows,
     read_sources,
-    rows_digest,
     store_built_in_sets,
 )
 from skatra.retraining._decision import (
     decide,
-    inputs_digest,
     opponent,
     served_champion,
 )
-from skatra.retraining._evidence import enough_from, find_evidence
-from skatra.retraining._files import put_back_on_failure
-from skatra.retraining._fingerprint import code_digest, package_versions
+from skatra.retraining._evidence import as_text, enough_after, find_evidence
+from skatra.retraining._files import make_folder, put_back_on_failure
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
-from skatra.retraining._lock import RunLock
-from skatra.retraining._models import promote_model
+from skatra.retraining._lineage import inputs_digest, lineage_of
+from skatra.retraining._lock import RunLock, folder_lock
+from skatra.retraining._models import serve_model
 from skatra.retraining._monitored import MODEL, record_champion, record_served
 from skatra.retraining._plan import count_tasks
 from skatra.retraining._references import fold_spans, reference_histograms
@@ -55,6 +51,7 @@ from skatra.retraining._registry import (
     Champion,
     load_model,
     nonfinite_features,
+    read_pointer,
     write_model,
 )
 from skatra.retraining._result import RetrainResult
@@ -119,6 +116,7 @@ def retrain(
     observe: Observer | None = ...,
     should_stop: Callable[[], bool] | None = ...,
     force: Literal[True] = ...,
+    repeat: UpToDate | None = ...,
 ) -> RetrainResult: ...
 
 
@@ -131,6 +129,7 @@ def retrain(
     observe: Observer | None = ...,
     should_stop: Callable[[], bool] | None = ...,
     force: bool,
+    repeat: UpToDate | None = ...,
 ) -> RetrainResult | UpToDate: ...
 
 
@@ -142,6 +141,7 @@ def retrain(
     observe: Observer | None = None,
     should_stop: Callable[[], bool] | None = None,
     force: bool = True,
+    repeat: UpToDate | None = None,
 ) -> RetrainResult | UpToDate:
     """Tune, validate, size, judge and publish a LightGBM model.
 
@@ -167,13 +167,17 @@ def retrain(
         Called with the name of each stage (a key of ``STAGES``) as it starts.
     observe : callable, optional
         Called with a dict for every event: "stage", "data", "task" (with done, total
-        and whether it was done before), "verdict" and "published".
+        and whether it was done before), "verdict" and "published". An error of it or
+        of ``progress`` is warned of once, and stops nothing.
     should_stop : callable, optional
         Asked between two tasks; True ends the run with ``RunStoppedError``. See
         :func:`stop_on_signals`.
     force : bool, default=True
         False does nothing, and returns ``UpToDate``, when the same data, settings
         and code were trained before and the model is in place.
+    repeat : UpToDate, optional
+        The finished run whose figures are wanted again, as for its report. It is
+        judged against whom it met then, and what is served stays.
 
     Returns
     -------
@@ -207,12 +211,19 @@ def retrain(
         ...
     skatra.exceptions.DatabaseNotFoundError: ...
     """
+    failed: list[Exception] = []
 
     def tell(event: Event) -> None:
-        if progress is not None and event["event"] == "stage":
-            progress(event["stage"])
-        if observe is not None:
-            observe(event)
+        try:
+            if progress is not None and event["event"] == "stage":
+                progress(event["stage"])
+            if observe is not None:
+                observe(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            if not failed:
+                failed.append(error)
+                msg = f"who watches the run failed, and it goes on: {error!r}"
+                warnings.warn(msg, RuntimeWarning, stacklevel=2)
 
     promoted = record_champion(Path(config.models))
     with monitoring.observe_retraining(MODEL, promoted) as outcome:
@@ -223,7 +234,7 @@ def retrain(
             observe=tell,
         )
         with Database(config.database) as db, RunLock(db.path):
-            done = run(db, config, session, title=title, force=force)
+            done = run(db, config, session, title=title, force=force, repeat=repeat)
         if not (done.promoted if isinstance(done, UpToDate) else done.verdict.promoted):
             outcome["outcome"] = "refused"
         return done
@@ -236,6 +247,7 @@ def run(
     *,
     title: str | None = None,
     force: bool = True,
+    repeat: UpToDate | None = None,
 ) -> RetrainResult | UpToDate:
     """Run every stage."""
     models = Path(config.models)
@@ -249,7 +261,7 @@ def run(
     with session.stage("load"), _resumable():
         rows, left_out = load_rows(db, config)
         bars = bars_behind(sources, rows)
-        lineage = _lineage(rows, bars, config)
+        lineage = lineage_of(rows, bars, config)
         development, held_out = split_holdout(rows, config)
         data = _describe(rows, left_out, development, held_out)
         session.observe({"event": "data", **data, "sha256": lineage["data_sha256"]})
@@ -266,7 +278,9 @@ def run(
     if not force and (done := _up_to_date(db, config, lineage, served)) is not None:
         return done
     inputs = inputs_digest(lineage, config)
-    champion = opponent(served, models, inputs)
+    champion = opponent(
+        served, models, inputs, None if repeat is None else repeat.run_id
+    )
     evidence = find_evidence(rows, held_out, bars, config, champion)
     session.total = count_tasks(config, evidence)
     with _training(), session.working_on(rows):
@@ -327,19 +341,20 @@ def run(
                 **decision.to_card(),
                 "inputs_sha256": inputs,
                 "trained_until": until.isoformat(),
-                "judgeable_from": enough_from(
-                    rows, held_out, bars, config, until
-                ).isoformat(),
+                "judgeable_from": as_text(enough_after(rows, bars, config, until)),
                 "folds": fold_spans(development, config),
                 "references": reference_histograms(
                     rows.data, np.asarray(judged.probability)
                 ),
                 "lineage": lineage,
+                "nonfinite_features": nonfinite_features(rows.data),
             }
-            card["nonfinite_features"] = nonfinite_features(rows.data)
             record = {**card, "seconds": session.stages}
-            run_id, path = _publish(db, model, card, record, rows, config)
-            if verdict.promoted:
+            serve = verdict.promoted and repeat is None
+            run_id, path = _publish(
+                db, model, card, record, rows, config, served, serve=serve
+            )
+            if serve:
                 record_served(models, run_id, card)
             with suppress(DatabaseError):  # it only gives space back
                 ledger.forget_arrays()
@@ -427,6 +442,9 @@ def _publish(
     record: dict[str, Any],
     rows: Rows,
     config: RetrainConfig,
+    served: Champion | None,
+    *,
+    serve: bool,
 ) -> tuple[str, Path]:
     """Write the model, read it back, compare, point to it and record the run.
 
@@ -435,12 +453,16 @@ def _publish(
     """
     models = Path(config.models)
     try:
-        run_id, path = write_model(model, card, models)
-        _verify(model, path, rows)
-        with put_back_on_failure(models / POINTER_FILE):
-            if card["promoted"]:
-                promote_model(models, run_id)
-            db.write_run(run_id, json_ready(record))
+        make_folder(models.absolute())
+        with folder_lock(models):
+            if serve:
+                _check_served(models, served)
+            run_id, path = write_model(model, card, models)
+            _verify(model, path, rows)
+            with put_back_on_failure(models / POINTER_FILE):
+                if serve:
+                    serve_model(models, path, judged=True)
+                db.write_run(run_id, json_ready(record))
     except PublishError:
         raise
     except (OSError, SkatraError) as error:
@@ -451,6 +473,19 @@ def _publish(
         )
         raise PublishError(msg) from error
     return run_id, path
+
+
+def _check_served(models: Path, served: Champion | None) -> None:
+    """Refuse to replace a model that took over during the run, and was never met."""
+    pointed = (models / POINTER_FILE).exists()
+    now = read_pointer(models)["run_id"] if pointed else None
+    before = None if served is None else served.run_id
+    if now != before:
+        raise PublishError(
+            f"the served model changed during the run, from {before or 'none'} to "
+            f"{now or 'none'}, which stands: the new model was never judged against "
+            "it. Every finished task is kept: the same command judges again."
+        )
 
 
 def _verify(model: Any, path: Path, rows: Rows) -> None:
@@ -527,17 +562,4 @@ def _describe(
         "held_out_from": held_out.data.index.get_level_values(1).min().isoformat(),
         "base_rate": float((rows.target > 0).mean()),
         "mean_uniqueness": float(rows.sample_weight.mean()),
-    }
-
-
-def _lineage(rows: Rows, bars: pd.DataFrame, config: RetrainConfig) -> dict[str, Any]:
-    """Return what the result depends on."""
-    return {
-        "data_sha256": rows_digest(rows),
-        "bars_sha256": bars_digest(bars),
-        "skatra": skatra.__version__,
-        "code_sha256": code_digest(),
-        "python": platform.python_version(),
-        "packages": package_versions(),
-        "seed": config.seed,
     }

@@ -1,10 +1,13 @@
 """What became of predictions, by the labels that their model learned."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skatra.datasets import Database
 from skatra.exceptions import EmptyDataError, ModelError
@@ -15,12 +18,44 @@ from skatra.retraining._registry import Champion, read_card
 _MEMORY = 1000
 
 
-def settle_open(
-    db: Database, models: Path, champion: Champion, now: pd.Timestamp
-) -> tuple[pd.DataFrame, int]:
-    """Settle signals whose labels have closed; return them, and how many remain.
+Bet = tuple[str, str, int]
 
-    Signals of a model whose folder is gone stay open: nobody knows its labels.
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of the bets that were open.
+
+    Attributes
+    ----------
+    closed : DataFrame
+        Columns probability and ret of those that were settled.
+    left : int
+        How many remain open, those given up not among them.
+    given_up : frozenset of (model, symbol, t0 in nanoseconds)
+        Bets past their horizon that nothing can settle.
+    notes : tuple of str
+        What was done other than by a label, and why.
+    """
+
+    closed: pd.DataFrame
+    left: int
+    given_up: frozenset[Bet]
+    notes: tuple[str, ...]
+
+
+def settle_open(
+    db: Database,
+    models: Path,
+    champion: Champion,
+    now: pd.Timestamp,
+    max_data_age: pd.Timedelta,
+) -> Settled:
+    """Settle signals whose labels have closed; say what remains.
+
+    A symbol that has no bars any more, of an age up to ``max_data_age``, never closes
+    a label: once the database's bars are past its horizon, its last close settles it.
+    The labels of a model whose folder is gone are those of its run in the database;
+    where that has none, nothing settles its bets.
     """
     waiting = db.read_sql(
         "SELECT s.model, symbol, s.t0, s.probability "
@@ -28,22 +63,38 @@ def settle_open(
         "LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
         "AND e.t0 = s.t0 WHERE e.t0 IS NULL ORDER BY s.model, symbol, s.t0"
     )
-    settled = []
+    settled: list[pd.DataFrame] = []
+    notes: list[str] = []
+    given_up: set[Bet] = set()
     for model, part in waiting.groupby("model", sort=True):
-        if model == champion.run_id:
-            card = champion.card
-        else:
-            try:
-                card = read_card(models / str(model))
-            except ModelError:
-                continue
+        name, card = str(model), _card(db, models, champion, str(model))
         times = pd.DatetimeIndex(part["t0"].to_numpy().view("datetime64[ns]"))
         index = pd.MultiIndex.from_arrays(
             [part["symbol"], times.tz_localize("UTC")], names=["symbol", "t0"]
         )
-        closed = _closed_labels(db, card["config"], index, now)
+        if card is None:
+            lost = index[_past(db, index, champion.card["config"], now)]
+            given_up |= {(name, symbol, t0.as_unit("ns").value) for symbol, t0 in lost}
+            notes.append(
+                f"{_bets(len(index))} of the model {name} cannot be settled, since its "
+                f"folder and its run are gone; {len(lost)} past the champion's horizon "
+                f"count no longer. Restore {models / name} to settle them."
+            )
+            continue
+        closed = _closed_labels(db, card["config"], index, now)[["t1", "ret"]]
+        rest = index[~index.isin(closed.index)]
+        rest = rest[_past(db, rest, card["config"], now)]
+        cut_off = _cut_off(db, rest, now, max_data_age)
+        for symbol, some in cut_off.groupby(level=0):
+            notes.append(
+                f"{_bets(len(some))} on {symbol} settled at its last close, of "
+                f"{some['t1'].max():%Y-%m-%d}: it has had no bar since"
+            )
+        closed = pd.concat(
+            [part for part in (closed, cut_off) if len(part)] or [closed]
+        )
         if len(closed):
-            db.settle_predictions(closed[["t1", "ret"]], str(model))
+            db.settle_predictions(closed, name)
             said = pd.Series(part["probability"].to_numpy(), index=index)
             settled.append(
                 pd.DataFrame(
@@ -54,7 +105,67 @@ def settle_open(
                 )
             )
     done = pd.concat(settled) if settled else pd.DataFrame()
-    return done, len(waiting) - len(done)
+    unsettled = len(waiting) - len(done) - len(given_up)
+    return Settled(done, unsettled, frozenset(given_up), tuple(notes))
+
+
+def _bets(n: int) -> str:
+    return f"{n} bet{'' if n == 1 else 's'}"
+
+
+def _card(
+    db: Database, models: Path, champion: Champion, model: str
+) -> Mapping[str, Any] | None:
+    """Return what is known of a model; None if its folder and its run are gone."""
+    if model == champion.run_id:
+        return champion.card
+    try:
+        return read_card(models / model)
+    except ModelError:
+        runs = db.runs()["card"]
+        return dict(runs[model]) if model in runs.index else None
+
+
+def _past(
+    db: Database, index: pd.MultiIndex, config: Mapping[str, Any], now: pd.Timestamp
+) -> NDArray[np.bool_]:
+    """Tell which bets are older than their horizon in bars of the whole database."""
+    if len(index) == 0:
+        return np.zeros(0, dtype=bool)
+    t0 = pd.DatetimeIndex(index.get_level_values(1)).as_unit("ns").asi8
+    seen = db.read_sql(
+        "SELECT DISTINCT ts FROM bars WHERE ts > ? AND ts <= ? ORDER BY ts",
+        (int(t0.min()), now.as_unit("ns").value),
+    )["ts"].to_numpy(np.int64)
+    later = len(seen) - np.searchsorted(seen, t0, side="right")
+    return np.asarray(later > config["max_holding"])
+
+
+def _cut_off(
+    db: Database, index: pd.MultiIndex, now: pd.Timestamp, max_data_age: pd.Timedelta
+) -> pd.DataFrame:
+    """Return t1 and ret, at the last close, of bets on symbols without newer bars."""
+    nothing = pd.DataFrame(columns=["t1", "ret"])
+    if len(index) == 0:
+        return nothing
+    symbols = sorted(set(index.get_level_values(0)))
+    start = index.get_level_values(1).min()
+    close = db.bars(symbols, start=start, end=now, columns=("close",))["close"]
+    index = index[index.isin(close.index)]
+    last = close.groupby(level=0).tail(1).reset_index(level=1)
+    last = last.set_axis(["t1", "close"], axis=1)
+    ends = last.reindex(index.get_level_values(0))
+    found = pd.DataFrame(
+        {
+            "t1": ends["t1"].to_numpy(),
+            "ret": ends["close"].to_numpy() / close.reindex(index).to_numpy() - 1.0,
+        },
+        index=index,
+    )
+    if len(found) == 0:
+        return nothing
+    found["t1"] = pd.to_datetime(found["t1"], utc=True)
+    return found[found["t1"] < now - max_data_age]
 
 
 def _closed_labels(

@@ -12,15 +12,18 @@ import pandas as pd
 from skatra import monitoring
 from skatra.datasets import Database
 from skatra.exceptions import (
+    DatabaseCorruptError,
+    DatabaseNotFoundError,
     EmptyDataError,
     ModelError,
+    SchemaVersionError,
     SkatraError,
     StaleDataError,
     StaleModelError,
 )
 from skatra.features import LOOK_BACK, price_features
 from skatra.retraining._config import as_span
-from skatra.retraining._evidence import judgeable_from, stale_from
+from skatra.retraining._evidence import as_text, judgeable_from, later, stale_from
 from skatra.retraining._limits import SignalLimits, limited
 from skatra.retraining._monitored import (
     MODEL,
@@ -30,9 +33,18 @@ from skatra.retraining._monitored import (
     stored_signals,
 )
 from skatra.retraining._registry import Champion, read_champion
-from skatra.retraining._settle import settle_open
+from skatra.retraining._settle import Bet, settle_open
 from skatra.typing import Span
 from skatra.utils import HTMLRepr
+
+_WRONG = (
+    ValueError,
+    ModelError,
+    DatabaseNotFoundError,
+    DatabaseCorruptError,
+    SchemaVersionError,
+)
+"""What speaks of wrong arguments where it comes in the first round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,8 @@ class SignalsReport(HTMLRepr):
         Symbol -> why it was not scored.
     exposure : float
         Sum of absolute positions, open bets included.
+    notes : tuple of str
+        Bets settled at a symbol's last close, and those that nothing can settle.
     """
 
     run_id: str
@@ -61,6 +75,7 @@ class SignalsReport(HTMLRepr):
     unsettled: int
     left_out: dict[str, str]
     exposure: float
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON.
@@ -87,6 +102,7 @@ class SignalsReport(HTMLRepr):
             "unsettled": self.unsettled,
             "left_out": self.left_out,
             "exposure": self.exposure,
+            "notes": list(self.notes),
         }
 
 
@@ -96,7 +112,7 @@ def make_signals(
     *,
     symbols: Sequence[str] | None = None,
     limits: SignalLimits | None = None,
-    max_data_age: Span = "4D",
+    max_data_age: Span = "5D",
     max_model_age: "Span | None" = None,
     allow_stale: bool = False,
     now: Any = None,
@@ -104,7 +120,8 @@ def make_signals(
     """Score the newest bar of every symbol, size it, write it; settle what closed.
 
     Earlier predictions whose labels have closed are settled by the labels that their
-    model learned (same barriers, same horizon). The champion then scores the newest
+    model learned (same barriers, same horizon); where a symbol has no bars any more,
+    at its last close once that horizon is over. The champion then scores the newest
     bar of every symbol, Kelly sizes it, limits cut it, and signals, predictions and
     settlements are written in one transaction. Doing it again on the same bars
     changes nothing.
@@ -116,16 +133,18 @@ def make_signals(
     models : path-like
         The models folder.
     symbols : sequence of str, default=None
-        Symbols to score; those that the champion was retrained on by default.
+        Symbols to score; by default those that the champion learned from, so that
+        others in the database need naming.
     limits : SignalLimits, default=None
         None means ``SignalLimits()``.
-    max_data_age : timedelta-like, default="4D"
-        Oldest newest bar to act on, measured from ``now``: four days bridge a long
-        weekend of daily bars. Symbols whose own newest bar is older are left out.
+    max_data_age : timedelta-like, default="5D"
+        Oldest newest bar to act on, measured from ``now``: five days bridge a long
+        weekend of bars stamped by date. Symbols whose own newest bar is older are left
+        out.
     max_model_age : timedelta-like, default=None
         Longest time since the last label that the champion learned. None means 90
-        days more than the gate of its run needs to judge a successor, a date that
-        the champion's card tells.
+        days more than the gate needs in bars after that to judge a successor, a date
+        that the champion's card tells.
     allow_stale : bool, default=False
         Act on bars and models of any age.
     now : datetime-like, default=None
@@ -191,20 +210,31 @@ class _Rules:
         """Return the time from which the champion is refused."""
         if self.max_model_age is None:
             return stale_from(champion.card, champion.trained_until)
-        return champion.trained_until + self.max_model_age
+        return later(champion.trained_until, 1, self.max_model_age)
 
     def refuse_old(self, champion: Champion) -> None:
         """Raise if the champion learned too long ago."""
         until = champion.trained_until
         age, judgeable = self.now - until, judgeable_from(champion.card, until)
-        most = self.stale_from(champion) - until
-        if age > most and not self.allow_stale:
+        end = self.stale_from(champion)
+        if self.now > end and not self.allow_stale:
+            most = (
+                f"the {(end - until).days} days that it is served for by default"
+                if self.max_model_age is None
+                else f"max_model_age={self.max_model_age}"
+            )
+            when = as_text(judgeable)[:10]
+            enough = (
+                "will never be enough to judge a successor: serve"
+                if when == "never"
+                else f"are enough to judge a successor from about {when} on: retrain; "
+                "or serve"
+            )
             raise StaleModelError(
                 f"the champion {champion.run_id} learned its last label {age.days} "
-                f"days ago, more than max_model_age={most}. The gate can judge a "
-                f"successor from about {judgeable:%Y-%m-%d} on: retrain; or serve a "
-                "newer model unjudged with skatra models promote; or let this one "
-                "pass with allow_stale=True (--allow-stale)."
+                f"days ago, more than {most}. Bars {enough} a newer model unjudged "
+                "with skatra models promote; or let this one pass with "
+                "allow_stale=True (--allow-stale)."
             )
 
     def old(self, newest: "pd.Series[float]") -> dict[str, str]:
@@ -254,8 +284,10 @@ def watch_signals(
     should_stop : callable, default=never
         Asked between two rounds, and ten times a second while waiting.
     on_error : callable, default=None
-        Told of stale data, a stale model or an error of the database, after which
-        the next round comes as usual; None raises it.
+        Told of stale data, a stale model, an error of the database or data that
+        cannot be used, after which the next round comes as usual; None raises it. In
+        the first round what no waiting mends is raised all the same: no champion, no
+        database, no bars of the symbols, an option out of range.
     **options
         Of :func:`make_signals`.
 
@@ -271,20 +303,22 @@ def watch_signals(
     >>> next(rounds)
     Traceback (most recent call last):
         ...
-    skatra.exceptions.ModelNotFoundError: no model is promoted in absent. ...
+    skatra.exceptions.DatabaseNotFoundError: there is no database at ...absent.db. ...
     """
     if not every > 0:
         raise ValueError(f"every must be a positive number of seconds, got {every!r}.")
+    at_once: tuple[type[Exception], ...] = _WRONG
     while not should_stop():
         start = time.monotonic()
         try:
             report = make_signals(database, models, **options)
-        except (SkatraError, RuntimeError, OSError) as error:
-            if on_error is None:
+        except (SkatraError, ValueError, RuntimeError, OSError) as error:
+            if on_error is None or isinstance(error, at_once):
                 raise
             on_error(error)
         else:
             yield report
+        at_once = ()
         while time.monotonic() - start < every and not should_stop():
             time.sleep(min(0.1, every))
 
@@ -299,7 +333,7 @@ def _signal(
 ) -> SignalsReport:
     """Score, settle, limit and write, the writes in one transaction."""
     if symbols is None:
-        symbols = champion.card["config"].get("symbols")
+        symbols = champion.card.get("data", {}).get("symbols")
     wanted_symbols = db.symbols() if symbols is None else sorted(set(symbols))
     X, price, left_out = _newest(db, champion, wanted_symbols, rules)
     with monitoring.scope(probabilities=False):
@@ -307,8 +341,8 @@ def _signal(
         wanted = pd.Series(champion.model.decision_function(X), index=X.index)
     uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
     with db.transaction(durable=True):
-        closed, unsettled = settle_open(db, models, champion, rules.now)
-        open_positions = _open_positions(db, champion.run_id, X.index)
+        settled = settle_open(db, models, champion, rules.now, rules.max_data_age)
+        open_positions = _open_positions(db, champion.run_id, X.index, settled.given_up)
         position = limited(
             wanted.droplevel(1), open_positions, limits, concurrency=1.0 / uniqueness
         )
@@ -324,8 +358,16 @@ def _signal(
         before = stored_signals(db, champion.run_id, frame)
         db.write_signals(frame, champion.run_id)
     held = float(open_positions.abs().sum() + position.abs().sum())
-    record_round(X, frame, before, closed, held)
-    return SignalsReport(champion.run_id, frame, len(closed), unsettled, left_out, held)
+    record_round(X, frame, before, settled.closed, held)
+    return SignalsReport(
+        champion.run_id,
+        frame,
+        len(settled.closed),
+        settled.left,
+        left_out,
+        held,
+        settled.notes,
+    )
 
 
 def _newest(
@@ -347,10 +389,29 @@ def _newest(
     X = features[features.index.isin(newest.index)]
     for name in sorted(set(fresh) - set(X.index.get_level_values(0))):
         left_out[name] = "it has no features at its newest bar"
+    X = _finite(X, champion, left_out)
     if len(X) == 0:
         some = dict(list(left_out.items())[:3])
         raise EmptyDataError(f"no symbol can be scored: {some}. Load more bars.")
     return X, newest.loc[X.index], left_out
+
+
+def _finite(
+    X: pd.DataFrame, champion: Champion, left_out: dict[str, str]
+) -> pd.DataFrame:
+    """Return the rows that are finite where the training rows were; name the others."""
+    names = [str(name) for name in X.columns]
+    tolerated = set(champion.card.get("nonfinite_features", names))
+    strict = [name for name in names if name not in tolerated]
+    finite = np.isfinite(X[strict].to_numpy(dtype=np.float64))
+    for (symbol, _), row in zip(X.index, finite, strict=True):
+        if not row.all():
+            strange = [n for n, good in zip(strict, row, strict=True) if not good]
+            left_out[symbol] = (
+                f"its newest {', '.join(strange)} is not finite, as in training"
+            )
+    kept: pd.DataFrame = X[finite.all(axis=1)]
+    return kept
 
 
 def _features(
@@ -387,8 +448,13 @@ def _features(
     return features[names]
 
 
-def _open_positions(db: Database, model: str, scored: pd.Index) -> "pd.Series[float]":
-    """Return positions of open bets of any model, but those that one makes anew."""
+def _open_positions(
+    db: Database, model: str, scored: pd.Index, given_up: frozenset[Bet]
+) -> "pd.Series[float]":
+    """Return positions of open bets of any model, but those that one makes anew.
+
+    Nor do those count that are past their horizon and that nothing can settle.
+    """
     frame = db.read_sql(
         "SELECT symbol, s.t0, s.model, s.position FROM signals s JOIN symbols "
         "USING (sid) LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
@@ -397,7 +463,9 @@ def _open_positions(db: Database, model: str, scored: pd.Index) -> "pd.Series[fl
     times = pd.DatetimeIndex(scored.get_level_values(1)).as_unit("ns").asi8
     anew = pd.MultiIndex.from_arrays([scored.get_level_values(0), times])
     keys = pd.MultiIndex.from_arrays([frame["symbol"], frame["t0"]])
-    kept = np.asarray(~keys.isin(anew) | (frame["model"] != model))
+    bets = zip(frame["model"], frame["symbol"], frame["t0"], strict=True)
+    counted = np.array([bet not in given_up for bet in bets], dtype=bool)
+    kept = counted & np.asarray(~keys.isin(anew) | (frame["model"] != model))
     return pd.Series(
         np.asarray(frame["position"], dtype=np.float64)[kept],
         index=pd.Index(frame["symbol"].to_numpy()[kept], dtype="str"),
@@ -409,7 +477,7 @@ def _age(name: str, age: Any) -> pd.Timedelta:
     span = as_span(age)
     if span is not None and span > pd.Timedelta(0):
         return span
-    msg = f"{name} must be a positive time span such as '4D', got {age!r}."
+    msg = f"{name} must be a positive time span such as '5D', got {age!r}."
     raise ValueError(msg)
 
 

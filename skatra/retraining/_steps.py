@@ -377,11 +377,12 @@ def check_folds(rows: Rows, config: RetrainConfig, *, within: str = "") -> None:
             if len(classes) > 1:
                 continue
             t0 = rows.data.index[taken].get_level_values(1)
+            fewer = ", take fewer folds (n_splits)" if config.n_splits > 2 else ""
             msg = (
                 f"fold {number} of n_splits={config.n_splits}{within} {part} on "
                 f"{len(taken):,} rows from {t0.min():%Y-%m-%d} to {t0.max():%Y-%m-%d} "
-                f"whose labels are all {classes[0]:+d}. Take fewer folds (n_splits), "
-                "change the labels (barrier_width, max_holding), or load more bars."
+                f"whose labels are all {classes[0]:+d}. Change the "
+                f"labels (barrier_width, max_holding){fewer}, or load more bars."
             )
             raise TrainingError(msg)
         if not within:

@@ -14,22 +14,22 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from skatra.datasets import Database, make_edge_bars
-from skatra.retraining import STAGES, RunLock
+from skatra.retraining import STAGES, RunLock, promote_model
 
 WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
 
-def run(*arguments, cwd, words=WORDS, more=None):
+def run(*arguments, cwd, words=WORDS, more=None, **streams):
     """Run the command and return the finished process."""
     return subprocess.run(
         [*words, *map(str, arguments)],
         cwd=cwd,
         env=ENVIRONMENT | (more or {}),
-        capture_output=True,
         text=True,
         check=False,
         timeout=120,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams,
     )
 
 
@@ -314,7 +314,10 @@ def ignores_interrupts(pid):
 
 
 def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
-    """The promotion stands, the code is 7, and the same command draws the page."""
+    """The promotion stands, the code is 7, and the same command draws the page.
+
+    Whoever was promoted by hand in between stays.
+    """
     job = ["--config", "job.toml", "-j", "1", "--no-open"]
     first = run(*job, "--no-report", "--json", cwd=market)
     name = json.loads(first.stdout)["run_id"]
@@ -323,6 +326,8 @@ def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
     failed = run(*job, "--force", cwd=market)
     served = json.loads((market / "models" / "CURRENT").read_text())["run_id"]
     page.rmdir()
+    other = run(*job, "--no-report", "--json", "--cost", "0.5", cwd=market)
+    other = promote_model(market / "models", json.loads(other.stdout)["run_id"])
     mended = run(*job, cwd=market)
     text = page.read_text()
     again = run(*job, cwd=market)
@@ -334,7 +339,32 @@ def test_a_report_that_was_not_written_is_written_by_the_next_run(market):
     assert mended.returncode == 0, mended.stderr
     assert name in text
     assert (again.returncode, "up to date" in again.stdout) == (0, True)
-    assert f"{name} is served" in again.stdout
+    assert f"{other} is served" in again.stdout
+    stages = [n for n in map(str, range(1, 20)) if f"[{n}/11]" in mended.stderr]
+    assert stages == [str(n) for n in range(1, 12)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+def test_outputs_that_fail_do_not_lie_about_the_run(market):
+    """A full log or stderr stops nothing; a full stdout says that the run is done."""
+    job = ["--config", "job.toml", "-j", "1", "--no-report", "--force"]
+    log = run(*job, "--log", "/dev/full", cwd=market)
+    with Path("/dev/full").open("w") as full:
+        err = run(*job, cwd=market, stderr=full)
+        wrong = run(*job, "--max-gap", "soon", cwd=market, stderr=full)
+        outs = [run(*job, *more, cwd=market, stdout=full) for more in ((), ["--json"])]
+
+    assert log.returncode == 0, log.stderr
+    assert log.stderr.count("warning: the log (--log) lacks events") == 1
+    assert err.returncode == 0
+    assert "PROMOTED" in err.stdout
+    assert wrong.returncode == 2
+    for done in outs:
+        assert done.returncode == 7, done.stderr
+        assert "results could not be printed" in done.stderr
+        assert "The run itself is done" in done.stderr
+        assert "was promoted" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error(market, tmp_path):

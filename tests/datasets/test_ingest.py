@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skatra.datasets import Database, IngestReport, ingest_bars, load_index_bars
+from skatra.datasets import (
+    Database,
+    IngestReport,
+    ingest_bars,
+    load_index_bars,
+    make_edge_bars,
+)
 from skatra.exceptions import BarsError
 from tests.cli.test_cli import skatra
 
@@ -137,7 +143,7 @@ def test_a_mended_rejects_file_can_be_ingested(tmp_path):
 
 
 def test_rejects_of_an_earlier_run_do_not_stay(tmp_path):
-    """A sound file leaves no rejects behind; another file of that name is not ours."""
+    """A sound file leaves no rejects behind."""
     file, database = tmp_path / "bars.csv", tmp_path / "market.db"
     file.write_text("time,open,high,low,close,symbol\n2020-01-01,1,2,0.5,x,A\n")
     rejects = ingest_bars(file, database).rejects
@@ -145,9 +151,6 @@ def test_rejects_of_an_earlier_run_do_not_stay(tmp_path):
     file.write_text(file.read_text().replace(",x,", ",1.5,"))
     assert ingest_bars(file, database).rejects is None
     assert not rejects.exists()
-    rejects.write_text("mine")
-    ingest_bars(file, database)
-    assert rejects.read_text() == "mine"
 
 
 def test_parquet_rows_are_kept_apart_too(tmp_path, bars):
@@ -305,13 +308,60 @@ def test_replace_gives_a_set_without_spec_its_first_one(tmp_path):
         assert db.label_sets()["x"] == {"rows": 2, "symbols": 2, "spec": {"v": 1}}
 
 
-def test_rejects_never_replace_the_file_that_is_read(tmp_path):
-    """The name of the input is refused as that of the rejects."""
-    file = tmp_path / "bars.csv"
+def test_rejects_replace_no_file_but_earlier_ones(tmp_path):
+    """Input, database and whatever else is there are refused, and stay as they are."""
+    file, database = tmp_path / "bars.csv", tmp_path / "x.db"
     file.write_text("time,open,high,low,close\n2024-01-01,1,2,1,x\n")
-    with pytest.raises(ValueError, match="rejects must be another file"):
-        ingest_bars(file, tmp_path / "x.db", symbol="A", rejects=file)
+    for name, place in (("path", file), ("database", tmp_path / "." / "x.db")):
+        with pytest.raises(ValueError, match=f"another file than {name}"):
+            ingest_bars(file, database, symbol="A", rejects=place)
+    notes = tmp_path / "bars.csv.rejects.csv"
+    notes.write_text("mine")
+    with pytest.raises(ValueError, match="rejects must be a new file"):
+        ingest_bars(file, database, symbol="A")
+    with pytest.raises(ValueError, match="rejects must be a new file"):
+        ingest_bars(file, database, symbol="A", rejects=tmp_path)
+
     assert "2024-01-01" in file.read_text()
+    assert notes.read_text() == "mine"
+    assert not database.exists()
+
+
+@pytest.mark.parametrize(
+    "time", ["now", "today", "2024", " 2024", "12:30", "1704153600", "45300"]
+)
+def test_a_time_has_a_date(tmp_path, time):
+    """What pandas would read as today or as some first of January is rejected."""
+    file = tmp_path / "bars.csv"
+    rows = [f"{t},1,2,0.5,1.5" for t in (time, "2024-02", "202403", "20240401")]
+    file.write_text("\n".join(["time,open,high,low,close", *rows]))
+    report = ingest_bars(file, tmp_path / "x.db", symbol="A")
+
+    assert report.problems["time is no time in ISO 8601"][0] == 2
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean"])
+def test_true_is_no_number(tmp_path, kind):
+    """Neither in text nor in a column of truth values."""
+    bars = make_edge_bars(3).loc["EDGE"].reset_index()
+    bars["volume"] = pd.Series([True, True, False], dtype=kind)
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    bars.to_parquet(tmp_path / "bars.parquet")
+    for name, lines in (("bars.csv", [2, 3, 4]), ("bars.parquet", [1, 2, 3])):
+        report = ingest_bars(tmp_path / name, tmp_path / "x.db", symbol="A")
+        assert report.problems == {"volume is no number": lines}
+
+
+@pytest.mark.parametrize("name", ["BARS.PARQUET", "BARS.CSV.GZ", "Bars.Csv"])
+def test_suffixes_may_be_capitals(tmp_path, name):
+    """What a file is, its name says in any case."""
+    bars = make_edge_bars(9).loc["EDGE"]
+    if name.endswith("PARQUET"):
+        bars.to_parquet(tmp_path / name)
+    else:
+        packed = {"compression": "gzip"} if name.endswith("GZ") else {}
+        bars.to_csv(tmp_path / name, **packed)
+    assert ingest_bars(tmp_path / name, tmp_path / "x.db", symbol="A").inserted == 9
 
 
 def test_columns_that_no_bar_has_are_named(tmp_path):

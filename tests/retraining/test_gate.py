@@ -13,16 +13,19 @@ from skatra.exceptions import StaleModelError
 from skatra.retraining import GateBounds, RetrainConfig
 from skatra.retraining._contest import Contest, contest
 from skatra.retraining._dataset import load_rows, store_built_in_sets
-from skatra.retraining._decision import decide, inputs_digest
+from skatra.retraining._decision import decide
 from skatra.retraining._evaluation import Backtest
 from skatra.retraining._evidence import (
     GRACE,
     Evidence,
-    enough_from,
+    as_text,
+    enough_after,
     find_evidence,
+    stale_from,
     unseen_rows,
 )
 from skatra.retraining._gate import gate
+from skatra.retraining._lineage import inputs_digest
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
 from skatra.retraining._signals import _Rules
@@ -175,7 +178,7 @@ def test_signals_serve_a_champion_until_a_successor_can_be_judged(
 
     first = at(3000)
     until = first[0].label_times.max()
-    told = enough_from(*first, until)
+    told = enough_after(first[0], *first[2:], until)
     champion = Champion("old", None, {"judgeable_from": told.isoformat()}, until)
     needed = 30 * max_holding
     enough = [
@@ -190,8 +193,9 @@ def test_signals_serve_a_champion_until_a_successor_can_be_judged(
     assert abs(told - bars.index[3000 + needed][1]) < pd.Timedelta("60D")
     rules.refuse_old(champion)
     late = dataclasses.replace(rules, now=told + GRACE + pd.Timedelta("1D"))
-    with pytest.raises(StaleModelError, match=rf"from about {told:%Y-%m-%d} on"):
+    with pytest.raises(StaleModelError, match=rf"from about {told:%Y-%m-%d} on") as e:
         late.refuse_old(champion)
+    assert "days that it is served for by default" in str(e.value)
 
 
 @pytest.mark.parametrize("embargo", ["5D", 3, 0.01, 0])
@@ -248,6 +252,57 @@ def test_a_champion_of_other_features_is_no_comparison(planted):
 
     assert decision.verdict.outcome == "refused"
     assert "cannot be compared" in decision.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_holding", 20), ("barrier_width", 2.0), ("label_set", "mine")],
+)
+def test_a_champion_of_other_bets_is_no_comparison(planted, name, value):
+    """Settings that define its labels are told apart by name; nothing is fitted."""
+    config, rows, _, development, _, found, _ = planted
+    champion = champion_of(
+        rows, config, found.best_params, development.label_times.max()
+    )
+    card = {"config": config.to_dict() | {name: value}}
+    decision = against(planted, dataclasses.replace(champion, card=card))
+
+    assert decision.verdict.outcome == "refused"
+    assert f"{name} is {value!r} there and" in decision.verdict.reason
+    assert "retrain with its settings" in decision.verdict.reason
+    assert decision.contest.challenger is None
+
+
+def test_what_is_beyond_the_calendar_is_never(planted):
+    """Thin data and large demands overflow nothing: gate, card and ages say never."""
+    config, rows, bars, development, held_out, _, _ = planted
+    config = dataclasses.replace(config, gate={"min_blocks": 10**6})
+    until = development.label_times.max()
+    found = find_evidence(rows, held_out, bars, config)
+    told = as_text(enough_after(rows, bars, config, until))
+    verdict = gate(facing(STEADY, evidence=found), bounds=config.gate)
+
+    assert as_text(found.enough_from) == told == "never"
+    assert "not enough evidence, and never will be." in verdict.reason
+    assert stale_from({"judgeable_from": told}, until) == found.enough_from
+    old = Champion("old", None, {"judgeable_from": told}, until)
+    now = until + pd.Timedelta("9000D")
+    _Rules(now, pd.Timedelta("5D"), None, False).refuse_old(old)
+    with pytest.raises(StaleModelError, match="never be enough"):
+        _Rules(now, pd.Timedelta("5D"), pd.Timedelta("9D"), False).refuse_old(old)
+
+
+def test_a_small_hold_out_makes_no_champion_ageless(planted):
+    """How long it is served depends on bars after its training, not on the hold-out."""
+    config, rows, bars, *_ = planted
+    small = dataclasses.replace(config, holdout=0.03)
+    until = rows.label_times.max()
+    _, held_out = split_holdout(rows, small)
+    champion = Champion("old", None, {}, until)
+    served = enough_after(rows, bars, small, until)
+
+    assert served == enough_after(rows, bars, config, until)
+    assert served < find_evidence(rows, held_out, bars, small, champion).enough_from
 
 
 def book(growth, longest=1):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -30,9 +31,13 @@ from skatra.retraining import (
     RunLock,
     UpToDate,
     json_log,
+    list_models,
     load_model,
     plan_retrain,
+    promote_model,
     retrain,
+    rollback_model,
+    show_model,
 )
 from skatra.retraining._backtests import path_splitter
 from skatra.retraining._steps import (
@@ -364,8 +369,9 @@ def test_folds_of_one_class_are_named_with_their_dates(quick, start, end, said):
         db.write_labels(labels, "own")
     config = dataclasses.replace(quick, label_set="own", max_holding=20)
     for run in (plan_retrain, retrain):
-        with pytest.raises(TrainingError, match=rf"{said} on .* are all \+1"):
+        with pytest.raises(TrainingError, match=rf"{said} on .* are all \+1") as error:
             run(config)
+        assert "fewer folds" not in str(error.value)  # than two there are none
 
 
 def test_other_versions_of_packages_are_other_tasks(quick, tmp_path, monkeypatch):
@@ -402,6 +408,19 @@ def test_log_is_one_object_a_line(quick, tmp_path):
     assert all(event["time"] for event in events)
 
 
+def test_who_watches_cannot_stop_a_run(quick):
+    """Errors of an observer are warned of once, and the model is published."""
+
+    def fail(_):
+        raise OSError("No space left on device")
+
+    with pytest.warns(RuntimeWarning, match="No space left") as warned:
+        result = retrain(quick, observe=fail, progress=fail)
+
+    assert len(warned) == 1
+    assert served(quick) == result.run_id
+
+
 def test_a_database_that_another_program_keeps_locked(quick):
     """The run ends as one that can go on, and names the database; then it goes on."""
     other = sqlite3.connect(quick.database, isolation_level=None)
@@ -418,3 +437,102 @@ def test_a_database_that_another_program_keeps_locked(quick):
     assert "param_grid" not in str(error.value)
     assert "market.db" in str(error.value)
     assert retrain(quick).verdict.promoted
+
+
+LAX = {
+    "min_growth": -5.0,
+    "min_deflated_sharpe": 0.0,
+    "max_excess_loss": 1.0,
+    "max_drawdown": 1.0,
+    "max_overfitting": 1.0,
+}
+
+
+@pytest.fixture
+def twice(quick):
+    """Return settings after two promotions, the second on more bars, and both runs."""
+    config = dataclasses.replace(quick, gate=LAX)
+    first = retrain(config)
+    grow(config, 900)
+    second = retrain(config)
+    assert second.verdict.champion_id == first.run_id
+    assert second.verdict.promoted
+    return config, first, second
+
+
+def served(config):
+    """Return the champion's run id."""
+    return show_model(config.models)["run_id"]
+
+
+def test_a_repeated_run_gives_its_figures_and_serves_nothing(twice):
+    """Also after a rollback: it meets whom it met, and the pointer does not move."""
+    config, first, second = twice
+    rollback_model(config.models)
+    done = retrain(config, force=False)
+    pointer = (config.models / "CURRENT").read_bytes()
+    again = retrain(config, repeat=done)
+
+    assert done == UpToDate(second.run_id, second.model_path, True, first.run_id)
+    assert again.run_id == second.run_id
+    assert again.verdict == second.verdict
+    assert (config.models / "CURRENT").read_bytes() == pointer
+    assert served(config) == first.run_id
+
+
+def test_a_withdrawn_model_has_no_twin_the_next_night(twice):
+    """After a rollback only rows after the withdrawn model's training count.
+
+    Enough of them let the gate judge; a promotion by hand takes the note away.
+    """
+    config, first, second = twice
+    rollback_model(config.models)
+    grow(config, 901)
+    plan = plan_retrain(config)
+    night = retrain(config)
+    kept = served(config)
+    grow(config, 1100)
+    later = retrain(config)
+    rollback_model(config.models)
+    promote_model(config.models, first.run_id)
+
+    assert night.verdict.outcome == "not enough evidence"
+    assert f"the withdrawn {second.run_id}" in night.verdict.reason
+    assert plan.evidence["blocks"] == night.decision.contest.evidence.blocks < 5
+    assert kept == first.run_id
+    assert later.verdict.champion_id == first.run_id
+    assert later.decision.contest.evidence.since > second.rows.label_times.max()
+    assert later.verdict.promoted
+    assert "withdrawn" not in json.loads((config.models / "CURRENT").read_text())
+
+
+def test_who_takes_over_during_a_run_is_not_replaced_unmet(twice):
+    """What was judged against another model is not published; the next run meets it."""
+    config, first, _ = twice
+    grow(config, 1400)
+
+    def promote(event):
+        if event["event"] == "verdict":
+            promote_model(config.models, first.run_id)
+
+    folders = set(list_models(config.models).index)
+    with pytest.raises(PublishError, match="never judged against it"):
+        retrain(config, observe=promote)
+
+    assert served(config) == first.run_id
+    assert set(list_models(config.models).index) == folders
+    assert retrain(config).verdict.champion_id == first.run_id
+
+
+def test_an_old_champion_may_be_tidied_away(twice):
+    """A run that met it can be repeated: it meets the model that is served."""
+    config, first, second = twice
+    before = plan_retrain(config)
+    shutil.rmtree(first.model_path)
+    plan = plan_retrain(config)
+    again = retrain(config)
+
+    assert before.evidence["champion"] == first.run_id
+    assert plan.evidence["champion"] == second.run_id == again.verdict.champion_id
+    assert again.verdict.outcome == "not enough evidence"
+    assert served(config) == second.run_id

@@ -8,18 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skatra.datasets import Database
+from skatra.datasets import Database, make_edge_bars
 from skatra.exceptions import (
+    DatabaseNotFoundError,
     EmptyDataError,
     ModelNotFoundError,
     StaleDataError,
     StaleModelError,
 )
+from skatra.features import price_features
 from skatra.retraining import (
+    RetrainConfig,
     SignalLimits,
     load_champion,
     make_signals,
     promote_model,
+    read_card,
+    retrain,
     watch_signals,
 )
 from skatra.retraining._dataset import label_set_name
@@ -132,7 +137,9 @@ def test_stale_bars_and_models_are_refused_unless_told(served):
     path, models = served
     with pytest.raises(StaleDataError, match=r"max_data_age.*--allow-stale"):
         make_signals(path, models, now="2006-03-20")
-    with pytest.raises(StaleModelError, match=r"max_model_age.*--allow-stale"):
+    with pytest.raises(StaleModelError, match=r"max_model_age=2 days.*--allow-stale"):
+        make_signals(path, models, now="2006-02-20", max_model_age="2D")
+    with pytest.raises(StaleModelError, match=r"by default.*--allow-stale"):
         make_signals(path, models, now="2008-03-20")
     with Database(path) as db:
         assert db.signals().empty
@@ -161,7 +168,8 @@ def test_symbols_that_cannot_be_scored_are_named(served, small_run):
             ),
             "other",
         )
-    report = make_signals(path, models, now=NOW)
+    names = ["EDGE", "SHORT", "OLD", "EMPTY"]
+    report = make_signals(path, models, now=NOW, symbols=names)
 
     assert list(report.signals.index.get_level_values(0)) == ["EDGE"]
     assert set(report.left_out) == {"SHORT", "OLD", "EMPTY"}
@@ -194,19 +202,147 @@ def test_watching_makes_a_round_every_so_often(served):
     ):
         pass
     assert [type(error) for error in errors] == [StaleDataError] * 2
-    errors.clear()
-    for _ in watch_signals(
-        path,
-        models,
-        every=0.01,
-        now="2000-01-01",
-        on_error=errors.append,
-        should_stop=lambda: len(errors) >= 2,
-    ):
-        pass
-    assert [type(error) for error in errors] == [EmptyDataError] * 2
     with pytest.raises(ValueError, match="every must be a positive"):
         next(watch_signals(path, models, every=0))
+
+
+def test_watching_goes_on_after_bad_data_but_not_from_the_start(served, tmp_path):
+    """What was right once may come right again; what never was is told at once."""
+    path, models = served
+    errors = []
+
+    def watch(*places, **options):
+        return watch_signals(
+            *places,
+            every=1e-9,
+            on_error=errors.append,
+            should_stop=lambda: len(errors) >= 2,
+            **({"now": NOW} | options),
+        )
+
+    for places, options, wrong in (
+        ((path, tmp_path / "absent"), {}, ModelNotFoundError),
+        ((tmp_path / "absent.db", models), {}, DatabaseNotFoundError),
+        ((path, models), {"symbols": ["ABSENT"]}, EmptyDataError),
+        ((path, models), {"max_data_age": "soon"}, ValueError),
+    ):
+        with pytest.raises(wrong):
+            next(watch(*places, **options))
+    assert errors == []
+
+    rounds = watch(path, models)
+    next(rounds)
+    moved = models.rename(tmp_path / "moved")
+    assert list(rounds) == []
+    moved.rename(models)
+    assert [type(error) for error in errors] == [ModelNotFoundError] * 2
+
+
+def test_symbols_that_the_champion_never_saw_need_naming(served, small_run):
+    """A new symbol in the database is no bet; by name it is."""
+    path, models = served
+    with Database(path) as db:
+        db.write_bars(small_run.bars.droplevel(0), "NEW")
+    usual = make_signals(path, models, now=NOW)
+    both = make_signals(path, models, now=NOW, symbols=["EDGE", "NEW"])
+
+    assert usual.signals.index.get_level_values(0).tolist() == ["EDGE"]
+    assert both.signals.index.get_level_values(0).tolist() == ["EDGE", "NEW"]
+
+
+def test_a_symbol_with_a_missing_feature_is_left_out_alone(tmp_path):
+    """The others are scored; where training rows were finite, none else is."""
+    two = ["A", "B"]
+    bars = pd.concat(
+        {
+            name: make_edge_bars(900, edge=0.5, seed=k).droplevel(0)
+            for k, name in enumerate(two)
+        },
+        names=["symbol", "time"],
+    )
+    path, features = tmp_path / "two.db", price_features(bars)
+    with Database(path, create=True) as db:
+        db.write_bars(bars)
+        db.write_features(features, "own")
+    config = RetrainConfig(
+        database=path,
+        models=tmp_path / "models",
+        feature_set="own",
+        max_holding=5,
+        n_splits=2,
+        n_estimators=5,
+        param_grid={"num_leaves": [4]},
+        n_paths=0,
+    )
+    promote_model(config.models, retrain(config).run_id)
+    features.loc[[features.loc[["B"]].index[-1]], "gap"] = np.nan
+    with Database(path) as db:
+        db.write_features(features, "own", replace=True)
+    last = bars.index.get_level_values(1).max()
+    report = make_signals(path, config.models, now=last)
+
+    assert report.signals.index.get_level_values(0).tolist() == ["A"]
+    assert "gap is not finite" in report.left_out["B"]
+
+
+def bet(path, small_run, model, symbol, day, stake=0.15):
+    """Write a bet that a model made on a symbol at the close of a day."""
+    bars = small_run.bars.droplevel(0)
+    index = pd.MultiIndex.from_tuples([(symbol, day)], names=["symbol", "t0"])
+    row = {
+        "probability": 0.6,
+        "price": bars.loc[day, "close"],
+        "wanted": stake,
+        "position": stake,
+    }
+    with Database(path) as db:
+        db.write_signals(pd.DataFrame([row], index=index), model)
+
+
+def test_a_delisted_symbol_is_settled_at_its_last_close(served, small_run):
+    """Once the horizon is over in bars of the others, and not before; it is said."""
+    path, models = served
+    bars = small_run.bars.droplevel(0)
+    days = bars.index
+    with Database(path) as db:
+        db.write_bars(bars.iloc[:-30], "GONE")
+    # The newest bar of the symbol, so that no barrier is ever touched.
+    bet(path, small_run, small_run.run_id, "GONE", days[-31])
+    held = small_run.config.max_holding
+    early = make_signals(path, models, now=days[-31 + held])
+    late = make_signals(path, models, now=days[-31 + held + 1])
+    with Database(path) as db:
+        said = db.predictions(small_run.run_id).loc["GONE"]
+
+    assert not any("GONE" in note for note in early.notes)
+    (note,) = late.notes
+    assert note.startswith("1 bet on GONE settled at its last close")
+    assert f"{days[-31]:%Y-%m-%d}" in note
+    assert said["t1"].tolist() == [days[-31]]
+    assert said["ret"].tolist() == [0.0]
+
+
+def test_bets_of_a_vanished_model_are_settled_or_named(served, small_run):
+    """The run in the database knows the labels; without it the horizon ends them."""
+    path, models = served
+    days = small_run.bars.index.get_level_values(1)
+    card = read_card(small_run.model_path)
+    with Database(path) as db:
+        db.write_run("recorded", card)
+    bet(path, small_run, "recorded", "EDGE", days[-30])
+    bet(path, small_run, "unknown", "EDGE", days[-30])
+    bet(path, small_run, "unknown", "EDGE", days[-3])
+    report = make_signals(path, models, now=NOW, limits=OPEN)
+    with Database(path) as db:
+        settled = db.predictions("recorded")["ret"]
+
+    (note,) = report.notes
+    assert settled.notna().all()
+    assert report.settled == 1
+    assert "2 bets of the model unknown cannot be settled" in note
+    assert "1 past the champion's horizon count no longer. Restore" in note
+    own = report.signals["position"].abs().sum()
+    assert report.exposure == pytest.approx(own + 0.15)
 
 
 sizes = st.floats(-1, 1).map(lambda x: round(x, 3))
