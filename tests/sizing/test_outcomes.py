@@ -57,7 +57,7 @@ def test_an_outcome_without_edge_insures_the_others():
     stakes = kelly_exclusive(p, odds)
 
     found = minimize(
-        lambda f: -p @ np.log(1 - f.sum() + odds * f),
+        lambda f: -p @ np.log(np.maximum(1 - f.sum() + odds * f, 1e-12)),
         [0.1, 0.1, 0.1],
         bounds=[(0, 1)] * 3,
         constraints={"type": "ineq", "fun": lambda f: 1 - f.sum()},
