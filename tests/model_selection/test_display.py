@@ -15,9 +15,9 @@ from skatra.exceptions import LabelTimesError
 from skatra.model_selection import PurgedKFold, PurgedSplitDisplay, audit_splits
 from tests import strategies
 
-mpl = pytest.importorskip("matplotlib")
+mpl = pytest.importorskip("matplotlib", reason="needs skatra[plot]")
 mpl.use("agg")
-plt = pytest.importorskip("matplotlib.pyplot")
+plt = pytest.importorskip("matplotlib.pyplot", reason="needs skatra[plot]")
 
 DAYS = pd.date_range("2026-01-05", periods=90, freq="D")
 LABEL_TIMES = pd.Series(DAYS + pd.Timedelta("4D"), index=DAYS)

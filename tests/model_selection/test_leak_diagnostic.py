@@ -71,7 +71,7 @@ def test_senseless_input_is_refused():
 
 def test_plot_shows_one_line_per_splitter():
     """The axes name what they show."""
-    pytest.importorskip("matplotlib").use("agg")
+    pytest.importorskip("matplotlib", reason="needs skatra[plot]").use("agg")
     found = leak_diagnostic(
         KNeighborsRegressor(2), X, Y, label_times=LABEL_TIMES, n_splits=(2, 4)
     )

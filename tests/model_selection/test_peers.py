@@ -79,7 +79,7 @@ def ours_of(cv, series, groups=None):
 
 def theirs_of(cv, n_rows):
     """Return purgedcv's splits, or None if it refuses one."""
-    purgedcv = pytest.importorskip("purgedcv")
+    purgedcv = pytest.importorskip("purgedcv", reason="comes with skatra[test]")
     try:
         splits = as_sets(cv.split(np.zeros((n_rows, 1))))
     except (ValueError, purgedcv.TemporalCVError):
@@ -91,7 +91,7 @@ def theirs_of(cv, n_rows):
 @given(long_labels(), HOURS, HOURS, st.sampled_from(["kfold", "cpcv", "cscv", "walk"]))
 def test_half_open_labels_are_purged_as_by_purgedcv(series, gap, embargo, kind):
     """closed="left" gives purgedcv's training sets for all its splitters."""
-    purgedcv = pytest.importorskip("purgedcv", reason="purgedcv is in the bench extra")
+    purgedcv = pytest.importorskip("purgedcv", reason="comes with skatra[test]")
     options = {"purge_gap": gap, "embargo": embargo, "closed": "left"}
     peer = {"purge_horizon": gap, "embargo": embargo, **times_of(series)}
     if kind == "kfold":
@@ -116,7 +116,7 @@ def test_half_open_labels_are_purged_as_by_purgedcv(series, gap, embargo, kind):
 @given(long_labels(), HOURS, HOURS)
 def test_groups_are_held_out_as_by_purgedcv(series, gap, embargo):
     """Equal sessions, one per fold: purgedcv's test and training rows."""
-    purgedcv = pytest.importorskip("purgedcv", reason="purgedcv is in the bench extra")
+    purgedcv = pytest.importorskip("purgedcv", reason="comes with skatra[test]")
     series = series.iloc[: len(series) // 4 * 4]
     sessions = np.repeat(np.arange(4), len(series) // 4)
     ours = PurgedGroupKFold(4, purge_gap=gap, embargo=embargo, closed="left")
@@ -144,7 +144,7 @@ def reaches_the_last_row(series, test, embargo):
 def test_closed_labels_are_purged_as_by_timeseriescv(series, embargo):
     """closed="both" gives the training sets of timeseriescv's K-fold."""
     peer = pytest.importorskip(
-        "timeseriescv.cross_validation", reason="timeseriescv is in the bench extra"
+        "timeseriescv.cross_validation", reason="comes with skatra[test]"
     )
     found = ours_of(PurgedKFold(4, embargo=embargo), series)
     theirs = peer.CombPurgedKFoldCV(4, n_test_splits=1, embargo_td=embargo)

@@ -368,7 +368,7 @@ def test_constructor_label_times_of_another_awareness_are_called_so(zones, panel
 
 def test_rows_indexed_by_arrow_datetimes_are_rows_in_time():
     """Arrow's datetimes in X.index and in label times split as numpy's do."""
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="Arrow's dtypes need pyarrow")
     index = DAYS.astype("timestamp[us][pyarrow]")
     frame = pd.DataFrame(X, index=index)
     expected = str(list(PurgedKFold(3).split(X, label_times=LABEL_TIMES)))

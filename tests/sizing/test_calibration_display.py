@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from skatra.sizing import KellyCalibrationDisplay, KellyClassifier, PayoffTable
 
-mpl = pytest.importorskip("matplotlib")
+mpl = pytest.importorskip("matplotlib", reason="needs skatra[plot]")
 mpl.use("agg")
-plt = pytest.importorskip("matplotlib.pyplot")
+plt = pytest.importorskip("matplotlib.pyplot", reason="needs skatra[plot]")
 
 
 @pytest.fixture(autouse=True)

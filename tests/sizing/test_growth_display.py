@@ -19,9 +19,9 @@ from skatra.sizing import (
 )
 from tests.strategies import sided_returns
 
-mpl = pytest.importorskip("matplotlib")
+mpl = pytest.importorskip("matplotlib", reason="needs skatra[plot]")
 mpl.use("agg")
-plt = pytest.importorskip("matplotlib.pyplot")
+plt = pytest.importorskip("matplotlib.pyplot", reason="needs skatra[plot]")
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,7 @@ def in_nanoseconds(intervals):
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])
 def test_datetimes_of_arrow_and_objects_are_those_of_numpy(unit, zone):
     """The container of a datetime changes no number; nanoseconds are kept."""
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="Arrow's dtypes need pyarrow")
     t0 = DAYS.tz_localize(zone).as_unit(unit)
     t1 = t0 + pd.Timedelta(1 if unit == "ns" else 10**9, unit="ns")
     expected = as_label_intervals(pd.Series(t1, index=t0))
