@@ -91,23 +91,22 @@ def read_bars(
         query += f" DESC LIMIT {int(last)}"
     high = min(high, bounds_ns(None, as_of)[1])
     names: list[str] = []
-    parts: list[list[tuple[Any, ...]]] = []
+    counts: list[int] = []
+    times: list[Int64Array] = []
+    blocks: list[FloatArray] = []
     for name, sid in chosen_symbols(connection, symbols).items():
         rows = connection.execute(query, (sid, low, high)).fetchall()
         if rows:
+            # At once: tuples of all symbols kept together are what costs time.
+            stamps, *numbers = zip(*rows, strict=True)
+            forward = slice(None) if last is None else slice(None, None, -1)
             names.append(name)
-            parts.append(rows if last is None else rows[::-1])
-    counts = [len(part) for part in parts]
-    total = sum(counts)
-    ts = np.empty(total, dtype=np.int64)
-    values = np.empty((len(wanted), total))
-    filled = 0
-    for part in parts:
-        times, *numbers = zip(*part, strict=True)
-        ts[filled : filled + len(part)] = times
-        for k, column in enumerate(numbers):
-            values[k, filled : filled + len(part)] = column
-        filled += len(part)
+            counts.append(len(rows))
+            times.append(np.array(stamps, dtype=np.int64)[forward])
+            block = np.array(numbers, dtype=np.float64).reshape(len(wanted), len(rows))
+            blocks.append(block[:, forward])
+    ts = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
+    values = np.concatenate(blocks, axis=1) if blocks else np.empty((len(wanted), 0))
     return pd.DataFrame(
         values.T, index=key_index(names, counts, ts), columns=list(wanted), copy=False
     )
