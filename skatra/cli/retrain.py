@@ -389,7 +389,7 @@ def _print_result(
         served = (
             f"{done.champion_id} is served"
             if done.champion_id
-            else "no model is served; skatra models promote serves a refused one"
+            else "no model is served until the gate lets one pass"
         )
         typer.echo(
             f"up to date: the same data, settings and code gave {done.run_id}, which "

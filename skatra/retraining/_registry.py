@@ -322,8 +322,9 @@ def read_pointer(models: Path) -> dict[str, Any]:
     pointer = models / POINTER_FILE
     if not pointer.exists():
         msg = (
-            f"no model is promoted in {models}. Promote one with skatra retrain, or "
-            "with skatra models promote."
+            f"no model is promoted in {models}: skatra retrain promotes one that its "
+            "gate lets pass (skatra models list says why others were refused), and "
+            "skatra models promote serves one unjudged."
         )
         raise ModelNotFoundError(msg)
     try:
