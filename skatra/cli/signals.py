@@ -63,7 +63,11 @@ def signals(
         bool, typer.Option("--debug", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
-    """Score the newest bars, size them, write them; settle bets that have closed."""
+    """Score the newest bars, size them, write them; settle bets that have closed.
+
+    A bar is bet on once, whatever the model, and the bet stands as it was written:
+    other limits or a new champion act from the next bar on.
+    """
     del debug
     from skatra.retraining import (
         SignalLimits,
