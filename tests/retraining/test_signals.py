@@ -413,6 +413,46 @@ def test_a_delisted_symbol_is_settled_at_its_last_close(served, small_run):
     assert said["ret"].tolist() == [0.0]
 
 
+@pytest.mark.parametrize("after", ["moved", "removed", "ended", "emptied"])
+def test_a_bet_whose_bar_is_gone_ends_with_its_horizon(served, small_run, after):
+    """From the stored price to the close there, or to the last one; it is said."""
+    path, models = served
+    bars = small_run.bars.droplevel(0)
+    days, held = bars.index, small_run.config.max_holding
+    at = len(bars) - 30
+    end = {"ended": at + 3, "emptied": at}.get(after, at + held)
+    with Database(path) as db:
+        left = bars.iloc[: end + 1] if after in ("ended", "emptied") else bars
+        db.write_bars(left, "ASTRAY")
+    bet(path, small_run, small_run.run_id, "ASTRAY", days[at])
+    key = "WHERE sid = (SELECT sid FROM symbols WHERE symbol = 'ASTRAY') AND ts "
+    t0 = days[at].as_unit("ns").value
+    with Database(path) as db, db.transaction() as connection:
+        if after == "moved":
+            end -= 1
+            connection.execute(f"UPDATE bars SET ts = ts + 3600000000000 {key} = {t0}")
+        else:
+            sign = ">" if after == "emptied" else "="
+            connection.execute(f"DELETE FROM bars {key} {sign} {t0}")
+            connection.execute(f"DELETE FROM bars {key} = {t0}")
+    early = make_signals(path, models, now=days[at + held - 1])
+    late = make_signals(path, models, now=days[at + held + 1])
+    again = make_signals(path, models, now=days[at + held + 1])
+    with Database(path) as db:
+        said = db.predictions(small_run.run_id).loc["ASTRAY"]
+        problems = db.check()
+
+    assert early.notes == ()
+    assert again.notes == ()
+    (note,) = late.notes
+    assert note.startswith("1 bet on ASTRAY settled from the stored price")
+    assert f"{days[end]:%Y-%m-%d}" in note
+    assert said["t1"].tolist() == [days[end]]
+    expected = bars["close"].iloc[end] / bars["close"].iloc[at] - 1
+    assert said["ret"].tolist() == pytest.approx([expected])
+    assert problems == []
+
+
 def test_bets_of_a_vanished_model_are_settled_or_named(served, small_run):
     """The run in the database knows the labels; without it the horizon ends them."""
     path, models = served
