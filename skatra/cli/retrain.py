@@ -205,8 +205,8 @@ def retrain_command(
 
     Leaves with 0 when the model was promoted or nothing changed since it was
     trained, with 10 when it was trained and the gate refused it; the refused model
-    is kept, and the served one stays. A run that was stopped (6) or killed goes on
-    where it was.
+    is kept, and the served one stays. A run that was stopped (6) or killed, or that a
+    full disk or a damaged or locked database ended (5), goes on where it was.
     """
     from skatra.retraining import UpToDate, load_settings, plan_retrain
 
