@@ -17,6 +17,7 @@ from skatra.retraining._registry import (
     CARD_FILE,
     POINTER_FILE,
     digest,
+    is_model,
     load_model,
     read_card,
     read_pointer,
@@ -47,12 +48,12 @@ def _folders(models: Path) -> list[Path]:
     """Return the folders of models, the first written first."""
     if not models.is_dir():
         return []
-    cards = [path for path in models.glob(f"*/{CARD_FILE}") if path.is_file()]
-    return [
-        card.parent
-        for card in sorted(cards, key=lambda c: (c.stat().st_mtime_ns, c.parent.name))
-        if not card.parent.name.startswith(".")
-    ]
+
+    def written(folder: Path) -> tuple[int, str]:
+        card = folder / CARD_FILE
+        return (card if card.is_file() else folder).stat().st_mtime_ns, folder.name
+
+    return sorted(filter(is_model, models.iterdir()), key=written)
 
 
 def list_models(models: Path | str) -> pd.DataFrame:
