@@ -248,9 +248,10 @@ def _metrics(
     if path is None:
         yield
         return
-    if path.suffix != ".prom" or not path.parent.is_dir():
+    if path.suffix != ".prom" or not os.access(path.parent, os.W_OK | os.X_OK):
         raise ValueError(
-            f"metrics-file must end in .prom, in a folder that exists, got {path}."
+            "metrics-file must end in .prom, in a folder that exists and can be "
+            f"written, got {path}."
         )
     from skatra import monitoring
     from skatra.retraining import STAGES, RunLock

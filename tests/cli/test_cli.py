@@ -106,6 +106,28 @@ def test_a_full_disk_at_the_start_is_no_usage_error(tmp_path, market):
     assert "disk full" in last or "No space left" in last
 
 
+def test_a_folder_that_cannot_be_written_is_said_so(tmp_path, market):
+    """Of the database, of metrics and of rejects; what to do stands in the message."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "bad.csv").write_text("time,open,high,low,close\n2024-01-01,1,2,1,x\n")
+    fill = f'cp "{market}" bad.csv small; mount -o remount,ro small; "$@"'
+    before = [*on_small_disk(tmp_path / "small", "4m"), "sh", "-c", fill, "sh"]
+
+    def said(*words, code):
+        done = skatra(*words, cwd=tmp_path, before=before)
+        return refused(done, code=code)
+
+    for more in ([], ["--dry-run"]):
+        message = said("retrain", "small/market.db", *SMALL, *more, code=5)
+        assert "SQLite keeps its write-ahead log beside the file" in message
+        assert "Make the directory writable" in message
+    metrics = ["--metrics-file", "small/x.prom"]
+    message = said("retrain", market, *SMALL, *metrics, code=2)
+    assert "a folder that exists and can be written" in message
+    message = said("ingest", "small/bad.csv", "new.db", "--symbol", "X", code=2)
+    assert "bad.csv.rejects.csv cannot be made: Read-only" in message
+
+
 def test_debug_shows_the_traceback(tmp_path):
     """``--debug`` adds the traceback to the same exit code."""
     done = skatra("retrain", "absent.db", "--debug", cwd=tmp_path)
