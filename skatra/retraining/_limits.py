@@ -55,6 +55,7 @@ def limited(
     open_positions: "pd.Series[float]",
     limits: SignalLimits,
     *,
+    n_symbols: int,
     concurrency: float,
 ) -> "pd.Series[float]":
     """Return what the limits leave of the wanted positions of some symbols.
@@ -67,6 +68,8 @@ def limited(
         Signed shares of capital in bets whose labels have not closed, one or more
         rows for a symbol.
     limits : SignalLimits
+    n_symbols : int
+        How many symbols share the capital, those whose bets stand among them.
     concurrency : float
         Mean number of a symbol's bets that live at once, at least 1.
 
@@ -77,7 +80,7 @@ def limited(
     """
     values: FloatArray = np.array(wanted, dtype=np.float64)
     if limits.split:
-        values /= max(concurrency, 1.0) * len(wanted)
+        values /= max(concurrency, 1.0) * n_symbols
     by_symbol = open_positions.groupby(level=0).sum()
     held = by_symbol.reindex(wanted.index, fill_value=0.0).to_numpy(np.float64)
     room_up = np.maximum(limits.max_position - held, 0.0)
