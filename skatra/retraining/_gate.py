@@ -160,7 +160,11 @@ def _judge(
     n_trials: int,
     seed: int,
 ) -> list[Check]:
-    """Return the checks that need a book long enough."""
+    """Return the checks that need a book long enough.
+
+    Trials are taken to spread by the standard error of one record without an edge at
+    least: what others tried before is known by its number alone.
+    """
     book = contest.challenger
     if book is None:
         msg = "contest must hold the challenger's book when it has enough blocks."
@@ -184,14 +188,15 @@ def _judge(
     ]
     if contest.champion is None:
         checks.insert(0, _stake(contest.stake, bounds))
-    spread = 0.0
+    spread = 1.0 / np.sqrt(len(gained))
     if trials is not None and trials.shape[1] > 1:
         n_trials = max(n_trials, trials.shape[1])
         checks.append(_overfitting(trials, bounds))
         deviations = trials.std(axis=0, ddof=1)
         moving = deviations > 0
         ratios = trials.mean(axis=0)[moving] / deviations[moving]
-        spread = float(np.std(ratios, ddof=1)) if len(ratios) > 1 else 0.0
+        if len(ratios) > 1:
+            spread = max(spread, float(np.std(ratios, ddof=1)))
     checks.append(_deflated(gained, n_trials, spread, bounds))
     return checks
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from skatra.datasets import Database, make_edge_bars
 from skatra.exceptions import StaleModelError
+from skatra.metrics import deflated_sharpe_ratio
 from skatra.retraining import GateBounds, RetrainConfig
 from skatra.retraining._contest import Contest, contest
 from skatra.retraining._dataset import load_rows, store_built_in_sets
@@ -375,6 +377,37 @@ def test_many_trials_deflate_a_record():
     assert value[once].passed
     assert not value[often].passed
     assert "After 10000 trials" in value[often].sentence
+
+
+@pytest.mark.parametrize("n_candidates", [1, 2, 20])
+def test_every_further_trial_deflates(n_candidates):
+    """The ratio falls with the trials made, however few candidates this grid has.
+
+    It is never above what worthless trials leave, whose ratios have the standard
+    error of one record.
+    """
+    rng = np.random.default_rng(0)
+    record = 0.0009 + 0.01 * rng.standard_normal(1000)
+    shared = rng.normal(size=1000) * 0.01
+    trials = shared[:, None] + 1e-5 * rng.normal(size=(1000, n_candidates))
+    counts = (20, 40, 80, 1000)
+    values = [
+        next(
+            check.value
+            for check in gate(
+                facing(record), bounds=GateBounds(), trials=trials, n_trials=n_trials
+            ).checks
+            if check.name == "deflated Sharpe ratio"
+        )
+        for n_trials in counts
+    ]
+    strict = [
+        deflated_sharpe_ratio(np.expm1(record), n_trials, 1 / np.sqrt(1000))
+        for n_trials in counts
+    ]
+
+    assert all(later < earlier for earlier, later in pairwise(values))
+    np.testing.assert_array_less(values, np.array(strict) + 1e-12)
 
 
 @pytest.mark.parametrize(
