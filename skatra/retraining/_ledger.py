@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import threading
 import zlib
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ import numpy as np
 
 from skatra.datasets import Database
 from skatra.typing import Split
-from skatra.utils import json_ready
 
 SEARCH = "search"
+_NOT_FINITE = "not finite"
 
 
 class DatabaseLedger:
@@ -91,7 +92,8 @@ class DatabaseLedger:
             self.reused += 1
             if "arrays" in record:
                 self._bulky.append(key)
-        return record
+        found: dict[str, Any] = _from_json(record)
+        return found
 
     def put(self, key: str, record: Mapping[str, Any]) -> None:
         """Commit the record of a finished task.
@@ -101,7 +103,8 @@ class DatabaseLedger:
         key : str
             Hash of the task.
         record : mapping
-            What JSON can say; ``params`` and ``fold_hash`` among it.
+            What JSON can say, NaN and infinities; ``params`` and ``fold_hash`` among
+            it.
         """
         whole = {
             "fold_hash": "none",
@@ -111,7 +114,7 @@ class DatabaseLedger:
             "code_version": self.code_version,
             **self._about,
         }
-        self._db.write_trial(self._scoped(key), json_ready(whole))
+        self._db.write_trial(self._scoped(key), _to_json(whole))
         with self._lock:
             self.done += 1
             if "arrays" in record:
@@ -159,9 +162,31 @@ class DatabaseLedger:
 
 
 def digest_of(*parts: Any) -> str:
-    """Return a SHA-256 of anything JSON can say."""
-    text = json.dumps(json_ready(parts), sort_keys=True, default=str)
+    """Return a SHA-256 of anything JSON can say, NaN and infinities."""
+    text = json.dumps(_to_json(parts), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _to_json(value: Any) -> Any:
+    """Return a document that says in JSON what floats JSON lacks."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_NOT_FINITE: str(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    """Return what :func:`_to_json` was given."""
+    if isinstance(value, dict):
+        if value.keys() == {_NOT_FINITE}:
+            return float(value[_NOT_FINITE])
+        return {key: _from_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_json(item) for item in value]
+    return value
 
 
 def fold_hash(split: Split) -> str:

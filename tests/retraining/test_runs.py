@@ -46,6 +46,7 @@ from skatra.retraining._steps import (
     routing,
     split_holdout,
 )
+from skatra.utils import json_ready
 
 
 @pytest.fixture
@@ -105,6 +106,27 @@ def test_a_stopped_run_goes_on_where_it_was(quick):
     assert len(tasks) == counted + 1 == 27
     undisturbed = retrain(alone)
     assert _figures(result) == _figures(undisturbed)
+
+
+def test_a_run_goes_on_past_a_figure_that_is_not_defined(quick):
+    """A naive fold that tests one class has no AUC, stopped on the way or not."""
+    with Database(quick.database) as db:
+        labels = triple_barrier_labels(db.bars(), target=0.02, max_holding=3)
+        labels = labels[labels["label"] != 0]
+        second = slice(len(labels) // 4 - 2, len(labels) // 2 + 2)
+        labels.iloc[second, labels.columns.get_loc("label")] = 1
+        db.write_labels(labels, "own")
+    config = dataclasses.replace(
+        quick, label_set="own", max_holding=20, n_splits=3, holdout=0.1, n_paths=0
+    )
+    alone = dataclasses.replace(config, models=quick.models.parent / "alone")
+    stages = []
+    with pytest.raises(RunStoppedError):
+        retrain(config, progress=stages.append, should_stop=lambda: "paths" in stages)
+    result = retrain(config)
+
+    assert "both classes" in result.splitters[1].problem
+    assert json_ready(_figures(result)) == json_ready(_figures(retrain(alone)))
 
 
 def test_up_to_date_until_something_changes(quick):
