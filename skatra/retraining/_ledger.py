@@ -32,7 +32,9 @@ class DatabaseLedger:
     data_hash, code_version : str
         Of the rows learned from, and of the package.
     about : mapping
-        What every row also says: ``symbols``, ``feature_set``, ``label_set``.
+        What every row also says: ``symbols``, ``feature_set``, ``label_set``, and
+        perhaps ``variant``, a hash of whatever else makes equal parameters another
+        trial.
 
     Attributes
     ----------
@@ -66,7 +68,8 @@ class DatabaseLedger:
         self._db = db
         self.data_hash = data_hash
         self.code_version = code_version
-        self._about = dict(about)
+        self._about = {k: v for k, v in about.items() if k != "variant"}
+        self._variant = about.get("variant")
         self._lock = threading.Lock()
         self._bulky: list[str] = []
         self.done = 0
@@ -92,6 +95,10 @@ class DatabaseLedger:
             self.reused += 1
             if "arrays" in record:
                 self._bulky.append(key)
+        known = record.get("variants")
+        if known is not None and self._variant not in (None, *known):
+            record["variants"].append(self._variant)
+            self._db.write_trial(self._scoped(key), record)
         found: dict[str, Any] = _from_json(record)
         return found
 
@@ -114,6 +121,8 @@ class DatabaseLedger:
             "code_version": self.code_version,
             **self._about,
         }
+        if whole.get("stage") == SEARCH and self._variant is not None:
+            whole["variants"] = [self._variant]
         self._db.write_trial(self._scoped(key), _to_json(whole))
         with self._lock:
             self.done += 1
@@ -133,18 +142,19 @@ class DatabaseLedger:
 
         Nightly runs add rows to data that were searched before; a model tried last
         night on all but the last bar is a trial on these data, too. The second
-        number therefore counts every distinct model (parameters, features and
-        labels) that any run, of any code, tried on one of the symbols.
+        number therefore counts every distinct model (parameters, features, labels
+        and variant) that any run, of any code, tried on one of the symbols. Rows of
+        versions that knew no variants count where no later row has their names.
 
         Returns
         -------
         dict
             ``on_these_data`` and ``on_these_symbols``.
         """
-        here: set[str] = set()
-        ever: set[str] = set()
         mine = set(self._about["symbols"])
         trials = self._db.trials()
+        here: dict[str, set[Any]] = {}
+        ever: dict[str, set[Any]] = {}
         for data_hash, params, record in zip(
             trials["data_hash"], trials["params"], trials["record"], strict=True
         ):
@@ -152,10 +162,15 @@ class DatabaseLedger:
                 continue
             sets = (record["feature_set"], record["label_set"], params)
             model = json.dumps(sets, sort_keys=True)
-            ever.add(model)
+            variants = record.get("variants", ())
+            ever.setdefault(model, set()).update(variants)
             if data_hash == self.data_hash:
-                here.add(model)
-        return {"on_these_data": len(here), "on_these_symbols": len(ever)}
+                here.setdefault(model, set()).update(variants)
+        on_data, on_symbols = (
+            sum(max(1, len(variants)) for variants in found.values())
+            for found in (here, ever)
+        )
+        return {"on_these_data": on_data, "on_these_symbols": on_symbols}
 
     def _scoped(self, key: str) -> str:
         return digest_of(self.data_hash, self.code_version, key)

@@ -40,7 +40,7 @@ from skatra.retraining._evidence import as_text, enough_after, find_evidence
 from skatra.retraining._files import make_folder, put_back_on_failure
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
-from skatra.retraining._lineage import inputs_digest, lineage_of
+from skatra.retraining._lineage import inputs_digest, lineage_of, variant_of
 from skatra.retraining._lock import RunLock, folder_lock
 from skatra.retraining._models import serve_model
 from skatra.retraining._monitored import MODEL, record_champion, record_served
@@ -273,6 +273,7 @@ def run(
             "symbols": data["symbols"],
             "feature_set": config.feature_set,
             "label_set": label_set_name(config),
+            "variant": variant_of(rows, config),
         },
     )
     if not force and (done := _up_to_date(db, config, lineage, served)) is not None:

@@ -31,3 +31,45 @@ def test_scalars_of_numpy_come_back():
 
     assert np.isnan(found["score"])
     assert found["other"] == -np.inf
+
+
+def search(db, variant=None, symbols=("A",), data="data", leaves=(3, 5), folds=2):
+    """Score candidates as a search does, unless that was done; return the counts."""
+    about = {**ABOUT, "symbols": list(symbols), "variant": variant}
+    ledger = DatabaseLedger(db, data, "code", about)
+    for params in ({"num_leaves": n} for n in leaves):
+        for fold in range(folds):
+            key = f"{params} on {fold}"
+            if ledger.get(key) is None:
+                record = {"stage": "search", "params": params, "score": -0.7}
+                ledger.put(key, record)
+    return tuple(ledger.count().values())
+
+
+def test_equal_parameters_of_two_variants_are_two_trials():
+    """Whose scores are shared, too; done again, each counts once."""
+    with Database(":memory:") as db:
+        counts = [
+            search(db, "long"),
+            search(db, "short"),
+            search(db, "long", leaves=(3, 5, 7)),
+            search(db, "short", data="more data"),
+            search(db, "both", data="more data"),
+            search(db, "long"),
+            search(db, "long", symbols=["B"], data="others"),
+        ]
+
+    assert counts == [(2, 2), (4, 4), (5, 5), (2, 5), (4, 7), (5, 7), (2, 2)]
+
+
+def test_rows_of_earlier_versions_still_count():
+    """They knew no variants: each is a trial until one of its names is made again."""
+    with Database(":memory:") as db:
+        counts = [
+            search(db),
+            search(db, data="more data"),
+            search(db, "long", data="new code", leaves=(5, 7)),
+            search(db, "short", data="new code", leaves=(5,)),
+        ]
+
+    assert counts == [(2, 2), (2, 2), (2, 3), (3, 4)]

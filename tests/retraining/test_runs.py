@@ -68,7 +68,7 @@ def quick(tmp_path):
 
 def grow(config, n_bars):
     """Write a database with more bars of the same series, and their features."""
-    bars = make_edge_bars(n_bars, edge=0.6, seed=4)
+    bars = make_edge_bars(1500, edge=0.6, seed=4).iloc[:n_bars]
     volume = np.log(bars["volume"])
     features = pd.DataFrame({"volume": volume, "change": volume.diff().fillna(0.0)})
     with Database(config.database, create=True) as db:
@@ -165,6 +165,43 @@ def test_trials_are_counted_over_runs(quick):
     assert relabelled["on_these_symbols"] == 9
     assert after["minimum_backtest_years"] > before["minimum_backtest_years"]
     assert after["deflated_sharpe_strict"] < after["probabilistic_sharpe"]
+
+
+def test_whatever_changes_the_judged_record_is_a_trial(quick):
+    """Rewritten features, another side, stake, cost or universe count anew, once."""
+    with Database(quick.database) as db:
+        features, bars = db.features("mine"), db.bars()
+        renamed = {bars.index[0][0]: "B"}
+        db.write_bars(bars.rename(index=renamed, level=0))
+
+    def tried(**changes):
+        settings = {"symbols": ["EDGE"], "param_grid": {"num_leaves": [3]}, **changes}
+        run = retrain(dataclasses.replace(quick, n_paths=0, **settings))
+        return run.trials["on_these_symbols"]
+
+    counts = [tried(), tried(side="long"), tried(kelly_multiplier=0.5)]
+    counts += [tried(max_position=0.5), tried(cost=0.0), tried(seed=3), tried()]
+    with Database(quick.database) as db:
+        db.write_features(-features, "mine", replace=True)
+    counts += [tried(), tried()]
+    with Database(quick.database) as db:
+        both = pd.concat([-features, -features.rename(index=renamed, level=0)])
+        db.write_features(both, "mine", replace=True)
+    counts += [tried(symbols=["EDGE", "B"]), tried()]
+
+    assert counts == [1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 8]
+
+
+@pytest.mark.parametrize("feature_set", ["base", "mine"])
+def test_a_night_of_new_bars_is_no_new_trial(quick, feature_set):
+    """Data that grow, by their first rows or by their definition, are the same sets."""
+    config = dataclasses.replace(quick, feature_set=feature_set, n_paths=0)
+    counts = []
+    for n_bars in (760, 761, 800):
+        grow(config, n_bars)
+        counts.append(retrain(config).trials["on_these_symbols"])
+
+    assert counts == [2, 2, 2]
 
 
 def test_ledger_stays_small(quick):
