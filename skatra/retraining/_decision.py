@@ -53,7 +53,7 @@ class Decision:
             "promoted": self.verdict.promoted,
             "outcome": self.verdict.outcome,
             "reason": self.verdict.reason,
-            "judged_against": self.verdict.champion_id,
+            **self.contest.evidence.met,
             "judged_since": self.contest.evidence.since.isoformat(),
             "intervals": self.intervals,
         }
@@ -96,6 +96,7 @@ def decide(
     leaking_pairs: int,
     champion: Champion | None = None,
     n_trials: int = 1,
+    feature_spec: str | None = None,
 ) -> Decision:
     """Judge the tuned model on rows that neither it nor the champion has seen.
 
@@ -114,6 +115,7 @@ def decide(
             config,
             champion,
             session,
+            feature_spec,
         )
     trials = None
     if facing.challenger is not None:
@@ -172,6 +174,6 @@ def opponent(
     if before is None:
         return None
     try:
-        return read_champion(models, before)
+        return read_champion(models, before, card.get("withdrawn"))
     except ModelNotFoundError:
         return served

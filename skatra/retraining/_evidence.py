@@ -71,6 +71,15 @@ class Evidence:
         """Whether the gate can judge."""
         return self.blocks >= self.needed
 
+    @property
+    def met(self) -> dict[str, Any]:
+        """Whom a challenger is judged against, as a card says it."""
+        note = None
+        if self.withdrawn is not None:
+            name, until = self.withdrawn
+            note = {"run_id": name, "trained_until": until.isoformat()}
+        return {"judged_against": self.champion_id, "withdrawn": note}
+
 
 def find_evidence(
     rows: Rows,

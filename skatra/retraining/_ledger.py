@@ -1,21 +1,18 @@
 """What was ever tried on these data: resume, do nothing twice, count honestly."""
 
-import base64
 import hashlib
 import json
-import math
 import threading
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from skatra.datasets import Database
+from skatra.retraining._packing import from_json, to_json
 from skatra.typing import Split
 
 SEARCH = "search"
-_NOT_FINITE = "not finite"
 
 
 class DatabaseLedger:
@@ -99,7 +96,7 @@ class DatabaseLedger:
         if known is not None and self._variant not in (None, *known):
             record["variants"].append(self._variant)
             self._db.write_trial(self._scoped(key), record)
-        found: dict[str, Any] = _from_json(record)
+        found: dict[str, Any] = from_json(record)
         return found
 
     def put(self, key: str, record: Mapping[str, Any]) -> None:
@@ -123,7 +120,7 @@ class DatabaseLedger:
         }
         if whole.get("stage") == SEARCH and self._variant is not None:
             whole["variants"] = [self._variant]
-        self._db.write_trial(self._scoped(key), _to_json(whole))
+        self._db.write_trial(self._scoped(key), to_json(whole))
         with self._lock:
             self.done += 1
             if "arrays" in record:
@@ -178,30 +175,8 @@ class DatabaseLedger:
 
 def digest_of(*parts: Any) -> str:
     """Return a SHA-256 of anything JSON can say, NaN and infinities."""
-    text = json.dumps(_to_json(parts), sort_keys=True, default=str)
+    text = json.dumps(to_json(parts), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _to_json(value: Any) -> Any:
-    """Return a document that says in JSON what floats JSON lacks."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {_NOT_FINITE: str(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
-    return value
-
-
-def _from_json(value: Any) -> Any:
-    """Return what :func:`_to_json` was given."""
-    if isinstance(value, dict):
-        if value.keys() == {_NOT_FINITE}:
-            return float(value[_NOT_FINITE])
-        return {key: _from_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_from_json(item) for item in value]
-    return value
 
 
 def fold_hash(split: Split) -> str:
@@ -211,21 +186,3 @@ def fold_hash(split: Split) -> str:
         digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
         digest.update(b"|")
     return digest.hexdigest()
-
-
-def pack(arrays: Mapping[str, Any]) -> dict[str, str]:
-    """Return float arrays as text, bit for bit."""
-    return {
-        name: base64.b64encode(
-            zlib.compress(np.ascontiguousarray(values, "<f8").tobytes(), 1)
-        ).decode()
-        for name, values in arrays.items()
-    }
-
-
-def unpack(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return what :func:`pack` packed."""
-    return {
-        name: np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f8").copy()
-        for name, text in texts.items()
-    }

@@ -258,10 +258,18 @@ def test_a_champion_of_other_features_is_no_comparison(planted):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_holding", 20), ("barrier_width", 2.0), ("label_set", "mine")],
+    [
+        ("max_holding", 20),
+        ("barrier_width", 2.0),
+        ("label_set", "mine"),
+        ("feature_set", "mine"),
+    ],
 )
-def test_a_champion_of_other_bets_is_no_comparison(planted, name, value):
-    """Settings that define its labels are told apart by name; nothing is fitted."""
+def test_a_champion_of_other_sets_is_no_comparison(planted, name, value):
+    """Settings that define its labels and features are named; nothing is fitted.
+
+    Columns of one name in two sets may hold other values.
+    """
     config, rows, _, development, _, found, _ = planted
     champion = champion_of(
         rows, config, found.best_params, development.label_times.max()
@@ -273,6 +281,25 @@ def test_a_champion_of_other_bets_is_no_comparison(planted, name, value):
     assert f"{name} is {value!r} there and" in decision.verdict.reason
     assert "retrain with its settings" in decision.verdict.reason
     assert decision.contest.challenger is None
+
+
+def test_a_champion_of_features_defined_otherwise_is_no_comparison(planted):
+    """One name with another spec is another set; a card that tells none is believed."""
+    config, rows, _, development, _, found, _ = planted
+    champion = champion_of(
+        rows, config, found.best_params, development.label_times.max()
+    )
+    said = [
+        against(
+            planted,
+            dataclasses.replace(champion, card={"data": data}),
+            feature_spec="new",
+        ).contest.problem
+        for data in ({"feature_spec_sha256": "old"}, {"feature_spec_sha256": "new"}, {})
+    ]
+
+    assert "feature_set 'base' had another spec" in said[0]
+    assert said[1:] == [None, None]
 
 
 def test_what_is_beyond_the_calendar_is_never(planted):

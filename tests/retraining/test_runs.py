@@ -38,6 +38,7 @@ from skatra.retraining import (
     retrain,
     rollback_model,
     show_model,
+    verify_models,
 )
 from skatra.retraining._backtests import path_splitter
 from skatra.retraining._steps import (
@@ -563,6 +564,58 @@ def test_a_withdrawn_model_has_no_twin_the_next_night(twice):
     assert later.decision.contest.evidence.since > second.rows.label_times.max()
     assert later.verdict.promoted
     assert "withdrawn" not in json.loads((config.models / "CURRENT").read_text())
+
+
+def forget_run(config, run_id):
+    """Leave what a kill between the pointer's move and the record leaves."""
+    with Database(config.database) as db, db.transaction() as writer:
+        writer.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+
+
+def test_a_repeated_run_counts_the_trials_that_it_counted(quick):
+    """What was tried since makes no other run of it, nor what is served since."""
+    strict = dataclasses.replace(quick, gate={"min_growth": 1e6})
+    first = retrain(strict)
+    retrain(dataclasses.replace(quick, param_grid={"num_leaves": [2, 4, 6]}))
+    done = retrain(strict, force=False)
+    again = retrain(strict, repeat=done)
+    met = retrain(strict)
+
+    assert done.run_id == first.run_id
+    assert _figures(again) == _figures(first)
+    assert met.verdict.champion_id is not None
+    assert met.trials["on_these_symbols"] == first.trials["on_these_symbols"] + 3
+
+
+def test_a_run_that_met_a_withdrawn_model_meets_it_again(twice):
+    """Repeated for its page, or killed before it was recorded: the same run."""
+    config, _, second = twice
+    rollback_model(config.models)
+    grow(config, 901)
+    night = retrain(config)
+    again = retrain(config, repeat=retrain(config, force=False))
+    grow(config, 1100)
+    later = retrain(config)
+    forget_run(config, later.run_id)
+    resumed = retrain(config, force=False)
+
+    assert night.decision.contest.evidence.withdrawn[0] == second.run_id
+    assert (again.run_id, again.verdict) == (night.run_id, night.verdict)
+    assert later.verdict.promoted
+    assert (resumed.run_id, resumed.verdict) == (later.run_id, later.verdict)
+    assert served(config) == later.run_id
+
+
+def test_a_served_run_that_was_killed_is_recorded_by_the_next(twice):
+    """Also where bars came in between, so that it is never repeated."""
+    config, _, second = twice
+    forget_run(config, second.run_id)
+    told = verify_models(config.models, config.database)
+    grow(config, 910)
+    retrain(config)
+
+    assert list(told) == [second.run_id]
+    assert verify_models(config.models, config.database) == {}
 
 
 def test_who_takes_over_during_a_run_is_not_replaced_unmet(twice):
