@@ -488,3 +488,28 @@ def track_records(draw: st.DrawFn) -> TrackRecord:
         skewness,
         1 + skewness**2 + draw(st.floats(0, 20)),
     )
+
+
+# --- records of tasks ----------------------------------------------------------
+
+
+def records():
+    """Figures by name, lists and dicts of them: every float, NaN and infinities too.
+
+    Keys are sorted, as JSON in the database is.
+    """
+    figures = st.recursive(
+        st.floats() | st.integers(-(2**53), 2**53) | st.booleans() | st.none(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3).map(
+                _sorted
+            )
+        ),
+        max_leaves=8,
+    )
+    return st.dictionaries(st.text("abc", max_size=2), figures, max_size=4).map(_sorted)
+
+
+def _sorted(record):
+    return dict(sorted(record.items()))

@@ -100,6 +100,7 @@ def contest(
     config: RetrainConfig,
     champion: Champion,
     session: Session,
+    feature_spec: str | None = None,
 ) -> Contest:
     """Follow both books over the unseen rows, the challenger fitted walking forward.
 
@@ -118,7 +119,10 @@ def contest(
         float((rows.target[~unseen] > 0).mean()) if not unseen.all() else 0.5,
         0,
     )
-    if other := _other_bets(champion, config):
+    other = _other_bets(champion, config) or _other_features(
+        champion, config, feature_spec
+    )
+    if other:
         return replace(empty, problem=other)
     if not evidence.enough:
         return empty
@@ -180,6 +184,22 @@ def _other_bets(champion: Champion, config: RetrainConfig) -> str | None:
         if name in theirs and theirs[name] != getattr(config, name)
     ]
     return f"it bets on other labels ({', '.join(differ)})." if differ else None
+
+
+def _other_features(
+    champion: Champion, config: RetrainConfig, feature_spec: str | None
+) -> str | None:
+    """Say that equal names of columns stand for other features, as far as is told."""
+    theirs = champion.card.get("config", {}).get("feature_set", config.feature_set)
+    if theirs != config.feature_set:
+        return (
+            f"it learned other features (feature_set is {theirs!r} there and "
+            f"{config.feature_set!r} here)."
+        )
+    before = champion.card.get("data", {}).get("feature_spec_sha256", feature_spec)
+    if feature_spec is not None and before != feature_spec:
+        return f"feature_set {theirs!r} had another spec when it learned from it."
+    return None
 
 
 def _walk_forward(rows: Rows, unseen: NDArray[np.bool_]) -> list[Split]:

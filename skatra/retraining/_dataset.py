@@ -14,6 +14,7 @@ from skatra.features import PRICE_FEATURES, price_features
 from skatra.labeling import daily_volatility, triple_barrier_labels
 from skatra.retraining._checks import UNUSABLE, DataReport, check_data
 from skatra.retraining._config import RetrainConfig
+from skatra.retraining._ledger import digest_of
 from skatra.sample_weight import average_uniqueness
 from skatra.typing import IntArray
 
@@ -193,7 +194,7 @@ def _triple_barrier(bars: pd.DataFrame, config: RetrainConfig) -> pd.DataFrame:
 
 
 def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, dict[str, Any]]:
-    """Load the run's rows; return them with what was left out, by cause.
+    """Load the run's rows; return them with what was left out, and their origin.
 
     A label of exactly 0 (price unchanged) has no direction to learn and is left
     out, as are open labels and labels without features.
@@ -228,7 +229,9 @@ def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, dict[str, Any]
             "bars, or narrow the barriers with barrier_width."
         )
         raise EmptyDataError(msg)
+    spec = db.feature_sets()[config.feature_set]["spec"]
     return kept, {
+        "feature_spec_sha256": digest_of(spec),
         "rows_without_direction": int((~directed).sum()),
         "labels_without_features": int(bunch.unmatched),
         "open_labels": int(bunch.n_open),

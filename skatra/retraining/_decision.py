@@ -53,7 +53,7 @@ class Decision:
             "promoted": self.verdict.promoted,
             "outcome": self.verdict.outcome,
             "reason": self.verdict.reason,
-            "judged_against": self.verdict.champion_id,
+            **self.contest.evidence.met,
             "judged_since": self.contest.evidence.since.isoformat(),
             "intervals": self.intervals,
         }
@@ -96,6 +96,7 @@ def decide(
     leaking_pairs: int,
     champion: Champion | None = None,
     n_trials: int = 1,
+    feature_spec: str | None = None,
 ) -> Decision:
     """Judge the tuned model on rows that neither it nor the champion has seen.
 
@@ -114,10 +115,10 @@ def decide(
             config,
             champion,
             session,
+            feature_spec,
         )
-    trials = None
+    trials, candidates = None, _candidates(found)
     if facing.challenger is not None:
-        candidates = _candidates(found)
         n_trials = max(n_trials, len(candidates))
         if len(candidates) > 1:
             chosen = np.unique(
@@ -126,7 +127,12 @@ def decide(
             some = [candidates[k] for k in chosen]
             trials = trial_growth(development, bars, some, config, session)
     verdict = gate(
-        facing, bounds=bounds, trials=trials, n_trials=n_trials, seed=config.seed
+        facing,
+        bounds=bounds,
+        trials=trials,
+        n_trials=n_trials,
+        n_candidates=len(candidates),
+        seed=config.seed,
     )
     return Decision(verdict, facing, intervals(facing, bounds.confidence, config.seed))
 
@@ -172,6 +178,6 @@ def opponent(
     if before is None:
         return None
     try:
-        return read_champion(models, before)
+        return read_champion(models, before, card.get("withdrawn"))
     except ModelNotFoundError:
         return served

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skatra.retraining._config import RetrainConfig
+from skatra.retraining._config import RetrainConfig, as_span
 from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import YEAR, bars_per_year, longest_label
 from skatra.retraining._registry import Champion
@@ -70,6 +70,15 @@ class Evidence:
     def enough(self) -> bool:
         """Whether the gate can judge."""
         return self.blocks >= self.needed
+
+    @property
+    def met(self) -> dict[str, Any]:
+        """Whom a challenger is judged against, as a card says it."""
+        note = None
+        if self.withdrawn is not None:
+            name, until = self.withdrawn
+            note = {"run_id": name, "trained_until": until.isoformat()}
+        return {"judged_against": self.champion_id, "withdrawn": note}
 
 
 def find_evidence(
@@ -160,7 +169,7 @@ def enough_after(
         distinct = rows.data.index.get_level_values(1).nunique()
         start = later(until, _as_count(embargo, distinct) + 1, step)
     else:
-        start = later(until, 1, pd.Timedelta(embargo))
+        start = later(until, 1, as_span(embargo) or pd.Timedelta(0))
     return later(start, _needed(rows, times, config), step)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skatra.metrics import (
     deflated_sharpe_ratio,
+    effective_number_of_trials,
     probability_of_backtest_overfitting,
 )
 from skatra.retraining._bounds import GateBounds
@@ -81,6 +82,7 @@ def gate(
     bounds: GateBounds,
     trials: FloatArray | None = None,
     n_trials: int = 1,
+    n_candidates: int | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Promote a challenger only if it surely grows more than what is served.
@@ -91,10 +93,13 @@ def gate(
         Both books on rows that neither has learned from; without a champion cash is
         served, which does not grow.
     bounds : GateBounds
-    trials : ndarray of shape (n_bars, n_candidates), optional
-        Growth of all candidates, for the probability of backtest overfitting.
+    trials : ndarray of shape (n_bars, n_books), optional
+        Growth of candidates, for the probability of backtest overfitting and for how
+        alike they are.
     n_trials : int, default=1
         Trials ever made on these data; at least the number of candidates counts.
+    n_candidates : int, default=None
+        Candidates that ``trials`` stand for; None means its columns.
     seed : int, default=0
         Of the bootstrap.
     """
@@ -106,7 +111,8 @@ def gate(
         )
         checks.append(Check("comparable", 0.0, 1.0, False, text))
     elif checks[-1].passed:
-        checks += _judge(contest, bounds, trials, n_trials, seed)
+        made = _Trials(trials, n_trials, n_candidates)
+        checks += _judge(contest, bounds, made, seed)
     promoted = all(check.passed for check in checks)
     refused: Outcome = "refused" if checks[1].passed else "not enough evidence"
     return Verdict(
@@ -153,12 +159,32 @@ def _evidence(contest: Contest, bounds: GateBounds) -> Check:
     )
 
 
+class _Trials:
+    """What was tried, and how many independent trials it is worth.
+
+    Candidates of one grid are much alike; of earlier trials only the number is known,
+    and each counts as one.
+    """
+
+    def __init__(
+        self, books: FloatArray | None, n_trials: int, n_candidates: int | None
+    ) -> None:
+        self.books = books if books is not None and books.shape[1] > 1 else None
+        self.n = n_trials
+        self.independent = float(n_trials)
+        if self.books is None:
+            return
+        n_books = self.books.shape[1]
+        stood_for = max(n_books, n_candidates or 0)
+        self.n = max(n_trials, stood_for)
+        moving = self.books[:, np.ptp(self.books, axis=0) > 1e-12]
+        alike = effective_number_of_trials(moving) if moving.shape[1] > 1 else 1.0
+        alike = min(alike, n_books) * stood_for / n_books
+        self.independent = max(1.0, self.n - stood_for + alike)
+
+
 def _judge(
-    contest: Contest,
-    bounds: GateBounds,
-    trials: FloatArray | None,
-    n_trials: int,
-    seed: int,
+    contest: Contest, bounds: GateBounds, trials: _Trials, seed: int
 ) -> list[Check]:
     """Return the checks that need a book long enough."""
     book = contest.challenger
@@ -184,15 +210,9 @@ def _judge(
     ]
     if contest.champion is None:
         checks.insert(0, _stake(contest.stake, bounds))
-    spread = 0.0
-    if trials is not None and trials.shape[1] > 1:
-        n_trials = max(n_trials, trials.shape[1])
-        checks.append(_overfitting(trials, bounds))
-        deviations = trials.std(axis=0, ddof=1)
-        moving = deviations > 0
-        ratios = trials.mean(axis=0)[moving] / deviations[moving]
-        spread = float(np.std(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-    checks.append(_deflated(gained, n_trials, spread, bounds))
+    if trials.books is not None:
+        checks.append(_overfitting(trials.books, bounds))
+    checks.append(_deflated(gained, trials, bounds))
     return checks
 
 
@@ -291,20 +311,29 @@ def _overfitting(trials: FloatArray, bounds: GateBounds) -> Check:
 
 
 def _deflated(
-    gained: NDArray[np.float64], n_trials: int, spread: float, bounds: GateBounds
+    gained: NDArray[np.float64], trials: _Trials, bounds: GateBounds
 ) -> Check:
-    """Ask whether the best of so many worthless trials would look like this."""
+    """Ask whether the best of so many worthless trials would look like this.
+
+    Worthless trials spread by the standard error of one record.
+    """
     returns = np.expm1(gained)
     value = 0.0
     if np.ptp(returns) > 1e-12:
-        value = deflated_sharpe_ratio(returns, n_trials, spread)
+        error = 1.0 / np.sqrt(len(returns))
+        value = deflated_sharpe_ratio(returns, trials.independent, error)
     fine = value >= bounds.min_deflated_sharpe
+    worth = (
+        f", worth {trials.independent:.1f} independent ones,"
+        if trials.independent < trials.n
+        else ""
+    )
     return Check(
         "deflated Sharpe ratio",
         value,
         bounds.min_deflated_sharpe,
         fine,
-        f"After {n_trials} {'trial' if n_trials == 1 else 'trials'} the deflated "
-        f"Sharpe ratio is {value:.3f}"
+        f"After {trials.n} {'trial' if trials.n == 1 else 'trials'}{worth} the "
+        f"deflated Sharpe ratio is {value:.3f}"
         + ("." if fine else f", below {bounds.min_deflated_sharpe:g}."),
     )

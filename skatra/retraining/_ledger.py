@@ -1,18 +1,16 @@
 """What was ever tried on these data: resume, do nothing twice, count honestly."""
 
-import base64
 import hashlib
 import json
 import threading
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from skatra.datasets import Database
+from skatra.retraining._packing import from_json, to_json
 from skatra.typing import Split
-from skatra.utils import json_ready
 
 SEARCH = "search"
 
@@ -31,7 +29,9 @@ class DatabaseLedger:
     data_hash, code_version : str
         Of the rows learned from, and of the package.
     about : mapping
-        What every row also says: ``symbols``, ``feature_set``, ``label_set``.
+        What every row also says: ``symbols``, ``feature_set``, ``label_set``, and
+        perhaps ``variant``, a hash of whatever else makes equal parameters another
+        trial.
 
     Attributes
     ----------
@@ -65,7 +65,8 @@ class DatabaseLedger:
         self._db = db
         self.data_hash = data_hash
         self.code_version = code_version
-        self._about = dict(about)
+        self._about = {k: v for k, v in about.items() if k != "variant"}
+        self._variant = about.get("variant")
         self._lock = threading.Lock()
         self._bulky: list[str] = []
         self.done = 0
@@ -91,7 +92,12 @@ class DatabaseLedger:
             self.reused += 1
             if "arrays" in record:
                 self._bulky.append(key)
-        return record
+        known = record.get("variants")
+        if known is not None and self._variant not in (None, *known):
+            record["variants"].append(self._variant)
+            self._db.write_trial(self._scoped(key), record)
+        found: dict[str, Any] = from_json(record)
+        return found
 
     def put(self, key: str, record: Mapping[str, Any]) -> None:
         """Commit the record of a finished task.
@@ -101,7 +107,8 @@ class DatabaseLedger:
         key : str
             Hash of the task.
         record : mapping
-            What JSON can say; ``params`` and ``fold_hash`` among it.
+            What JSON can say, NaN and infinities; ``params`` and ``fold_hash`` among
+            it.
         """
         whole = {
             "fold_hash": "none",
@@ -111,7 +118,9 @@ class DatabaseLedger:
             "code_version": self.code_version,
             **self._about,
         }
-        self._db.write_trial(self._scoped(key), json_ready(whole))
+        if whole.get("stage") == SEARCH and self._variant is not None:
+            whole["variants"] = [self._variant]
+        self._db.write_trial(self._scoped(key), to_json(whole))
         with self._lock:
             self.done += 1
             if "arrays" in record:
@@ -130,18 +139,19 @@ class DatabaseLedger:
 
         Nightly runs add rows to data that were searched before; a model tried last
         night on all but the last bar is a trial on these data, too. The second
-        number therefore counts every distinct model (parameters, features and
-        labels) that any run, of any code, tried on one of the symbols.
+        number therefore counts every distinct model (parameters, features, labels
+        and variant) that any run, of any code, tried on one of the symbols. Rows of
+        versions that knew no variants count where no later row has their names.
 
         Returns
         -------
         dict
             ``on_these_data`` and ``on_these_symbols``.
         """
-        here: set[str] = set()
-        ever: set[str] = set()
         mine = set(self._about["symbols"])
         trials = self._db.trials()
+        here: dict[str, set[Any]] = {}
+        ever: dict[str, set[Any]] = {}
         for data_hash, params, record in zip(
             trials["data_hash"], trials["params"], trials["record"], strict=True
         ):
@@ -149,18 +159,23 @@ class DatabaseLedger:
                 continue
             sets = (record["feature_set"], record["label_set"], params)
             model = json.dumps(sets, sort_keys=True)
-            ever.add(model)
+            variants = record.get("variants", ())
+            ever.setdefault(model, set()).update(variants)
             if data_hash == self.data_hash:
-                here.add(model)
-        return {"on_these_data": len(here), "on_these_symbols": len(ever)}
+                here.setdefault(model, set()).update(variants)
+        on_data, on_symbols = (
+            sum(max(1, len(variants)) for variants in found.values())
+            for found in (here, ever)
+        )
+        return {"on_these_data": on_data, "on_these_symbols": on_symbols}
 
     def _scoped(self, key: str) -> str:
         return digest_of(self.data_hash, self.code_version, key)
 
 
 def digest_of(*parts: Any) -> str:
-    """Return a SHA-256 of anything JSON can say."""
-    text = json.dumps(json_ready(parts), sort_keys=True, default=str)
+    """Return a SHA-256 of anything JSON can say, NaN and infinities."""
+    text = json.dumps(to_json(parts), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -171,21 +186,3 @@ def fold_hash(split: Split) -> str:
         digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
         digest.update(b"|")
     return digest.hexdigest()
-
-
-def pack(arrays: Mapping[str, Any]) -> dict[str, str]:
-    """Return float arrays as text, bit for bit."""
-    return {
-        name: base64.b64encode(
-            zlib.compress(np.ascontiguousarray(values, "<f8").tobytes(), 1)
-        ).decode()
-        for name, values in arrays.items()
-    }
-
-
-def unpack(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return what :func:`pack` packed."""
-    return {
-        name: np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f8").copy()
-        for name, text in texts.items()
-    }

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -293,12 +294,19 @@ def load_champion(models: Path | str) -> KellyClassifier:
     return load_model(folder)
 
 
-def read_champion(models: Path | str, run_id: str | None = None) -> Champion:
-    """Return the promoted model, or the one named, with what it must say of itself."""
-    folder, withdrawn = Path(models), None
+def read_champion(
+    models: Path | str,
+    run_id: str | None = None,
+    note: Mapping[str, str] | None = None,
+) -> Champion:
+    """Return the promoted model, or the one named, with what it must say of itself.
+
+    ``note`` is of the model that was withdrawn in favour of the one named; the pointer
+    has that of the promoted one.
+    """
+    folder = Path(models)
     if run_id is None:
-        if note := read_pointer(folder).get("withdrawn"):
-            withdrawn = note["run_id"], _utc(note["trained_until"])
+        note = read_pointer(folder).get("withdrawn")
         path, card = _read(folder)
     else:
         path, card = _read(folder / run_id)
@@ -311,6 +319,9 @@ def read_champion(models: Path | str, run_id: str | None = None) -> Champion:
         )
         raise ModelError(msg)
     until = _utc(card["trained_until"])
+    withdrawn = None
+    if note is not None:
+        withdrawn = note["run_id"], _utc(note["trained_until"])
     return Champion(run_id, _load(path, card), card, until, withdrawn)
 
 

@@ -36,11 +36,15 @@ from skatra.retraining._decision import (
     opponent,
     served_champion,
 )
-from skatra.retraining._evidence import as_text, enough_after, find_evidence
+from skatra.retraining._evidence import (
+    as_text,
+    enough_after,
+    find_evidence,
+)
 from skatra.retraining._files import make_folder, put_back_on_failure
 from skatra.retraining._importance import measure_importance
 from skatra.retraining._ledger import DatabaseLedger, digest_of
-from skatra.retraining._lineage import inputs_digest, lineage_of
+from skatra.retraining._lineage import inputs_digest, lineage_of, variant_of
 from skatra.retraining._lock import RunLock, folder_lock
 from skatra.retraining._models import serve_model
 from skatra.retraining._monitored import MODEL, record_champion, record_served
@@ -54,6 +58,7 @@ from skatra.retraining._registry import (
     read_pointer,
     write_model,
 )
+from skatra.retraining._repeats import count_trials, record_served_run
 from skatra.retraining._result import RetrainResult
 from skatra.retraining._session import Event, Observer, Session
 from skatra.retraining._steps import (
@@ -250,8 +255,7 @@ def run(
     repeat: UpToDate | None = None,
 ) -> RetrainResult | UpToDate:
     """Run every stage."""
-    models = Path(config.models)
-    _check_writable(models)
+    models = _writable(Path(config.models))
     served = served_champion(models)
     with session.stage("check"):
         sources = read_sources(db, config, previous_rows(db, config))
@@ -262,6 +266,8 @@ def run(
         rows, left_out = load_rows(db, config)
         bars = bars_behind(sources, rows)
         lineage = lineage_of(rows, bars, config)
+        inputs = inputs_digest(lineage, config)
+        record_served_run(db, served, inputs)
         development, held_out = split_holdout(rows, config)
         data = _describe(rows, left_out, development, held_out)
         session.observe({"event": "data", **data, "sha256": lineage["data_sha256"]})
@@ -273,11 +279,11 @@ def run(
             "symbols": data["symbols"],
             "feature_set": config.feature_set,
             "label_set": label_set_name(config),
+            "variant": variant_of(rows, config),
         },
     )
     if not force and (done := _up_to_date(db, config, lineage, served)) is not None:
         return done
-    inputs = inputs_digest(lineage, config)
     champion = opponent(
         served, models, inputs, None if repeat is None else repeat.run_id
     )
@@ -303,6 +309,7 @@ def run(
                 session,
             )
         with session.stage("gate"):
+            trials = count_trials(db, ledger, served, inputs, evidence)
             decision = decide(
                 rows,
                 development,
@@ -314,7 +321,8 @@ def run(
                 session,
                 leaking_pairs=_leaking_pairs(development, held_out, config),
                 champion=champion,
-                n_trials=ledger.count()["on_these_symbols"],
+                n_trials=trials["on_these_symbols"],
+                feature_spec=data["feature_spec_sha256"],
             )
             verdict = decision.verdict
         with session.stage("importance"):
@@ -339,6 +347,7 @@ def run(
                 "data": data,
                 "holdout": judged.scores,
                 **decision.to_card(),
+                "trials": trials,
                 "inputs_sha256": inputs,
                 "trained_until": until.isoformat(),
                 "judgeable_from": as_text(enough_after(rows, bars, config, until)),
@@ -349,10 +358,16 @@ def run(
                 "lineage": lineage,
                 "nonfinite_features": nonfinite_features(rows.data),
             }
-            record = {**card, "seconds": session.stages}
             serve = verdict.promoted and repeat is None
             run_id, path = _publish(
-                db, model, card, record, rows, config, served, serve=serve
+                db,
+                model,
+                card,
+                {**card, "seconds": session.stages},
+                rows,
+                config,
+                served,
+                serve=serve,
             )
             if serve:
                 record_served(models, run_id, card)
@@ -377,7 +392,7 @@ def run(
         trials=deflate(
             judged.backtest,
             int(development.data.index.get_level_values(1).nunique()),
-            ledger.count(),
+            trials,
         ),
         checks=sources.report,
         decision=decision,
@@ -421,13 +436,13 @@ def _training() -> Iterator[None]:
         raise TrainingError(msg) from error
 
 
-def _check_writable(models: Path) -> None:
+def _writable(models: Path) -> Path:
     """Refuse a models folder that cannot be written, before anything is fitted."""
     place = models.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return
+        return models
     why = "cannot be written" if place.is_dir() else "is no folder"
     raise PublishError(
         f"models cannot be published in {models}: {place} {why}. The model served "

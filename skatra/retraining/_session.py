@@ -15,10 +15,9 @@ from skatra.retraining._ledger import (
     DatabaseLedger,
     digest_of,
     fold_hash,
-    pack,
-    unpack,
 )
 from skatra.retraining._monitored import MODEL
+from skatra.retraining._packing import pack, unpack
 from skatra.retraining._tasks import Backend, Threads, run_tasks
 from skatra.typing import Split
 

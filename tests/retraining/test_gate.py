@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from skatra.datasets import Database, make_edge_bars
 from skatra.exceptions import StaleModelError
+from skatra.metrics import deflated_sharpe_ratio
 from skatra.retraining import GateBounds, RetrainConfig
 from skatra.retraining._contest import Contest, contest
 from skatra.retraining._dataset import load_rows, store_built_in_sets
@@ -256,10 +258,18 @@ def test_a_champion_of_other_features_is_no_comparison(planted):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_holding", 20), ("barrier_width", 2.0), ("label_set", "mine")],
+    [
+        ("max_holding", 20),
+        ("barrier_width", 2.0),
+        ("label_set", "mine"),
+        ("feature_set", "mine"),
+    ],
 )
-def test_a_champion_of_other_bets_is_no_comparison(planted, name, value):
-    """Settings that define its labels are told apart by name; nothing is fitted."""
+def test_a_champion_of_other_sets_is_no_comparison(planted, name, value):
+    """Settings that define its labels and features are named; nothing is fitted.
+
+    Columns of one name in two sets may hold other values.
+    """
     config, rows, _, development, _, found, _ = planted
     champion = champion_of(
         rows, config, found.best_params, development.label_times.max()
@@ -271,6 +281,25 @@ def test_a_champion_of_other_bets_is_no_comparison(planted, name, value):
     assert f"{name} is {value!r} there and" in decision.verdict.reason
     assert "retrain with its settings" in decision.verdict.reason
     assert decision.contest.challenger is None
+
+
+def test_a_champion_of_features_defined_otherwise_is_no_comparison(planted):
+    """One name with another spec is another set; a card that tells none is believed."""
+    config, rows, _, development, _, found, _ = planted
+    champion = champion_of(
+        rows, config, found.best_params, development.label_times.max()
+    )
+    said = [
+        against(
+            planted,
+            dataclasses.replace(champion, card={"data": data}),
+            feature_spec="new",
+        ).contest.problem
+        for data in ({"feature_spec_sha256": "old"}, {"feature_spec_sha256": "new"}, {})
+    ]
+
+    assert "feature_set 'base' had another spec" in said[0]
+    assert said[1:] == [None, None]
 
 
 def test_what_is_beyond_the_calendar_is_never(planted):
@@ -375,6 +404,39 @@ def test_many_trials_deflate_a_record():
     assert value[once].passed
     assert not value[often].passed
     assert "After 10000 trials" in value[often].sentence
+
+
+@pytest.mark.parametrize("n_candidates", [1, 2, 20])
+def test_every_further_trial_deflates(n_candidates):
+    """The ratio falls with the trials made, however few candidates this grid has.
+
+    Candidates that are alike count as one, every other trial as one more: worthless
+    ones, whose ratios have the standard error of one record.
+    """
+    rng = np.random.default_rng(0)
+    record = 0.0009 + 0.01 * rng.standard_normal(1000)
+    shared = rng.normal(size=1000) * 0.01
+    trials = shared[:, None] + 1e-5 * rng.normal(size=(1000, n_candidates))
+    counts = (20, 40, 80, 1000)
+    values = [
+        next(
+            check.value
+            for check in gate(
+                facing(record), bounds=GateBounds(), trials=trials, n_trials=n_trials
+            ).checks
+            if check.name == "deflated Sharpe ratio"
+        )
+        for n_trials in counts
+    ]
+    error = 1 / np.sqrt(1000)
+    strict, alike = (
+        [deflated_sharpe_ratio(np.expm1(record), n - less, error) for n in counts]
+        for less in (0, n_candidates - 1)
+    )
+
+    assert all(later < earlier for earlier, later in pairwise(values))
+    np.testing.assert_array_less(values, np.array(alike) + 1e-12)
+    np.testing.assert_array_less(np.array(strict) - 1e-12, values)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from skatra.retraining import (
     retrain,
     rollback_model,
     show_model,
+    verify_models,
 )
 from skatra.retraining._backtests import path_splitter
 from skatra.retraining._steps import (
@@ -46,6 +47,7 @@ from skatra.retraining._steps import (
     routing,
     split_holdout,
 )
+from skatra.utils import json_ready
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def quick(tmp_path):
 
 def grow(config, n_bars):
     """Write a database with more bars of the same series, and their features."""
-    bars = make_edge_bars(n_bars, edge=0.6, seed=4)
+    bars = make_edge_bars(1500, edge=0.6, seed=4).iloc[:n_bars]
     volume = np.log(bars["volume"])
     features = pd.DataFrame({"volume": volume, "change": volume.diff().fillna(0.0)})
     with Database(config.database, create=True) as db:
@@ -107,6 +109,27 @@ def test_a_stopped_run_goes_on_where_it_was(quick):
     assert _figures(result) == _figures(undisturbed)
 
 
+def test_a_run_goes_on_past_a_figure_that_is_not_defined(quick):
+    """A naive fold that tests one class has no AUC, stopped on the way or not."""
+    with Database(quick.database) as db:
+        labels = triple_barrier_labels(db.bars(), target=0.02, max_holding=3)
+        labels = labels[labels["label"] != 0]
+        second = slice(len(labels) // 4 - 2, len(labels) // 2 + 2)
+        labels.iloc[second, labels.columns.get_loc("label")] = 1
+        db.write_labels(labels, "own")
+    config = dataclasses.replace(
+        quick, label_set="own", max_holding=20, n_splits=3, holdout=0.1, n_paths=0
+    )
+    alone = dataclasses.replace(config, models=quick.models.parent / "alone")
+    stages = []
+    with pytest.raises(RunStoppedError):
+        retrain(config, progress=stages.append, should_stop=lambda: "paths" in stages)
+    result = retrain(config)
+
+    assert "both classes" in result.splitters[1].problem
+    assert json_ready(_figures(result)) == json_ready(_figures(retrain(alone)))
+
+
 def test_up_to_date_until_something_changes(quick):
     """The same data, settings and code are trained once; a missing model is remade."""
     first = retrain(quick)
@@ -143,6 +166,43 @@ def test_trials_are_counted_over_runs(quick):
     assert relabelled["on_these_symbols"] == 9
     assert after["minimum_backtest_years"] > before["minimum_backtest_years"]
     assert after["deflated_sharpe_strict"] < after["probabilistic_sharpe"]
+
+
+def test_whatever_changes_the_judged_record_is_a_trial(quick):
+    """Rewritten features, another side, stake, cost or universe count anew, once."""
+    with Database(quick.database) as db:
+        features, bars = db.features("mine"), db.bars()
+        renamed = {bars.index[0][0]: "B"}
+        db.write_bars(bars.rename(index=renamed, level=0))
+
+    def tried(**changes):
+        settings = {"symbols": ["EDGE"], "param_grid": {"num_leaves": [3]}, **changes}
+        run = retrain(dataclasses.replace(quick, n_paths=0, **settings))
+        return run.trials["on_these_symbols"]
+
+    counts = [tried(), tried(side="long"), tried(kelly_multiplier=0.5)]
+    counts += [tried(max_position=0.5), tried(cost=0.0), tried(seed=3), tried()]
+    with Database(quick.database) as db:
+        db.write_features(-features, "mine", replace=True)
+    counts += [tried(), tried()]
+    with Database(quick.database) as db:
+        both = pd.concat([-features, -features.rename(index=renamed, level=0)])
+        db.write_features(both, "mine", replace=True)
+    counts += [tried(symbols=["EDGE", "B"]), tried()]
+
+    assert counts == [1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 8]
+
+
+@pytest.mark.parametrize("feature_set", ["base", "mine"])
+def test_a_night_of_new_bars_is_no_new_trial(quick, feature_set):
+    """Data that grow, by their first rows or by their definition, are the same sets."""
+    config = dataclasses.replace(quick, feature_set=feature_set, n_paths=0)
+    counts = []
+    for n_bars in (760, 761, 800):
+        grow(config, n_bars)
+        counts.append(retrain(config).trials["on_these_symbols"])
+
+    assert counts == [2, 2, 2]
 
 
 def test_ledger_stays_small(quick):
@@ -504,6 +564,58 @@ def test_a_withdrawn_model_has_no_twin_the_next_night(twice):
     assert later.decision.contest.evidence.since > second.rows.label_times.max()
     assert later.verdict.promoted
     assert "withdrawn" not in json.loads((config.models / "CURRENT").read_text())
+
+
+def forget_run(config, run_id):
+    """Leave what a kill between the pointer's move and the record leaves."""
+    with Database(config.database) as db, db.transaction() as writer:
+        writer.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+
+
+def test_a_repeated_run_counts_the_trials_that_it_counted(quick):
+    """What was tried since makes no other run of it, nor what is served since."""
+    strict = dataclasses.replace(quick, gate={"min_growth": 1e6})
+    first = retrain(strict)
+    retrain(dataclasses.replace(quick, param_grid={"num_leaves": [2, 4, 6]}))
+    done = retrain(strict, force=False)
+    again = retrain(strict, repeat=done)
+    met = retrain(strict)
+
+    assert done.run_id == first.run_id
+    assert _figures(again) == _figures(first)
+    assert met.verdict.champion_id is not None
+    assert met.trials["on_these_symbols"] == first.trials["on_these_symbols"] + 3
+
+
+def test_a_run_that_met_a_withdrawn_model_meets_it_again(twice):
+    """Repeated for its page, or killed before it was recorded: the same run."""
+    config, _, second = twice
+    rollback_model(config.models)
+    grow(config, 901)
+    night = retrain(config)
+    again = retrain(config, repeat=retrain(config, force=False))
+    grow(config, 1100)
+    later = retrain(config)
+    forget_run(config, later.run_id)
+    resumed = retrain(config, force=False)
+
+    assert night.decision.contest.evidence.withdrawn[0] == second.run_id
+    assert (again.run_id, again.verdict) == (night.run_id, night.verdict)
+    assert later.verdict.promoted
+    assert (resumed.run_id, resumed.verdict) == (later.run_id, later.verdict)
+    assert served(config) == later.run_id
+
+
+def test_a_served_run_that_was_killed_is_recorded_by_the_next(twice):
+    """Also where bars came in between, so that it is never repeated."""
+    config, _, second = twice
+    forget_run(config, second.run_id)
+    told = verify_models(config.models, config.database)
+    grow(config, 910)
+    retrain(config)
+
+    assert list(told) == [second.run_id]
+    assert verify_models(config.models, config.database) == {}
 
 
 def test_who_takes_over_during_a_run_is_not_replaced_unmet(twice):
