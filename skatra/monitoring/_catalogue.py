@@ -82,7 +82,9 @@ KNOWN_ERRORS = {
         "DiskFullError", "PoolTimeoutError", "QueryTimeoutError",
     ),
     "retraining": ("ValueError", "EmptyDataError"),
-    "exporter": ("CollectError",),
+    "exporter": (
+        "DatabaseError", "OperationalError", "FileNotFoundError", "PermissionError",
+    ),
 }  # fmt: skip
 
 KNOWN_REASONS = {
