@@ -288,7 +288,9 @@ _METRICS = (
     _database("db_table_rows", "Rows of a table, counted at most once a minute.",
               "table"),
     _database("db_latest_event_timestamp_seconds", "Newest time in a table.", "table"),
-    _database("db_predictions", "Stored predictions by what became of them.", "run",
+    _database("db_predictions",
+              "Stored predictions by what became of them: open, settled with no stake "
+              "(no_stake), won, or lost, a return of exactly 0 included.", "run",
               "state"),
     _histogram("db_query_duration_seconds", "Time of a read or write block.",
                QUERY_BUCKETS, "database", "operation"),

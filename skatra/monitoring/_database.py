@@ -36,10 +36,15 @@ _NEWEST = {
     "signals": "SELECT max(t0) FROM signals",
 }
 _OUTCOMES = """
-    SELECT p.model, count(*), count(s.ret), coalesce(sum(s.ret * p.position > 0), 0)
+    SELECT p.model, count(*) - count(s.ret),
+    coalesce(sum(s.ret IS NOT NULL AND p.position = 0), 0),
+    coalesce(sum(s.ret * p.position > 0), 0),
+    coalesce(sum(s.ret * p.position <= 0 AND p.position <> 0), 0)
     FROM predictions AS p LEFT JOIN settlements AS s USING (model, sid, t0)
     GROUP BY p.model ORDER BY max(p.t0) DESC, p.model
 """
+
+_STATES = ("open", "no_stake", "won", "lost")
 
 _NO_LOG = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 """What SQLite says where it may not make the log that it needs to read."""
@@ -197,8 +202,8 @@ class DatabaseReader:
                 free = _one(connection, "PRAGMA freelist_count")
                 page = _one(connection, "PRAGMA page_size")
                 _one(connection, "SELECT count(*) FROM sqlite_schema")
-            freelist = [((self.name,), float(free * page))]
-            self._quick = {**rows, "db_freelist_bytes": freelist}
+            self._quick = dict(rows)
+            self._quick["db_freelist_bytes"] = [((self.name,), float(free * page))]
             self._read_at = time.monotonic()
         finally:
             self._seconds = time.perf_counter() - start
@@ -236,13 +241,9 @@ class DatabaseReader:
         if {"predictions", "settlements"} <= there:
             states = rows["db_predictions"] = []
             found = connection.execute(_OUTCOMES).fetchall()
-            for place, (run, n, settled, won) in enumerate(found):
+            for place, (run, *counts) in enumerate(found):
                 label = run if place < LABELS["run"].cap else OTHER
-                for state, value in (
-                    ("open", n - settled),
-                    ("won", won),
-                    ("lost", settled - won),
-                ):
+                for state, value in zip(_STATES, counts, strict=True):
                     _add(states, (self.name, label, state), float(value))
         return rows
 

@@ -5,10 +5,16 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import Counter
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skatra import monitoring
 from skatra.datasets import Database
@@ -184,6 +190,47 @@ def test_a_database_at_rest_is_read_by_who_may_not_write():
     )
 
     assert done.returncode == 0
+
+
+STAKES = st.sampled_from([-0.2, -1e-9, 0.0, 1e-9, 0.3])
+RETURNS = st.none() | st.sampled_from([-0.02, -1e-12, 0.0, 1e-12, 0.01])
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(STAKES, RETURNS), min_size=1, max_size=30))
+def test_stored_predictions_are_what_became_of_them(bets):
+    """Each is in one state; only money that was staked is won or lost."""
+    expected = Counter(
+        "open"
+        if ret is None
+        else "no_stake"
+        if stake == 0
+        else "won"
+        if ret and (ret > 0) == (stake > 0)
+        else "lost"
+        for stake, ret in bets
+    )
+    t0 = pd.date_range("2026-01-05", periods=len(bets), freq="D", tz="UTC")
+    index = pd.MultiIndex.from_product([["A"], t0], names=["symbol", "t0"])
+    said = pd.DataFrame({"value": 0.5, "position": [b[0] for b in bets]}, index=index)
+    became = pd.DataFrame(
+        {"t1": t0 + pd.Timedelta("1D"), "ret": [b[1] for b in bets]}, index=index
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.db")
+        with Database(path, create=True) as db:
+            db.write_predictions(said, "run")
+            closed = became[became["ret"].notna()].astype({"ret": float})
+            if len(closed):
+                db.settle_predictions(closed, "run")
+        reader = DatabaseReader(path)
+        with _opened(path) as connection:
+            found = reader._count(connection)["db_predictions"]
+        reader.close()
+
+    assert {labels[2]: value for labels, value in found} == {
+        state: float(expected[state]) for state in ("open", "no_stake", "won", "lost")
+    }
 
 
 def test_more_databases_than_the_label_may_have_are_refused(tmp_path):
