@@ -89,7 +89,7 @@ KNOWN_ERRORS = {
 
 KNOWN_REASONS = {
     "signals_suppressed_total": ("no_edge", "stale_data", "duplicate"),
-    "kelly_capped_total": ("max_position",),
+    "kelly_capped_total": ("max_position", "max_exposure"),
 }
 
 
@@ -237,7 +237,8 @@ _METRICS = (
     _histogram("kelly_fraction_ratio",
                "Absolute position as share of capital; side has the sign.",
                KELLY_BUCKETS, "strategy", "side"),
-    _counter("kelly_capped_total", "Positions cut by a limit.", "strategy", "reason"),
+    _counter("kelly_capped_total", "Positions cut by a limit on the allowed side.",
+             "strategy", "reason"),
     _gauge("kelly_exposure_ratio", "Sum of absolute open positions over capital.",
            "strategy"),
     _gauge("model_info", "The served model, in labels; always 1.", "model", "version",

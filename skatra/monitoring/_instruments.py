@@ -250,6 +250,30 @@ def record_probabilities(model: str, probabilities: Any) -> None:
 
 
 def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
+def record_positions(
+    strategy: str, positions: Any, *, cut: Mapping[str, int] | None = None
+) -> None:
+    """Count what was staked, inside a ``scope(probabilities=False)``.
+
+    Parameters
+    ----------
+    strategy : str
+        The strategy's name.
+    positions : array-like of float of shape (n,)
+        Those that are new, signed shares of capital, after every limit.
+    cut : mapping, default=None
+        Reason -> count of these that a limit cut, each under one; "max_position" and
+        "max_exposure" are known beforehand.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_positions("kelly", [0.1, 0.0], cut={"max_position": 1})
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.record_positions(strategy, positions, cut or {})
+
+
     """Count settled predictions, for the Brier score and the win rates.
 
     Parameters

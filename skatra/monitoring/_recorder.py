@@ -43,8 +43,9 @@ def scope(
         Label values; None keeps those of the surrounding block.
     probabilities : bool, default=True
         False counts calls of the model, their times, rows and failures, but not what
-        it said: for rows that are predicted again and again. Count what is new with
-        `record_probabilities`.
+        it said, neither probabilities nor positions: for rows that are predicted again
+        and again. Count what is new with `record_probabilities` and
+        `record_positions`.
 
     Yields
     ------
@@ -193,9 +194,9 @@ class Recorder(Observer):
             numbers.rows[method].value += 1 if is_one else len(values)
             if sides is not None:
                 count_positions(sides, values)
-            elif is_said and is_one:
+            elif is_one:
                 numbers.probability.add(values)
-            elif is_said:
+            else:
                 numbers.probability.add_all(values)
         for numbers in list(self._models.values()):
             numbers.in_progress.value = float(len(numbers.active))
@@ -212,6 +213,8 @@ class Recorder(Observer):
             family = self.store.families["kelly_fraction_ratio"]
             found = family.child(strategy, "long"), family.child(strategy, "short")
             if (strategy, "long") in family.children:
+            if not is_said:
+                continue
                 self._sides[strategy] = found
         return found
 
@@ -224,7 +227,18 @@ class Recorder(Observer):
         )
         if not count:
             return
-        self.store.add("kelly_capped_total", (_scope.get()[1], "max_position"), count)
+        self.store.add("kelly_capped_total", (strategy, "max_position"), count)
+
+    def record_positions(
+        self, strategy: str, positions: Any, cut: Mapping[str, int]
+    ) -> None:
+        """Count what was staked, and what a limit cut."""
+        values = np.asarray(positions, dtype=np.float64)
+        sides = self._sides.get(strategy) or self.sides(strategy)
+        with self.store.lock:
+            count_positions(sides, values)
+        for reason, count in cut.items():
+            self.store.add("kelly_capped_total", (strategy, reason), count)
 
     # --- drift and calibration -----------------------------------------------------
 
@@ -245,6 +259,9 @@ class Recorder(Observer):
             return
         edges = {}
         for name in features:
+        _, strategy, is_said = _scope.get()
+        if not is_said:
+            return
             cuts, counts_of = _reference_of(features[name])
             edges[str(name)] = cuts
             shares = counts_of / counts_of.sum()

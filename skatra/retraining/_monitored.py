@@ -100,16 +100,23 @@ def record_round(
     before: pd.DataFrame,
     closed: pd.DataFrame,
     exposure: float,
+    cut: "pd.Series[str]",
 ) -> None:
     """Count the signals written, those held back, and the bets settled.
 
-    Features and probabilities count once a bar, however often it is scored.
+    Features, probabilities and stakes count once a bar, however often it is scored:
+    what was staked after the limits, and which of them ``cut`` it.
     """
     if not monitoring.is_enabled():
         return
     is_new = before["probability"].isna().to_numpy()
     monitoring.record_features(MODEL, X[is_new])
     monitoring.record_probabilities(MODEL, frame["probability"][is_new])
+    monitoring.record_positions(
+        STRATEGY,
+        frame["position"][is_new],
+        cut=Counter(reason for reason in cut[is_new] if reason),
+    )
     stored = (before == frame).all(axis=1)
     counts: Counter[tuple[str, str]] = Counter()
     position = frame.loc[~stored, "position"]

@@ -24,7 +24,7 @@ from skatra.exceptions import (
 from skatra.features import LOOK_BACK, price_features
 from skatra.retraining._config import as_span
 from skatra.retraining._evidence import as_text, judgeable_from, later, stale_from
-from skatra.retraining._limits import SignalLimits, limited
+from skatra.retraining._limits import SignalLimits, cut_by, limited
 from skatra.retraining._monitored import (
     MODEL,
     STRATEGY,
@@ -343,9 +343,8 @@ def _signal(
     with db.transaction(durable=True):
         settled = settle_open(db, models, champion, rules.now, rules.max_data_age)
         open_positions = _open_positions(db, champion.run_id, X.index, settled.given_up)
-        position = limited(
-            wanted.droplevel(1), open_positions, limits, concurrency=1.0 / uniqueness
-        )
+        sized = wanted.droplevel(1), open_positions, limits
+        position = limited(*sized, concurrency=1.0 / uniqueness)
         frame = pd.DataFrame(
             {
                 "probability": probability,
@@ -358,7 +357,8 @@ def _signal(
         before = stored_signals(db, champion.run_id, frame)
         db.write_signals(frame, champion.run_id)
     held = float(open_positions.abs().sum() + position.abs().sum())
-    record_round(X, frame, before, settled.closed, held)
+    cut = cut_by(*sized, concurrency=1.0 / uniqueness)
+    record_round(X, frame, before, settled.closed, held, cut)
     return SignalsReport(
         champion.run_id,
         frame,

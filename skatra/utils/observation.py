@@ -60,7 +60,7 @@ class Observer:
         Parameters
         ----------
         wanted : array-like of float
-            Positions before the cut.
+            Positions before the cut, on the sides that are allowed.
         limit : float
             Largest absolute position.
         """

@@ -28,7 +28,7 @@ from skatra.retraining import (
     watch_signals,
 )
 from skatra.retraining._dataset import label_set_name
-from skatra.retraining._limits import limited
+from skatra.retraining._limits import cut_by, limited
 
 NOW = "2006-02-20"
 OPEN = SignalLimits(max_position=9.0, max_exposure=99.0, split=False)
@@ -373,6 +373,9 @@ def test_limits_hold_whatever_is_wanted(
     after = before + got
     room = max(max_exposure - open_positions.abs().sum(), 0.0)
 
+    cut = cut_by(want, open_positions, limits, concurrency=concurrency)
+    share = max(concurrency, 1.0) * len(wanted) if split else 1.0
+    assert ((cut != "") == (got != want / share)).all()
     assert (got * want >= 0).all()
     assert (got.abs() <= want.abs()).all()
     grown = after.abs() > before.abs()
