@@ -337,10 +337,9 @@ class Recorder(Observer):
                 self._taken[database] = waits
         return waits
 
-    def connection_timed_out(self, database: str) -> None:
-        """Count a timeout."""
-        if database not in self._taken:
-            self._announce_database(database)
+    def connection_timed_out(self, database: str, seconds: float) -> None:
+        """Count a timeout, and the wait before it."""
+        self.connection_taken(database, seconds)
         self.store.add("db_pool_timeouts_total", (database,))
 
     def statement_run(self, database: str, kind: str) -> None:

@@ -76,13 +76,15 @@ class Observer:
             The wait.
         """
 
-    def connection_timed_out(self, database: str) -> None:
+    def connection_timed_out(self, database: str, seconds: float) -> None:
         """Report that no connection came free in time.
 
         Parameters
         ----------
         database : str
             Name of the file.
+        seconds : float
+            The wait.
         """
 
     def statement_run(self, database: str, kind: str) -> None:
