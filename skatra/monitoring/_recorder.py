@@ -167,7 +167,8 @@ class Recorder(Observer):
         except BaseException as error:
             active.pop()
             self.store.add("prediction_failures_total", (name, type(error).__name__))
-            self.failed("sizing", error)
+            if not _was_counted(error):
+                self.failed("sizing", error)
             raise
         seconds = perf_counter() - start
         active.pop()
@@ -380,12 +381,13 @@ class Recorder(Observer):
         pairs = audit.n_leaking_pairs
         self.store.add("audits_total", (splitter,))
         self.store.add("audit_leaking_pairs_total", (splitter,), pairs)
-        if pairs and splitter.startswith(("Purged", "CombinatorialPurged")):
+        if pairs and _is_purged(audit):
             self.leaked(_scope.get()[0], "overlap", pairs)
 
-    def leak_refused(self, pairs: int) -> None:
-        """Count a leak that stopped a guarded run."""
-        self.leaked(_scope.get()[0], "overlap", pairs)
+    def leak_refused(self, audit: Any) -> None:
+        """Count a leak that stopped a guarded run, unless its audit counted it."""
+        if not _is_purged(audit):
+            self.leaked(_scope.get()[0], "overlap", audit.n_leaking_pairs)
 
     def leaked(self, model: str, check: str, count: int) -> None:
         """Count leaks where none may be."""
@@ -412,3 +414,24 @@ def count_positions(sides: tuple[Any, Any], positions: Any) -> None:
     negative = positions < 0
     short.add_all(-positions[negative])
     long.add_all(positions[~negative])
+def _is_purged(audit: Any) -> bool:
+    """Tell whether the splitter is one of skatra's, which may leak nothing."""
+    return bool(audit.splitter.startswith(("Purged", "CombinatorialPurged")))
+
+
+def _was_counted(error: BaseException) -> bool:
+    """Tell whether a prediction inside of this one has counted the error."""
+    place = error.__traceback__ and error.__traceback__.tb_next
+    while place is not None:
+        if place.tb_frame.f_code is Recorder.predict.__code__:
+            return True
+        place = place.tb_next
+    return False
+
+
+def _remember(names: dict[Any, Any], name: Any, numbers: Any) -> None:
+    """Keep the numbers of a name, unless there are too many names."""
+    if len(names) < REMEMBERED:
+        names[name] = numbers
+
+

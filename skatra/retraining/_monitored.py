@@ -13,7 +13,7 @@ from skatra.datasets import Database
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.retraining._dataset import Rows
-from skatra.retraining._registry import POINTER_FILE, read_card, read_pointer
+from skatra.retraining._registry import CARD_FILE, POINTER_FILE, read_card, read_pointer
 
 MODEL = "champion"
 STRATEGY = "kelly"
@@ -37,7 +37,7 @@ def record_served(
         MODEL,
         version=run_id,
         algorithm="LGBMClassifier",
-        trained=(models / run_id).stat().st_mtime,
+        trained=(models / run_id / CARD_FILE).stat().st_mtime,
         data_end=until.timestamp(),
         stale_from=None if refused_from is None else refused_from.timestamp(),
         n_rows=data["rows"],

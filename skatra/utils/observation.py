@@ -135,13 +135,13 @@ class Observer:
             What was counted.
         """
 
-    def leak_refused(self, pairs: int) -> None:
-        """Report that ``raise_for_leaks`` found leaking pairs and raised.
+    def leak_refused(self, audit: Any) -> None:
+        """Report that ``raise_for_leaks`` found leaking pairs and raises.
 
         Parameters
         ----------
-        pairs : int
-            Leaking pairs.
+        audit : SplitAudit
+            What was counted, and reported as `splits_audited` before.
         """
 
     def failed(self, component: str, error: BaseException) -> None:
