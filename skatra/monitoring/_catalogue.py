@@ -309,7 +309,8 @@ _METRICS = (
     _pool("db_pool_waiters", "Threads that wait for a connection."),
     _counter("errors_total", "Errors by part and type.", "component", "error_type"),
     _counter("exporter_dropped_label_values_total",
-             "Updates counted under 'other' because a label had too many values.",
+             "Updates counted under 'other', and features left out, because a label "
+             "had too many values.",
              "metric"),
 )  # fmt: skip
 
