@@ -74,7 +74,9 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     finally:
         connection.close()
     if still is not None and _trace(path) != still:
-        raise sqlite3.OperationalError("the file changed while it was read unlocked")
+        raise sqlite3.OperationalError(
+            "the file changed while it was read without locks."
+        )
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:

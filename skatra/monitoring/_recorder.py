@@ -248,9 +248,6 @@ class Recorder(Observer):
 
     def positions_capped(self, wanted: Any, limit: float) -> None:
         """Count positions cut at ``max_position``."""
-        _, strategy, is_said = _scope.get()
-        if not is_said:
-            return
         count = (
             int(abs(wanted.item(0)) > limit)
             if len(wanted) == 1
@@ -258,7 +255,9 @@ class Recorder(Observer):
         )
         if not count:
             return
-        self.store.add("kelly_capped_total", (strategy, "max_position"), count)
+        _, strategy, is_said = _scope.get()
+        if is_said:
+            self.store.add("kelly_capped_total", (strategy, "max_position"), count)
 
     def record_positions(
         self, strategy: str, positions: Any, cut: Mapping[str, int]

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import wait
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +64,7 @@ def scrapes(reader, n=4):
     found = []
     for _ in range(n):
         found.append(success(reader))
-        time.sleep(8 * DEADLINE)
+        wait([reader._pending, reader._counting], 20)
     return found
 
 
