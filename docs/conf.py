@@ -96,8 +96,16 @@ def _same_archives(app, _):
                 archive.writestr(ZipInfo(name), content)
 
 
+def _skip_mechanism(app, what, name, obj, skip, options):
+    """Leave out what the pool's own parts call on each other."""
+    del app, what, name, options
+    place = getattr(getattr(obj, "fget", obj), "__module__", None)
+    return True if place == "skatra.datasets._lending" else skip
+
+
 def setup(app):
     """Write formulas as MathML, which browsers draw without any script."""
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("build-finished", _same_archives)
+    app.connect("autodoc-skip-member", _skip_mechanism)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

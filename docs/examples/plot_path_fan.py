@@ -22,7 +22,7 @@ model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01))
 
 
 def equity_of_paths(bars):
-    """Log wealth of every path, staking one tenth on the likelier side, (n, paths)."""
+    """Log growth of every path, a tenth on the likelier side, summed, (n, paths)."""
     width = daily_volatility(bars["close"]) * np.sqrt(10)
     labels = triple_barrier_labels(bars, target=width, max_holding=10)
     features = price_features(bars)
@@ -53,10 +53,13 @@ for ax, (name, bars) in zip(axes, cases.items(), strict=True):
     ax.axhline(0, color="0.4", linewidth=1)
     shares[name] = np.mean(wealth[-1] > 0)
     ax.set(title=f"{name}: {shares[name]:.0%} of {wealth.shape[1]} paths gain")
-    ax.set_ylabel("log wealth")
+    ax.set_ylabel("sum of log growth over bets")
     ax.tick_params(axis="x", rotation=30)
 plt.show()
 
 # %%
+# Ten days' bets overlap, and no account earns their sum: the lines say how the paths
+# differ, :func:`~skatra.metrics.path_metrics` what each would have earned by time.
+#
 # The fan is the answer that one line hides: without an edge some paths still rise, and
 # any one of them could have been "the backtest"; with an edge they rise together.

@@ -54,6 +54,6 @@ plt.show()
 
 # %%
 # At every length the sequential bootstrap draws labels that share less with each other;
-# the bars are two standard errors. The gain is a twentieth, not a miracle: where all
-# labels overlap, no way of drawing makes them independent.
+# the bars are two standard errors. The gain is 0.05 of uniqueness, not a miracle: where
+# all labels overlap, no way of drawing makes them independent.
 # ``SequentialBootstrapBagging`` is the ensemble that draws this way.

@@ -1,5 +1,6 @@
 """The command group and the one place where errors become messages."""
 
+import errno
 import sys
 import traceback
 
@@ -20,11 +21,14 @@ from skatra.cli import (
 )
 from skatra.cli._output import on_stderr
 from skatra.exceptions import (
+    DatabaseError,
+    DatabaseNotFoundError,
     DataCheckError,
     ModelCorruptError,
     PublishError,
     RunLockedError,
     RunStoppedError,
+    SchemaVersionError,
     SkatraError,
     StaleError,
     TrainingError,
@@ -32,16 +36,20 @@ from skatra.exceptions import (
 )
 
 EXIT_BAD_INPUT = 2
+EXIT_FAILED = 5
 EXIT_INTERRUPTED = 130
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (DataCheckError, 3),
     (RunLockedError, 4),
-    (TrainingError, 5),
-    (WorkersNotReadyError, 5),
+    (TrainingError, EXIT_FAILED),
+    (WorkersNotReadyError, EXIT_FAILED),
     (RunStoppedError, 6),
     (PublishError, 7),
     (ModelCorruptError, 7),
     (StaleError, 8),
+    (DatabaseNotFoundError, EXIT_BAD_INPUT),
+    (SchemaVersionError, EXIT_BAD_INPUT),
+    (DatabaseError, EXIT_FAILED),
 )
 
 app = typer.Typer(
@@ -61,7 +69,8 @@ app = typer.Typer(
         "- 2: bad input; one line says what, and the way out\n\n"
         "- 3: a data check failed, rows were rejected, or db check found damage\n\n"
         "- 4: another run holds the lock\n\n"
-        "- 5: training failed, or the disk or the database on the way\n\n"
+        "- 5: training failed, or the disk or the database: full, damaged, locked, "
+        "not to be written\n\n"
         "- 6: stopped; the next run goes on from there\n\n"
         "- 7: a model or its report could not be written or verified\n\n"
         "- 8: bars or model too old for signals\n\n"
@@ -119,11 +128,17 @@ def run(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
         else:
             _say(_message(error))
-        return next(
-            (code for kind, code in EXIT_CODES if isinstance(error, kind)),
-            EXIT_BAD_INPUT,
-        )
+        return _code(error)
     return 0
+
+
+def _code(error: Exception) -> int:
+    """Return the exit code of an error."""
+    for kind, code in EXIT_CODES:
+        if isinstance(error, kind):
+            return code
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return EXIT_FAILED if full else EXIT_BAD_INPUT
 
 
 def _message(error: Exception) -> str:

@@ -73,10 +73,7 @@ class LiveDemo:
         self.times = self.rows.index.get_level_values(1).unique()
 
     def retrain(self) -> None:
-        """Fit on the last rows whose labels have ended; serve it unless it is refused.
-
-        The first is served in any case, for want of another.
-        """
+        """Fit on the last rows that ended; serve the first, and what is not refused."""
         now = self.times[self.position]
         known = self.rows[self.rows["t1"] < now].tail(3 * _WINDOW)
         data, target = known[self.names], known["label"] > 0

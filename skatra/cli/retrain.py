@@ -205,8 +205,8 @@ def retrain_command(
 
     Leaves with 0 when the model was promoted or nothing changed since it was
     trained, with 10 when it was trained and the gate refused it; the refused model
-    is kept, and the served one stays. A run that was stopped (6) or killed goes on
-    where it was.
+    is kept, and the served one stays. A run that was stopped (6) or killed, or that a
+    full disk or a damaged or locked database ended (5), goes on where it was.
     """
     from skatra.retraining import UpToDate, load_settings, plan_retrain
 
@@ -248,9 +248,10 @@ def _metrics(
     if path is None:
         yield
         return
-    if path.suffix != ".prom" or not path.parent.is_dir():
+    if path.suffix != ".prom" or not os.access(path.parent, os.W_OK | os.X_OK):
         raise ValueError(
-            f"metrics-file must end in .prom, in a folder that exists, got {path}."
+            "metrics-file must end in .prom, in a folder that exists and can be "
+            f"written, got {path}."
         )
     from skatra import monitoring
     from skatra.retraining import STAGES, RunLock
@@ -389,7 +390,7 @@ def _print_result(
         served = (
             f"{done.champion_id} is served"
             if done.champion_id
-            else "no model is served; skatra models promote serves a refused one"
+            else "no model is served until the gate lets one pass"
         )
         typer.echo(
             f"up to date: the same data, settings and code gave {done.run_id}, which "

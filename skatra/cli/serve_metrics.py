@@ -41,6 +41,11 @@ def serve(
     del debug
     from skatra.monitoring import serve_metrics
 
+    if not database:
+        raise typer.BadParameter(
+            "name at least one database to watch: --database market.db.",
+            param_hint="--database",
+        )
     credentials = None
     if credentials_file is not None:
         credentials = credentials_file.read_text(encoding="utf-8").strip()

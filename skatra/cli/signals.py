@@ -63,7 +63,13 @@ def signals(
         bool, typer.Option("--debug", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
-    """Score the newest bars, size them, write them; settle bets that have closed."""
+    """Score the newest bars, size them, write them; settle bets that have closed.
+
+    A bar is bet on once, whatever the model, and the bet stands as it was written:
+    other limits or a new champion act from the next bar on. Leaves with 8 when bars
+    or model are too old, with 7 when the champion is damaged, with 5 when the disk or
+    the database is full, damaged or locked, and with 2 for other bad input.
+    """
     del debug
     from skatra.retraining import (
         SignalLimits,

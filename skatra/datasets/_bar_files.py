@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,6 +32,17 @@ _OPENERS: dict[str, Callable[..., Any]] = {
     ".bz2": bz2.open,
     ".xz": lzma.open,
 }
+_DAMAGE = (
+    UnicodeError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    csv.Error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What readers of damaged text and archives raise; RuntimeError: a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +147,19 @@ def read_csv_blocks(
     try:
         header = next(lines, "")
         names = next(csv.reader([header]), [])
-    except (UnicodeError, OSError, EOFError) as error:
-        raise _unreadable(path, error) from error
+    except _DAMAGE as error:
+        raise _unreadable(path, "CSV in UTF-8", error) from error
     if not names:
         raise BarsError(f"{path} cannot be read as CSV: it is empty. Mend the file.")
     columns = find_columns(path, names, symbol)
     return columns, _csv_blocks(path, lines, columns, rows)
 
 
-def _unreadable(path: Path, error: Exception) -> BarsError:
+def _unreadable(path: Path, kind: str, error: Exception) -> BarsError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return BarsError(f"{path} cannot be read as CSV in UTF-8: {reason}. Mend the file.")
+    return BarsError(
+        f"{path} cannot be read as {kind}: {reason.rstrip('.')}. Mend the file."
+    )
 
 
 def _text_lines(path: Path) -> Iterator[str]:
@@ -170,8 +184,8 @@ def _csv_blocks(
     while True:
         try:
             block = list(islice(lines, rows))
-        except (UnicodeError, OSError, EOFError) as error:
-            raise _unreadable(path, error) from error
+        except _DAMAGE as error:
+            raise _unreadable(path, "CSV in UTF-8", error) from error
         if not block:
             return
         yield _csv_block(block, first, columns)
@@ -199,9 +213,9 @@ def _csv_block(block: list[str], first: int, columns: Columns) -> Block:
     if columns.symbol is not None:
         texts[columns.symbol] = "str"
     needed = [*texts, *columns.numbers.values()]
-    frame: pd.DataFrame
-    if good:
-        frame = pd.read_csv(
+
+    def read(texts: dict[str, str]) -> pd.DataFrame:
+        frame: pd.DataFrame = pd.read_csv(
             io.StringIO("".join(good)),
             header=None,
             # Names that are not needed may be repeated.
@@ -214,8 +228,13 @@ def _csv_block(block: list[str], first: int, columns: Columns) -> Block:
             skip_blank_lines=False,
             **_EXACT,
         )
-    else:
-        frame = pd.DataFrame(columns=needed)
+        return frame
+
+    frame = read(texts) if good else pd.DataFrame(columns=needed)
+    # pandas reads "1_0" as 10 beside an integer that needs more than 64 bits.
+    large = [n for n in columns.numbers.values() if frame[n].dtype == object]
+    if good and large:
+        frame = read(texts | dict.fromkeys(large, "str"))
     numbers = np.flatnonzero(kept) + first
     return Block(frame, numbers, lambda k: good[k].rstrip("\r\n"), broken)
 
@@ -226,7 +245,10 @@ def _no_row(line: str, n_fields: int) -> str | None:
         return ""
     if line.count('"') % 2:
         return "a quote is not closed"
-    found = len(next(csv.reader([line])))
+    try:
+        found = len(next(csv.reader([line])))
+    except csv.Error as error:
+        return f"it cannot be read: {error}"
     return None if found == n_fields else f"it has {found} fields, not {n_fields}"
 
 
@@ -244,19 +266,29 @@ def read_parquet_blocks(
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BarsError(f"{path} cannot be read as Parquet: {reason}") from error
+        raise _unreadable(path, "Parquet", error) from error
     columns = find_columns(path, file.schema_arrow.names, symbol)
-    return columns, _parquet_blocks(file, columns, rows)
+    return columns, _parquet_blocks(path, file, columns, rows)
 
 
-def _parquet_blocks(file: Any, columns: Columns, rows: int) -> Iterator[Block]:
+def _parquet_blocks(
+    path: Path, file: Any, columns: Columns, rows: int
+) -> Iterator[Block]:
+    import pyarrow as pa
+
     names = [columns.time, *columns.numbers.values()]
     if columns.symbol is not None:
         names.append(columns.symbol)
     first = 1
     with closing(file):
-        for batch in file.iter_batches(batch_size=rows, columns=names):
+        batches = file.iter_batches(batch_size=rows, columns=names)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(path, "Parquet", error) from error
+            if batch is None:
+                return
             frame = batch.to_pandas(ignore_metadata=True)
             lines = np.arange(first, first + len(frame))
             yield Block(frame, lines, _row_of(frame), [])

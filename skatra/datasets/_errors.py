@@ -75,12 +75,14 @@ def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=effective)
 
 
-def _cannot_open(path: Path, _: BaseException) -> DatabaseError:
+def _cannot_open(path: Path, error: BaseException) -> DatabaseError:
     if not path.exists():
         return DatabaseNotFoundError(
             f"there is no database at {path}. Check the path, or create it: "
             "Database(path, create=True), or skatra ingest."
         )
+    if os.access(path, os.R_OK) and not _may_write(path.parent):
+        return _read_only(path, error)
     return DatabaseError(
         f"{path} cannot be opened. Check that it is a file which this user may read "
         "(ls -l), in a directory which this user may enter."

@@ -203,7 +203,14 @@ class _Rejects:
     def add(self, line: int, reason: str, row: str) -> None:
         """Keep one row."""
         if self._file is None:
-            self._file = self._partial.open("w", encoding="utf-8", newline="")
+            try:
+                self._file = self._partial.open("w", encoding="utf-8", newline="")
+            except OSError as error:
+                raise type(error)(
+                    f"line {line} is to be kept apart ({reason}), but the file of "
+                    f"rejects {self._path} cannot be made: {error.strerror}. Name one "
+                    "in a folder that can be written (rejects=, --rejects)."
+                ) from error
             self._file.write(_cells("line", "reason", *self._header) + "\n")
         self._file.write(f"{line},{_cells(reason)},{row}\n")
         self.count += 1
@@ -298,8 +305,14 @@ def _bars_of(
             reasons[chosen] = len(texts)
             texts.append(reason)
 
-    times, wrong = _times(frame[columns.time])
-    refuse(wrong, f"{columns.time.strip().lower()} is no time in ISO 8601")
+    times, wrong, number = _times(frame[columns.time])
+    name = columns.time.strip().lower()
+    refuse(
+        number,
+        f"{name} is a number and no time in ISO 8601: convert it if it counts "
+        "seconds or milliseconds since 1970",
+    )
+    refuse(wrong, f"{name} is no time in ISO 8601")
     if columns.symbol is None:
         symbols = pd.Categorical.from_codes(
             np.zeros(n, dtype=np.int8), pd.Index([str(symbol)])
@@ -338,17 +351,24 @@ def _bars_of(
     return _Bars(block, np.arange(n), symbols, times, values)
 
 
-def _times(column: "pd.Series[Any]") -> tuple[Int64Array, NDArray[np.bool_]]:
-    """Return times as nanoseconds UTC, and which are none; formats are not guessed."""
+def _times(
+    column: "pd.Series[Any]",
+) -> tuple[Int64Array, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return times as nanoseconds UTC, which are none and which of these are numbers.
+
+    Formats are not guessed.
+    """
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return np.zeros(len(column), dtype=np.int64), np.ones(len(column), dtype=bool)
+        number = np.asarray(column.notna())
+        return np.zeros(len(column), dtype=np.int64), np.ones_like(number), number
+    number = np.zeros(len(column), dtype=bool)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         index = pd.DatetimeIndex(column)
         index = index.tz_localize("UTC") if index.tz is None else index
     else:
         # pandas reads "now" and "today", and 2024 as its first day.
-        long = column.astype(str).str.strip().str.len() >= _SHORTEST
-        dated = column.where(long)
+        text = column.astype(str).str.strip()
+        dated = column.where(text.str.len() >= _SHORTEST)
         index = pd.DatetimeIndex(
             pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce")
         )
@@ -356,7 +376,9 @@ def _times(column: "pd.Series[Any]") -> tuple[Int64Array, NDArray[np.bool_]]:
     missing = np.asarray(index.isna())
     limit = np.iinfo(np.int64).max // factor
     wrong = missing | (np.where(missing, 0, np.abs(index.asi8)) > limit)
-    return np.where(wrong, 0, index.asi8) * factor, wrong
+    if wrong.any() and not pd.api.types.is_datetime64_any_dtype(column.dtype):
+        number = wrong & np.asarray(text.str.fullmatch(r"\d{9,}(\.\d*)?"), dtype=bool)
+    return np.where(wrong, 0, index.asi8) * factor, wrong, number
 
 
 def _numbers(

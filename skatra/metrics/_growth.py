@@ -1,7 +1,7 @@
 """Growth of capital under positions."""
 
 import numbers
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -111,7 +111,7 @@ class GrowthScorer(BaseEstimator):
         cost: float = 0.0,
         *,
         returns: "pd.Series[Any] | None" = None,
-        per: str = "event",
+        per: Literal["event", "time"] = "event",
     ) -> None:
         self.cost = cost
         self.returns = returns
@@ -271,7 +271,7 @@ def growth_scorer(
     cost: float = 0.0,
     *,
     returns: "pd.Series[Any] | None" = None,
-    per: str = "event",
+    per: Literal["event", "time"] = "event",
 ) -> GrowthScorer:
     """Make a scorer of positions by their log growth, per event or per time.
 

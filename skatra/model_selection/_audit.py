@@ -15,7 +15,7 @@ from sklearn.utils import check_consistent_length
 from skatra.exceptions import LabelTimesError, LeakageError
 from skatra.model_selection._label_times import count_rows, resolve_label_intervals
 from skatra.model_selection._states import SplitReader, State, checked_splits
-from skatra.typing import LabelTimesLike
+from skatra.typing import Closed, LabelTimesLike
 from skatra.utils import observation
 
 _COLUMNS = (
@@ -181,7 +181,7 @@ def audit_splits(
     groups: Any = None,
     *,
     label_times: "LabelTimesLike | None" = None,
-    closed: str = "both",
+    closed: Closed = "both",
 ) -> SplitAudit:
     """Count the leaks of any scikit-learn splitter.
 

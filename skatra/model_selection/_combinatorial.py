@@ -21,7 +21,7 @@ from skatra.model_selection._base import (
 )
 from skatra.model_selection._counts import capped_comb, fewest_folds, written_comb
 from skatra.model_selection._purge import Purger, Timeline
-from skatra.typing import IntArray, Span
+from skatra.typing import Closed, IntArray, PurgeScope, Span
 
 _MOST_SPLITS = 100_000
 
@@ -176,8 +176,8 @@ class CombinatorialPurgedKFold(_CombinatorialKFold):
         label_times: "pd.Series[Any] | None" = None,
         purge_gap: Span = 0,
         embargo: Span = 0,
-        closed: str = "both",
-        purge_scope: str = "all",
+        closed: Closed = "both",
+        purge_scope: PurgeScope = "all",
         max_splits: int | None = None,
         random_state: "int | np.random.RandomState | None" = None,
         n_repeats: int = 1,
@@ -429,8 +429,8 @@ class CombinatoriallySymmetricKFold(_CombinatorialKFold):
         label_times: "pd.Series[Any] | None" = None,
         purge_gap: Span = 0,
         embargo: Span = 0,
-        closed: str = "both",
-        purge_scope: str = "all",
+        closed: Closed = "both",
+        purge_scope: PurgeScope = "all",
     ) -> None:
         self.n_folds = n_folds
         self.label_times = label_times

@@ -15,7 +15,7 @@ from skatra.model_selection._base import (
 )
 from skatra.model_selection._pieces import BoolArray, Piece
 from skatra.model_selection._purge import Purger, Timeline
-from skatra.typing import IntArray, Span
+from skatra.typing import Closed, IntArray, Span
 
 
 class PurgedGroupKFold(PurgedSplitter):
@@ -107,7 +107,7 @@ class PurgedGroupKFold(PurgedSplitter):
         label_times: "pd.Series[Any] | None" = None,
         purge_gap: Span = 0,
         embargo: Span = 0,
-        closed: str = "both",
+        closed: Closed = "both",
     ) -> None:
         self.n_group_folds = n_group_folds
         self.n_time_folds = n_time_folds

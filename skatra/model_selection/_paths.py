@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -179,8 +180,9 @@ def cross_val_paths(
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         The target.
 
-    cv : splitter, iterable of (train, test) or int
-        Must test every row equally often.
+    cv : splitter or iterable of (train, test)
+        Must test every row equally often. A number of folds is refused: it would
+        mean KFold, which purges nothing.
 
     groups : array-like of shape (n_samples,), default=None
         Passed to the splitter. With metadata routing on, pass it in `params`.
@@ -210,8 +212,8 @@ def cross_val_paths(
     Raises
     ------
     ValueError
-        If some rows are tested more often than others, or a split's training rows
-        lack a class where outputs cannot be aligned.
+        If some rows are tested more often than others, a split's training rows
+        lack a class where outputs cannot be aligned, or cv is a number.
 
     See Also
     --------
@@ -253,6 +255,12 @@ def cross_val_paths(
     1                       -22.5
     2                       -24.8
     """
+    if cv is None or isinstance(cv, Integral):
+        msg = (
+            f"cv must be a splitter or splits, got {cv!r}, which would mean KFold and "
+            f"purge nothing. Pass PurgedKFold({cv or 5}) or CombinatorialPurgedKFold."
+        )
+        raise ValueError(msg)
     X, y, groups = indexable(X, y, groups)
     split_params, fit_params = _route(estimator, cv, groups, dict(params or {}))
     splitter = check_cv(cv, y, classifier=is_classifier(estimator))

@@ -23,7 +23,7 @@ from skatra.model_selection._label_times import (
 )
 from skatra.model_selection._pieces import RowTaker
 from skatra.model_selection._purge import Purger
-from skatra.typing import IntArray, LabelTimesLike, Span
+from skatra.typing import Closed, IntArray, LabelTimesLike, PurgeScope, Span
 from skatra.utils import safe_indexing
 
 
@@ -147,8 +147,8 @@ class PurgedKFold(PurgedSplitter):
         label_times: "pd.Series[Any] | None" = None,
         purge_gap: Span = 0,
         embargo: Span = 0,
-        closed: str = "both",
-        purge_scope: str = "all",
+        closed: Closed = "both",
+        purge_scope: PurgeScope = "all",
     ) -> None:
         self.n_splits = n_splits
         self.label_times = label_times
@@ -190,7 +190,7 @@ def purged_train_test_split(
     test_size: float = 0.25,
     purge_gap: Span = 0,
     embargo: Span = 0,
-    closed: str = "both",
+    closed: Closed = "both",
 ) -> list[Any]:
     """Split arrays into a training set and the purged last share of time.
 

@@ -8,7 +8,7 @@ from sklearn.model_selection import KFold, TimeSeriesSplit
 from skatra.model_selection._audit import SplitAudit, audit_splits
 from skatra.model_selection._label_times import count_rows
 from skatra.model_selection._split import PurgedKFold
-from skatra.typing import LabelTimesLike, Span
+from skatra.typing import Closed, LabelTimesLike, Span
 
 
 def audit_usual_splitters(
@@ -17,7 +17,7 @@ def audit_usual_splitters(
     n_splits: int = 5,
     purge_gap: Span = 0,
     embargo: Span = 0,
-    closed: str = "both",
+    closed: Closed = "both",
 ) -> dict[str, SplitAudit]:
     """Count what KFold, TimeSeriesSplit and PurgedKFold leak on the same labels.
 

@@ -19,7 +19,7 @@ from skatra.model_selection._spans import (
     is_time_span,
     resolve_span,
 )
-from skatra.typing import IntArray, Span
+from skatra.typing import Closed, IntArray, Span
 
 
 class PurgedWalkForward(PurgedSplitter):
@@ -106,7 +106,7 @@ class PurgedWalkForward(PurgedSplitter):
         max_train_size: "Span | None" = None,
         label_times: "pd.Series[Any] | None" = None,
         purge_gap: Span = 0,
-        closed: str = "both",
+        closed: Closed = "both",
     ) -> None:
         self.n_splits = n_splits
         self.test_size = test_size

@@ -49,10 +49,7 @@ def family(metric: _catalogue.Metric, rows: Rows) -> Metric:
 
 
 def pool_rows() -> dict[str, list[tuple[tuple[str, ...], float]]]:
-    """Return the state of every pool, summed over pools of one file name.
-
-    Names beyond the label's cap, in order of the alphabet, are summed under "other".
-    """
+    """Return the state of every pool, summed by file name; names may be "other"."""
     summed: dict[str, dict[tuple[str, ...], float]] = {
         "db_pool_connections": {},
         "db_pool_connections_max": {},
@@ -60,7 +57,7 @@ def pool_rows() -> dict[str, list[tuple[tuple[str, ...], float]]]:
     }
     pools = [pool for pool in list(observation.pools) if not pool.closed]
     names = sorted({pool.path.name for pool in pools})
-    kept = set(names[: _catalogue.LABELS["database"].cap])
+    kept = names[: _catalogue.LABELS["database"].cap]
     for pool in pools:
         name, stats = pool.path.name, pool.stats()
         name = name if name in kept else _catalogue.OTHER

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from skatra.utils import as_count, as_number
 
-# With fewer blocks the bootstrap's lower bound is too high: at 3 blocks it promotes
-# 15 % of models without an edge where it promises 5 %, at 30 it keeps 6 to 7 %.
+# With fewer blocks the bootstrap's lower bound is too high: at 3 blocks 12 % of books
+# without an edge pass where it promises 5 %, at 30 it is 6 %.
 MIN_BLOCKS = 30
 _SHARES = ("max_overfitting", "min_deflated_sharpe", "max_drawdown", "min_stake")
 

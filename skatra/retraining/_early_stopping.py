@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
 from skatra.exceptions import EmptyDataError
 from skatra.model_selection import purged_train_test_split
 from skatra.retraining._search import is_positive_int
-from skatra.typing import IntArray, LabelTimesLike, Span
+from skatra.typing import Closed, IntArray, LabelTimesLike, Span
 from skatra.utils import as_finite_column, check_same_rows, safe_indexing
 
 
@@ -45,7 +45,7 @@ class _PurgedEarlyStopping(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta)
         n_iter_no_change: int = 20,
         tol: float = 0.0,
         purge_gap: Span = 0,
-        closed: str = "both",
+        closed: Closed = "both",
     ) -> None:
         self.estimator = estimator
         self.validation_fraction = validation_fraction

@@ -55,6 +55,7 @@ def limited(
     open_positions: "pd.Series[float]",
     limits: SignalLimits,
     *,
+    n_symbols: int,
     concurrency: float,
 ) -> "pd.Series[float]":
     """Return what the limits leave of the wanted positions of some symbols.
@@ -67,6 +68,8 @@ def limited(
         Signed shares of capital in bets whose labels have not closed, one or more
         rows for a symbol.
     limits : SignalLimits
+    n_symbols : int
+        How many symbols share the capital, those whose bets stand among them.
     concurrency : float
         Mean number of a symbol's bets that live at once, at least 1.
 
@@ -75,7 +78,7 @@ def limited(
     Series of shape (n_symbols,)
         Never of another sign or larger than wanted.
     """
-    *_, values = _steps(wanted, open_positions, limits, concurrency)
+    *_, values = _steps(wanted, open_positions, limits, n_symbols, concurrency)
     return pd.Series(values, index=wanted.index, name="position")
 
 
@@ -84,6 +87,7 @@ def cut_by(
     open_positions: "pd.Series[float]",
     limits: SignalLimits,
     *,
+    n_symbols: int,
     concurrency: float,
 ) -> "pd.Series[str]":
     """Return which limit cuts each position, the first of them, or "".
@@ -91,7 +95,8 @@ def cut_by(
     That capital is split between symbols and overlapping bets is no limit. The
     parameters are those of :func:`limited`.
     """
-    shares, fits, values = _steps(wanted, open_positions, limits, concurrency)
+    steps = _steps(wanted, open_positions, limits, n_symbols, concurrency)
+    shares, fits, values = steps
     found = np.select(
         [fits != shares, values != fits], ["max_position", "max_exposure"], ""
     )
@@ -102,12 +107,13 @@ def _steps(
     wanted: "pd.Series[float]",
     open_positions: "pd.Series[float]",
     limits: SignalLimits,
+    n_symbols: int,
     concurrency: float,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the positions after the split, within max_position and in all."""
     shares: FloatArray = np.array(wanted, dtype=np.float64)
     if limits.split:
-        shares /= max(concurrency, 1.0) * len(wanted)
+        shares /= max(concurrency, 1.0) * n_symbols
     by_symbol = open_positions.groupby(level=0).sum()
     held = by_symbol.reindex(wanted.index, fill_value=0.0).to_numpy(np.float64)
     room_up = np.maximum(limits.max_position - held, 0.0)

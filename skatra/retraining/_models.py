@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,19 @@ import numpy as np
 import pandas as pd
 
 from skatra.datasets import Database
-from skatra.exceptions import ModelError, ModelNotFoundError
+from skatra.exceptions import (
+    ModelError,
+    ModelNotFoundError,
+    PublishError,
+    SkatraError,
+)
 from skatra.retraining._files import write_file
 from skatra.retraining._lock import folder_lock
 from skatra.retraining._registry import (
     CARD_FILE,
     POINTER_FILE,
     digest,
+    is_model,
     load_model,
     read_card,
     read_pointer,
@@ -47,12 +53,12 @@ def _folders(models: Path) -> list[Path]:
     """Return the folders of models, the first written first."""
     if not models.is_dir():
         return []
-    cards = [path for path in models.glob(f"*/{CARD_FILE}") if path.is_file()]
-    return [
-        card.parent
-        for card in sorted(cards, key=lambda c: (c.stat().st_mtime_ns, c.parent.name))
-        if not card.parent.name.startswith(".")
-    ]
+
+    def written(folder: Path) -> tuple[int, str]:
+        card = folder / CARD_FILE
+        return (card if card.is_file() else folder).stat().st_mtime_ns, folder.name
+
+    return sorted(filter(is_model, models.iterdir()), key=written)
 
 
 def list_models(models: Path | str) -> pd.DataFrame:
@@ -250,6 +256,8 @@ def promote_model(models: Path | str, run_id: str) -> str:
     ModelCorruptError
         If its files do not match their checksums; the champion stands. A pointer that
         is damaged is replaced, and its history with it.
+    PublishError
+        If the pointer cannot be written; the champion stands.
 
     See Also
     --------
@@ -266,7 +274,7 @@ def promote_model(models: Path | str, run_id: str) -> str:
     folder = Path(models)
     path = _folder_of(folder, run_id)
     load_model(path)
-    with folder_lock(folder):
+    with _changing(folder):
         serve_model(folder, path)
     return path.name
 
@@ -312,6 +320,8 @@ def rollback_model(models: Path | str) -> str:
         If there was no other champion, or its files are gone.
     ModelCorruptError
         If its files do not match their checksums; the champion stands.
+    PublishError
+        If the pointer cannot be written; the champion stands.
 
     Examples
     --------
@@ -323,7 +333,7 @@ def rollback_model(models: Path | str) -> str:
     """
     folder = Path(models)
     read_pointer(folder)
-    with folder_lock(folder):
+    with _changing(folder):
         current = read_pointer(folder)
         before = list(current.get("before", []))
         if not before:
@@ -335,6 +345,22 @@ def rollback_model(models: Path | str) -> str:
         load_model(path)
         _point_to(folder, path, before[:-1], _withdrawn(folder, current))
     return path.name
+
+
+@contextlib.contextmanager
+def _changing(models: Path) -> Iterator[None]:
+    """Hold the folder's lock; say what it means that the pointer cannot be written."""
+    try:
+        with folder_lock(models):
+            yield
+    except OSError as error:
+        if isinstance(error, SkatraError):
+            raise
+        raise PublishError(
+            f"{models / POINTER_FILE} cannot be written: {error.strerror}. The model "
+            "served before stands. Make the folder writable, or free space, and run "
+            "the same command again."
+        ) from error
 
 
 def _withdrawn(models: Path, current: Mapping[str, Any]) -> dict[str, str] | None:

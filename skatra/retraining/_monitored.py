@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from skatra import monitoring
-from skatra.datasets import Database
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.retraining._dataset import Rows
@@ -85,42 +84,29 @@ def record_validation(
         )
 
 
-def stored_signals(db: Database, run_id: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the signals in the database for these bars, NaN where there is none."""
-    if not monitoring.is_enabled():
-        return frame
-    times = frame.index.get_level_values(1)
-    before = db.signals(run_id, start=times.min(), end=times.max())
-    return before[list(frame.columns)].reindex(frame.index)
-
-
 def record_round(
     X: pd.DataFrame,
-    frame: pd.DataFrame,
-    before: pd.DataFrame,
+    new: pd.DataFrame,
+    n_before: int,
     closed: pd.DataFrame,
     exposure: float,
     cut: "pd.Series[str]",
 ) -> None:
-    """Count the signals written, those held back, and the bets settled.
+    """Count the signals of bars not signalled before, and the bets settled.
 
-    Features, probabilities and stakes count once a bar, however often it is scored:
-    what was staked after the limits, and which of them ``cut`` it.
+    ``n_before`` symbols had their bet before: a bar counts once, however often it is
+    scored, and its stake as the limits left it, of which one may have ``cut`` it.
     """
     if not monitoring.is_enabled():
         return
-    is_new = before["probability"].isna().to_numpy()
-    monitoring.record_features(MODEL, X[is_new])
-    monitoring.record_probabilities(MODEL, frame["probability"][is_new])
-    monitoring.record_positions(
-        STRATEGY,
-        frame["position"][is_new],
-        cut=Counter(reason for reason in cut[is_new] if reason),
-    )
-    stored = (before == frame).all(axis=1)
+    monitoring.record_features(MODEL, X)
+    monitoring.record_probabilities(MODEL, new["probability"])
+    reasons = Counter(reason for reason in cut if reason)
+    monitoring.record_positions(STRATEGY, new["position"], cut=reasons)
     counts: Counter[tuple[str, str]] = Counter()
-    position = frame.loc[~stored, "position"]
-    for symbol, stake in zip(position.index.get_level_values(0), position, strict=True):
+    for symbol, stake in zip(
+        new.index.get_level_values(0), new["position"], strict=True
+    ):
         if stake:
             counts[str(symbol), "long" if stake > 0 else "short"] += 1
     monitoring.record_signals(
@@ -128,8 +114,8 @@ def record_round(
         counts,
         exposure=exposure,
         suppressed={
-            "no_edge": int((position == 0).sum()),
-            "duplicate": int(stored.sum()),
+            "no_edge": int((new["position"] == 0).sum()),
+            "duplicate": n_before,
         },
     )
     if len(closed):

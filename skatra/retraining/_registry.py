@@ -117,6 +117,13 @@ def write_model(
     return run_id, folder
 
 
+def is_model(folder: Path) -> bool:
+    """Tell whether a folder is a model's, by its card or, without one, its name."""
+    if not folder.is_dir() or folder.name.startswith("."):
+        return False
+    return (folder / CARD_FILE).is_file() or bool(_RUN_ID.fullmatch(folder.name))
+
+
 def read_card(path: Path | str) -> dict[str, Any]:
     """Return the card of a published model.
 
@@ -322,8 +329,9 @@ def read_pointer(models: Path) -> dict[str, Any]:
     pointer = models / POINTER_FILE
     if not pointer.exists():
         msg = (
-            f"no model is promoted in {models}. Promote one with skatra retrain, or "
-            "with skatra models promote."
+            f"no model is promoted in {models}: skatra retrain promotes one that its "
+            "gate lets pass (skatra models list says why others were refused), and "
+            "skatra models promote serves one unjudged."
         )
         raise ModelNotFoundError(msg)
     try:
@@ -353,6 +361,12 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
         folder, expected = path / current["run_id"], current["card_sha256"]
     card = folder / CARD_FILE
     if not card.exists():
+        if expected is None and is_model(folder):
+            msg = (
+                f"the model in {folder} has lost its {CARD_FILE}. Restore it, or move "
+                "the folder away."
+            )
+            raise ModelCorruptError(msg)
         msg = (
             f"no model at {path}: it holds neither {CARD_FILE} nor {POINTER_FILE}. "
             "Name a model's folder, or promote a model with skatra retrain."

@@ -216,10 +216,22 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; refuse a key that stands there twice."""
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        msg = (
+            f"param_grid must name each parameter once, got {twice} more than once. "
+            "Join their lists."
+        )
+        raise ValueError(msg)
+    return dict(pairs)
+
+
 def _json(text: str) -> Any:
     """Return what JSON says."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         msg = f"param_grid must be JSON, got {text!r}: {error}."
         raise ValueError(msg) from error

@@ -54,11 +54,13 @@ def settle_open(
 
     A symbol that has no bars any more, of an age up to ``max_data_age``, never closes
     a label: once the database's bars are past its horizon, its last close settles it.
+    Nor does a bet whose own bar is gone, as after a correction of its time: past its
+    horizon the price that it was made at and the close there settle it.
     The labels of a model whose folder is gone are those of its run in the database;
     where that has none, nothing settles its bets.
     """
     waiting = db.read_sql(
-        "SELECT s.model, symbol, s.t0, s.probability "
+        "SELECT s.model, symbol, s.t0, s.probability, s.price "
         "FROM signals s JOIN symbols USING (sid) "
         "LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
         "AND e.t0 = s.t0 WHERE e.t0 IS NULL ORDER BY s.model, symbol, s.t0"
@@ -90,8 +92,17 @@ def settle_open(
                 f"{_bets(len(some))} on {symbol} settled at its last close, of "
                 f"{some['t1'].max():%Y-%m-%d}: it has had no bar since"
             )
+        price = pd.Series(part["price"].to_numpy(), index=index)
+        astray = _without_bar(
+            db, price[rest], card["config"]["max_holding"], now, max_data_age
+        )
+        for symbol, some in astray.groupby(level=0):
+            notes.append(
+                f"{_bets(len(some))} on {symbol} settled from the stored price to the "
+                f"close of {some['t1'].max():%Y-%m-%d}: the bar of the bet is gone"
+            )
         closed = pd.concat(
-            [part for part in (closed, cut_off) if len(part)] or [closed]
+            [part for part in (closed, cut_off, astray) if len(part)] or [closed]
         )
         if len(closed):
             db.settle_predictions(closed, name)
@@ -168,6 +179,38 @@ def _cut_off(
     return found[found["t1"] < now - max_data_age]
 
 
+def _without_bar(
+    db: Database,
+    price: "pd.Series[float]",
+    max_holding: int,
+    now: pd.Timestamp,
+    max_data_age: pd.Timedelta,
+) -> pd.DataFrame:
+    """Return t1 and ret, from the stored price, of bets whose own bar is gone.
+
+    They end with the symbol's bar ``max_holding`` after t0, or with its last one once
+    that is of no age to be followed by another.
+    """
+    rows: dict[Any, tuple[pd.Timestamp, float]] = {}
+    for symbol in sorted(set(price.index.get_level_values(0))):
+        bets: Any = price.xs(symbol)
+        start = bets.index.min()
+        close = db.bars(symbol, start=start, end=now, columns=("close",))["close"]
+        close = close.droplevel(0)
+        for t0, paid in bets.items():
+            if t0 in close.index:
+                continue
+            after = close[close.index > t0].iloc[:max_holding]
+            t1 = after.index[-1] if len(after) else t0
+            if len(after) == max_holding or t1 < now - max_data_age:
+                end = after.iloc[-1] if len(after) else paid
+                rows[symbol, t0] = t1, float(end / paid - 1.0)
+    if not rows:
+        return pd.DataFrame(columns=["t1", "ret"])
+    keys = pd.MultiIndex.from_tuples(rows, names=["symbol", "t0"])
+    return pd.DataFrame(list(rows.values()), columns=["t1", "ret"], index=keys)
+
+
 def _closed_labels(
     db: Database, config: dict[str, Any], index: pd.MultiIndex, now: pd.Timestamp
 ) -> pd.DataFrame:
@@ -188,7 +231,7 @@ def _closed_labels(
     bars = db.bars(symbols, start=times.min(), end=now)
     held = config["max_holding"]
     spans = bars["close"].groupby(level=0).size()
-    if int(spans.max()) < 2:
+    if not (spans > 1).any():
         return nothing
     back = _MEMORY + int(spans.max())
     closes = db.bars(symbols, end=now, columns=("close",), last=back)

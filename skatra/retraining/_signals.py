@@ -1,5 +1,6 @@
 """What to hold now: the champion on the newest bars, and what became of before."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,6 @@ from skatra.retraining._monitored import (
     STRATEGY,
     record_round,
     record_served,
-    stored_signals,
 )
 from skatra.retraining._registry import Champion, read_champion
 from skatra.retraining._settle import Bet, settle_open
@@ -56,7 +56,8 @@ class SignalsReport(HTMLRepr):
     run_id : str
         The champion.
     signals : DataFrame, index (symbol, t0)
-        Columns probability, price, wanted and position, one row per symbol.
+        Columns probability, price, wanted and position, one row per symbol: as made
+        in this round, or as it was written when its newest bar was new.
     settled : int
         Earlier predictions whose labels have closed since.
     unsettled : int
@@ -66,7 +67,8 @@ class SignalsReport(HTMLRepr):
     exposure : float
         Sum of absolute positions, open bets included.
     notes : tuple of str
-        Bets settled at a symbol's last close, and those that nothing can settle.
+        Bets settled at a symbol's last close or without the bar that they were made
+        on, and those that nothing can settle.
     """
 
     run_id: str
@@ -121,10 +123,16 @@ def make_signals(
 
     Earlier predictions whose labels have closed are settled by the labels that their
     model learned (same barriers, same horizon); where a symbol has no bars any more,
-    at its last close once that horizon is over. The champion then scores the newest
-    bar of every symbol, Kelly sizes it, limits cut it, and signals, predictions and
-    settlements are written in one transaction. Doing it again on the same bars
-    changes nothing.
+    at its last close once that horizon is over, and a bet whose own bar is gone from
+    the price that it was made at. The champion then scores the newest bar of every
+    symbol, Kelly sizes it, limits cut it, and signals, predictions and settlements are
+    written in one transaction.
+
+    A bar is bet on once, whatever the model, and the bet stands as it was written: a
+    symbol whose newest bar has the champion's signal keeps that one, whatever the
+    limits are now, and one that another model has bet on is left out, so that a new
+    champion starts with the first bar that no model has signalled. Doing it again on
+    the same bars changes nothing.
 
     Parameters
     ----------
@@ -342,26 +350,36 @@ def _signal(
     uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
     with db.transaction(durable=True):
         settled = settle_open(db, models, champion, rules.now, rules.max_data_age)
-        open_positions = _open_positions(db, champion.run_id, X.index, settled.given_up)
-        sized = wanted.droplevel(1), open_positions, limits
-        position = limited(*sized, concurrency=1.0 / uniqueness)
-        frame = pd.DataFrame(
+        open_positions = _open_positions(db, settled.given_up)
+        signalled = _signalled(db, X.index)
+        is_new = ~X.index.isin(signalled.index)
+        sized = wanted[is_new].droplevel(1), open_positions, limits
+        among = {"n_symbols": len(X), "concurrency": 1.0 / uniqueness}
+        position = limited(*sized, **among)
+        new = pd.DataFrame(
             {
-                "probability": probability,
-                "price": price.to_numpy(),
-                "wanted": wanted.to_numpy(),
+                "probability": probability[is_new],
+                "price": price[is_new],
+                "wanted": wanted[is_new],
                 "position": position.to_numpy(),
             },
-            index=X.index.set_names(["symbol", "t0"]),
+            index=X.index[is_new].set_names(["symbol", "t0"]),
         )
-        before = stored_signals(db, champion.run_id, frame)
-        db.write_signals(frame, champion.run_id)
-    held = float(open_positions.abs().sum() + position.abs().sum())
-    cut = cut_by(*sized, concurrency=1.0 / uniqueness)
-    record_round(X, frame, before, settled.closed, held, cut)
+        if len(new):
+            db.write_signals(new, champion.run_id)
+    held = math.fsum([*open_positions.abs(), *position.abs()])
+    n_before, cut = int((~is_new).sum()), cut_by(*sized, **among)
+    record_round(X[is_new], new, n_before, settled.closed, held, cut)
+    own = signalled["model"] == champion.run_id
+    kept = signalled[own].drop(columns="model")
+    others = signalled[~signalled.index.isin(kept.index)]
+    left_out |= dict.fromkeys(
+        others.index.get_level_values(0),
+        "another model has bet on its newest bar; the champion starts with the next",
+    )
     return SignalsReport(
         champion.run_id,
-        frame,
+        pd.concat([part for part in (kept, new) if len(part)] or [new]).sort_index(),
         len(settled.closed),
         settled.left,
         left_out,
@@ -448,24 +466,31 @@ def _features(
     return features[names]
 
 
-def _open_positions(
-    db: Database, model: str, scored: pd.Index, given_up: frozenset[Bet]
-) -> "pd.Series[float]":
-    """Return positions of open bets of any model, but those that one makes anew.
+def _signalled(db: Database, scored: pd.Index) -> pd.DataFrame:
+    """Return what any model has signalled on these bars, and which model."""
+    times = pd.DatetimeIndex(scored.get_level_values(1)).as_unit("ns")
+    found = db.read_sql(
+        "SELECT symbol, t0, model, probability, price, wanted, position FROM signals "
+        "JOIN symbols USING (sid) WHERE t0 BETWEEN ? AND ?",
+        (int(times.asi8.min()), int(times.asi8.max())),
+    )
+    found["t0"] = pd.to_datetime(found["t0"].astype("int64"), unit="ns", utc=True)
+    found = found.set_index(["symbol", "t0"])
+    return found[found.index.isin(scored)]
 
-    Nor do those count that are past their horizon and that nothing can settle.
+
+def _open_positions(db: Database, given_up: frozenset[Bet]) -> "pd.Series[float]":
+    """Return positions of open bets of any model.
+
+    Those do not count that are past their horizon and that nothing can settle.
     """
     frame = db.read_sql(
         "SELECT symbol, s.t0, s.model, s.position FROM signals s JOIN symbols "
         "USING (sid) LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
         "AND e.t0 = s.t0 WHERE e.t0 IS NULL AND s.position <> 0"
     )
-    times = pd.DatetimeIndex(scored.get_level_values(1)).as_unit("ns").asi8
-    anew = pd.MultiIndex.from_arrays([scored.get_level_values(0), times])
-    keys = pd.MultiIndex.from_arrays([frame["symbol"], frame["t0"]])
     bets = zip(frame["model"], frame["symbol"], frame["t0"], strict=True)
-    counted = np.array([bet not in given_up for bet in bets], dtype=bool)
-    kept = counted & np.asarray(~keys.isin(anew) | (frame["model"] != model))
+    kept = np.array([bet not in given_up for bet in bets], dtype=bool)
     return pd.Series(
         np.asarray(frame["position"], dtype=np.float64)[kept],
         index=pd.Index(frame["symbol"].to_numpy()[kept], dtype="str"),

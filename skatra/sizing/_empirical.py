@@ -31,7 +31,7 @@ def kelly_from_returns(
     Parameters
     ----------
     returns : array-like of shape (n,) or (n, n_series)
-        Simple returns per unit invested, one series per column.
+        Simple returns per unit invested, one series per column: 0.02 is 2 %.
     weights : array-like of shape (n,) or (n, n_series), default=None
         Non-negative weights or probabilities; any positive sum. A return of weight
         0 does not exist, for ruin neither.

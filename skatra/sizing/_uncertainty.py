@@ -1,6 +1,6 @@
 """Kelly when the win rate is an estimate: corrections, to be used one at a time."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import betainc, betaincinv
@@ -18,7 +18,7 @@ def kelly_from_counts(
     b: Any,
     *,
     prior: tuple[float, float] = (1.0, 1.0),
-    statistic: str = "mean",
+    statistic: Literal["mean", "median", "expected"] = "mean",
     allow_short: bool = False,
 ) -> Any:
     """Return Kelly for a win rate known from counts and a Beta prior.

@@ -77,6 +77,57 @@ def test_missing_database(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "command", [["retrain"], ["retrain", "--dry-run"], ["signals"]]
+)
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_damaged_database_is_no_usage_error(tmp_path, market, command, at):
+    """Damage of its head or of its pages leaves with 5, before anything is fitted."""
+    pages = bytearray(market.read_bytes())
+    pages[4096 * at :] = b"\x55" * (len(pages) - 4096 * at)
+    market.write_bytes(pages)
+    message = refused(skatra(*command, market, cwd=tmp_path), code=5)
+
+    assert "damaged" in message
+    assert "restore a backup" in message
+
+
+def test_a_full_disk_at_the_start_is_no_usage_error(tmp_path, market):
+    """Where not even the lock of the run fits: code 5 and the way out."""
+    (tmp_path / "small").mkdir()
+    fill = (
+        f'cp "{market}" small/m.db; dd if=/dev/zero of=small/x bs=4k 2>/dev/null; "$@"'
+    )
+    before = [*on_small_disk(tmp_path / "small", "2m"), "sh", "-c", fill, "sh"]
+    done = skatra("retrain", "small/m.db", *SMALL, cwd=tmp_path, before=before)
+
+    assert done.returncode == 5, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "disk full" in last or "No space left" in last
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(tmp_path, market):
+    """Of the database, of metrics and of rejects; what to do stands in the message."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "bad.csv").write_text("time,open,high,low,close\n2024-01-01,1,2,1,x\n")
+    fill = f'cp "{market}" bad.csv small; mount -o remount,ro small; "$@"'
+    before = [*on_small_disk(tmp_path / "small", "4m"), "sh", "-c", fill, "sh"]
+
+    def said(*words, code):
+        done = skatra(*words, cwd=tmp_path, before=before)
+        return refused(done, code=code)
+
+    for more in ([], ["--dry-run"]):
+        message = said("retrain", "small/market.db", *SMALL, *more, code=5)
+        assert "SQLite keeps its write-ahead log beside the file" in message
+        assert "Make the directory writable" in message
+    metrics = ["--metrics-file", "small/x.prom"]
+    message = said("retrain", market, *SMALL, *metrics, code=2)
+    assert "a folder that exists and can be written" in message
+    message = said("ingest", "small/bad.csv", "new.db", "--symbol", "X", code=2)
+    assert "bad.csv.rejects.csv cannot be made: Read-only" in message
+
+
 def test_debug_shows_the_traceback(tmp_path):
     """``--debug`` adds the traceback to the same exit code."""
     done = skatra("retrain", "absent.db", "--debug", cwd=tmp_path)
@@ -190,7 +241,8 @@ def test_full_disk_while_writing_bars(tmp_path):
     (tmp_path / "small").mkdir()
     before = on_small_disk(tmp_path / "small", "200k")
     message = refused(
-        skatra("ingest", "bars.csv", "small/market.db", cwd=tmp_path, before=before)
+        skatra("ingest", "bars.csv", "small/market.db", cwd=tmp_path, before=before),
+        code=5,
     )
 
     assert "disk full" in message.lower()

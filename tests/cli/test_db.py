@@ -151,7 +151,7 @@ def test_full_disk_during_a_backup(tmp_path, market):
     before = [*on_small_disk(tmp_path / "small", "100k"), *keep]
     done = skatra("db", "backup", market, "small/copy.db", cwd=tmp_path, before=before)
 
-    assert done.returncode == 2
+    assert done.returncode == 5
     assert "disk full" in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
 

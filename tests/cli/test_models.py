@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from skatra.datasets import Database, make_edge_bars
 from skatra.retraining import RetrainConfig, retrain
 from tests.cli.test_cli import refused, skatra
+from tests.small_disk import on_small_disk
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,22 @@ def test_damage_leaves_with_7(trained, tmp_path):
     assert "checksum" in refused(
         skatra("models", "promote", run.name, cwd=tmp_path), code=7
     )
+
+
+def test_a_models_folder_that_cannot_be_written_leaves_with_7(trained, tmp_path):
+    """The pointer stays, and the message says what to do."""
+    run = json.loads(skatra("models", "show", "--json", cwd=trained).stdout)["run_id"]
+    (tmp_path / "small").mkdir()
+    fill = (
+        f'cp -r "{trained}/models" small; rm small/models/CURRENT; '
+        'mount -o remount,ro small; "$@"'
+    )
+    before = [*on_small_disk(tmp_path / "small", "4m"), "sh", "-c", fill, "sh"]
+    words = ["models", "promote", run, "-m", "small/models"]
+    message = refused(skatra(*words, cwd=tmp_path, before=before), code=7)
+
+    assert "CURRENT cannot be written: Read-only file system" in message
+    assert "Make the folder writable" in message
 
 
 def test_going_back_needs_somewhere_to_go(trained, tmp_path):

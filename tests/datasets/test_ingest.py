@@ -1,11 +1,16 @@
 """Bars from files, and sets that are rebuilt."""
 
+import bz2
+import gzip
+import io
+import lzma
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skatra.datasets import (
@@ -88,6 +93,10 @@ def test_order_does_not_matter(tmp_path, bars, kind, batch_rows):
     )
 
 
+EPOCH = (
+    "time is a number and no time in ISO 8601: convert it if it counts seconds or "
+    "milliseconds since 1970"
+)
 BAD = {
     "2020-01-02,1,2,0.5": "it has 4 fields, not 7",
     "2020-01-02,1,2,0.5,1,1,A,": "it has 8 fields, not 7",
@@ -98,6 +107,11 @@ BAD = {
     "2020-01-02,,2,0.5,1,1,A": "open is missing",
     "2020-01-02,1,2,0.5,dear,1,A": "close is no number",
     "2020-01-02,1_0,20,1,10,1,A": "open is no number",
+    "1704067200000,1,2,0.5,1,1,A": EPOCH,
+    "1704067200.5,1,2,0.5,1,1,A": EPOCH,
+    f'2020-01-02,1,2,0.5,1,1,"{"A" * 140_000}"': (
+        "it cannot be read: field larger than field limit (131072)"
+    ),
     "2020-01-02,1,inf,0.5,1,1,A": "high is not finite",
     "2020-01-02,0,2,0,1,1,A": "a price is not positive",
     "2020-01-02,1,0.2,0.5,1,1,A": "high is below low",
@@ -206,6 +220,108 @@ def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
         ingest_bars(file, tmp_path / "market.db", symbol="X")
 
     assert str(file) in str(error.value)
+
+
+ROWS = "".join(f"2024-01-01T00:00:{s:02d},1,2,0.5,1.{s},1\n" for s in range(60))
+CSV = f"time,open,high,low,close,volume\n{ROWS}".encode()
+
+
+def zipped(content):
+    """Return a ZIP archive of one file."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bars.csv", content)
+    return kept.getvalue()
+
+
+ARCHIVES = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zip": zipped,
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    suffix=st.sampled_from([*ARCHIVES]),
+    at=st.integers(0, 1 << 16),
+    junk=st.binary(min_size=1, max_size=16),
+    cut=st.booleans(),
+)
+def test_a_damaged_archive_is_read_or_named(suffix, at, junk, cut):
+    """Whichever bytes are wrong or missing: an error that names the file, no other."""
+    whole = ARCHIVES[suffix](CSV)
+    at %= len(whole)
+    rest = b"" if cut else whole[at + len(junk) :]
+    with tempfile.TemporaryDirectory() as folder:
+        file, database = Path(folder, f"bars.csv{suffix}"), Path(folder, "market.db")
+        file.write_bytes(whole)
+        assert ingest_bars(file, database, symbol="A").inserted == 60
+        file.write_bytes(whole[:at] + junk + rest)
+        message = str(file)
+        try:
+            ingest_bars(file, database, symbol="A")
+        except BarsError as error:
+            message = str(error)
+        assert str(file) in message
+
+
+@pytest.mark.parametrize("suffix", ARCHIVES)
+def test_what_is_no_archive_is_named(tmp_path, suffix):
+    """Plain text under the name of an archive is said so."""
+    file = tmp_path / f"bars.csv{suffix}"
+    file.write_bytes(CSV)
+    with pytest.raises(BarsError, match="cannot be read as CSV"):
+        ingest_bars(file, tmp_path / "market.db", symbol="A")
+
+
+def test_a_damaged_page_of_parquet_is_named(tmp_path):
+    """Also where the footer is sound, so that the damage shows on the way."""
+    pytest.importorskip("pyarrow", reason="Parquet needs skatra[parquet]")
+    file = tmp_path / "bars.parquet"
+    make_edge_bars(5000).reset_index().to_parquet(file, row_group_size=1000)
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = b"\xaa" * 4000
+    file.write_bytes(content)
+    with pytest.raises(BarsError, match=r"bars\.parquet cannot be read as Parquet"):
+        ingest_bars(file, tmp_path / "market.db")
+
+
+def test_a_number_beside_a_huge_one_is_read_as_written(tmp_path):
+    """An integer of more than 64 bits in a column does not make 1_0 a ten."""
+    file, database = tmp_path / "bars.csv", tmp_path / "market.db"
+    day = "2024-01-0{},1,2,0.5,1.5,{}\n"
+    volumes = (10**25, "1_0", 7, 10**25 + 1)
+    rows = [day.format(k + 1, volume) for k, volume in enumerate(volumes)]
+    file.write_text("time,open,high,low,close,volume\n" + "".join(rows))
+    report = ingest_bars(file, database, symbol="A")
+    with Database(database) as db:
+        stored = db.bars("A")["volume"].tolist()
+
+    assert report.problems == {"volume is no number": [3]}
+    assert stored == [1e25, 7.0, 1e25]
+
+
+def test_epochs_in_parquet_are_no_times(tmp_path):
+    """Every row is kept apart, and the reason says what they may be."""
+    pytest.importorskip("pyarrow", reason="Parquet needs skatra[parquet]")
+    frame = pd.DataFrame({"time": [1704067200, 1704153600], "symbol": "A"})
+    frame = frame.assign(open=1.0, high=2.0, low=0.5, close=1.5)
+    frame.to_parquet(tmp_path / "bars.parquet")
+    report = ingest_bars(tmp_path / "bars.parquet", tmp_path / "market.db")
+
+    assert report.problems == {EPOCH: [1, 2]}
+
+
+def test_rejects_that_cannot_be_made_are_named_with_the_way_out(tmp_path):
+    """A bad row without a place for it asks for another file."""
+    file = tmp_path / "bars.csv"
+    file.write_text("time,open,high,low,close\n2020-01-01,1,2,0.5,x\n")
+    rejects = tmp_path / "absent" / "bad.csv"
+    with pytest.raises(FileNotFoundError, match=r"line 2 .*absent.bad\.csv.*--rejects"):
+        ingest_bars(file, tmp_path / "market.db", symbol="A", rejects=rejects)
 
 
 def test_symbol_is_asked_for_once(tmp_path, bars):
@@ -337,7 +453,8 @@ def test_a_time_has_a_date(tmp_path, time):
     file.write_text("\n".join(["time,open,high,low,close", *rows]))
     report = ingest_bars(file, tmp_path / "x.db", symbol="A")
 
-    assert report.problems["time is no time in ISO 8601"][0] == 2
+    reason = EPOCH if time == "1704153600" else "time is no time in ISO 8601"
+    assert report.problems[reason][0] == 2
 
 
 @pytest.mark.parametrize("kind", ["bool", "boolean"])

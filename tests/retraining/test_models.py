@@ -170,6 +170,28 @@ def test_promoting_is_the_way_out_of_a_damaged_pointer(models, pointer):
     assert verify_models(models) == {}
 
 
+def test_a_model_without_its_card_is_damaged_until_it_is_moved_away(models, fitted):
+    """Listed and named, never promoted; who would write it again is told to move it."""
+    whole = {run_id: show_model(models, run_id) for run_id in ids(models)}
+    lost = ids(models)[1]
+    card = {k: v for k, v in whole[lost].items() if k not in ("run_id", "champion")}
+    (models / lost / "card.json").unlink()
+    (models / "notes").mkdir()
+
+    assert set(ids(models)) == set(whole)
+    assert "has lost its card.json" in list_models(models).loc[lost, "problem"]
+    assert list(verify_models(models)) == [lost]
+    with pytest.raises(ModelCorruptError, match="move the folder away"):
+        promote_model(models, lost)
+    for name in ("model_file", "model_sha256", "kelly"):
+        del card[name]
+    with pytest.raises(FileExistsError, match="move it away and run again"):
+        write_model(fitted[0], card, models)
+    (models / lost).rename(models / "notes" / "old")
+    assert write_model(fitted[0], card, models)[0] == lost
+    assert verify_models(models) == {}
+
+
 def test_a_folder_that_is_not_there_is_not_sound(tmp_path):
     """A mistyped path is an error; a file is no folder of models either."""
     (tmp_path / "file").touch()

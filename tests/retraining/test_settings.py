@@ -178,6 +178,7 @@ def test_an_empty_variable_is_not_set():
         ("COST", "2%", "^SKATRA_RETRAIN_COST: cost.*'2%'"),
         ("GATE_MIN_BLOCKS", "1", "^SKATRA_RETRAIN_GATE_MIN_BLOCKS: min_blocks"),
         ("PARAM_GRID", "num_leaves", "param_grid must be JSON"),
+        ("PARAM_GRID", '{"a": [1], "a": [2]}', r"each parameter once, got \['a'\]"),
         ("PARAM_GRID", "[7]", "^SKATRA_RETRAIN_PARAM_GRID: param_grid"),
         ("WAIVE", "gap", "^SKATRA_RETRAIN_WAIVE: waive.*gaps"),
         ("EMBARGO", "soon", "^SKATRA_RETRAIN_EMBARGO: embargo"),

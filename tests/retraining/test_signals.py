@@ -1,11 +1,14 @@
 """Signals: the champion on the newest bars, within limits, settled by its labels."""
 
 import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skatra.datasets import Database, make_edge_bars
@@ -117,19 +120,107 @@ def test_doing_it_again_changes_nothing(served):
     assert again.exposure == first.exposure
 
 
-def test_a_new_champion_stands_beside_the_bets_of_the_old(served):
-    """Who scores the same bar anew counts what another model holds there."""
-    path, models = served
-    first = make_signals(path, models, now=NOW, limits=OPEN)
+def test_a_new_champion_starts_with_the_next_bar(small_run, small_config, tmp_path):
+    """Promoted between two rounds on one bar it bets there no second time."""
+    config = dataclasses.replace(
+        small_config, models=tmp_path / "models", seed=8, n_estimators=5, n_paths=0
+    )
+    second = retrain(config).run_id
+    first = small_run.run_id
+    shutil.copytree(small_run.model_path, config.models / first)
+    path, bars = tmp_path / "live.db", small_run.bars
+    with Database(path, create=True) as db:
+        db.write_bars(bars.iloc[:-1])
+    promote_model(config.models, first)
+    made = make_signals(path, config.models, now=NOW, limits=OPEN)
+    promote_model(config.models, second)
+    between = make_signals(path, config.models, now=NOW, limits=OPEN)
     with Database(path) as db:
-        stake = 0.15 * np.sign(first.signals["wanted"])
-        db.write_signals(first.signals.assign(wanted=stake, position=stake), "another")
-    again = make_signals(
-        path, models, now=NOW, limits=dataclasses.replace(OPEN, max_exposure=0.2)
+        before = db.signals()
+        db.write_bars(bars)
+    after = make_signals(
+        path, config.models, now=NOW, limits=dataclasses.replace(OPEN, max_exposure=1.1)
     )
 
-    assert abs(again.signals["position"].iloc[0]) <= 0.05 + 1e-12
-    assert again.exposure <= 0.2 + 1e-12
+    assert before["model"].tolist() == [first]
+    assert between.signals.empty
+    assert "another model has bet on its newest bar" in between.left_out["EDGE"]
+    assert between.exposure == made.exposure
+    assert after.signals.index.get_level_values(1).tolist() == [bars.index[-1][1]]
+    assert after.exposure <= 1.1 + 1e-12
+
+    promote_model(config.models, first)
+    assert make_signals(path, config.models, now=NOW, limits=OPEN).signals.empty
+
+
+def open_book(path):
+    """Return all signals, and the positions of those that are not settled."""
+    with Database(path) as db:
+        signals = db.signals()
+        done = db.read_sql("SELECT symbol, t0 FROM settlements JOIN symbols USING(sid)")
+    times = pd.to_datetime(done["t0"].astype("int64"), utc=True)
+    closed = pd.MultiIndex.from_arrays([done["symbol"], times])
+    return signals, signals.loc[~signals.index.isin(closed), "position"]
+
+
+rounds = st.lists(
+    st.tuples(
+        st.sets(st.sampled_from("ABC")),
+        st.sampled_from([0.05, 0.2, 1.0]),
+        st.sampled_from([0.1, 0.3, 1.0]),
+        st.booleans(),
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@settings(max_examples=8, deadline=None)
+@given(rounds=rounds)
+def test_a_bet_stands_and_the_book_keeps_its_cap(small_run, small_config, rounds):
+    """Whichever bars are late and whatever the limits: rows stay, caps hold."""
+    promote_model(small_config.models, small_run.run_id)
+    values = small_run.bars.droplevel(0)
+    days = values.index[-10:]
+    bars = {
+        name: values.iloc[-320 - 40 * k : len(values) - 40 * k].set_axis(
+            values.index[-320:]
+        )
+        for k, name in enumerate("ABC")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "live.db")
+        with Database(path, create=True) as db:
+            for name in "ABC":
+                db.write_bars(bars[name].iloc[:-9], name)
+        for day, (there, max_position, max_exposure, split) in zip(
+            days, rounds, strict=False
+        ):
+            with Database(path) as db:
+                for name in there:
+                    db.write_bars(bars[name].loc[:day], name)
+            before, _ = open_book(path)
+            limits = SignalLimits(
+                max_position=max_position, max_exposure=max_exposure, split=split
+            )
+            now = day + pd.Timedelta("1h")
+            options = {"now": now, "limits": limits, "allow_stale": True}
+            report = make_signals(
+                path, small_config.models, symbols=list("ABC"), **options
+            )
+            after, held = open_book(path)
+            stood = held[held.index.isin(before.index)].abs().sum()
+
+            pd.testing.assert_frame_equal(after[after.index.isin(before.index)], before)
+            assert after.index.is_unique
+            assert held.abs().sum() <= max(max_exposure, stood) + 1e-12
+            assert report.exposure == pytest.approx(held.abs().sum())
+            told = after.loc[report.signals.index, report.signals.columns]
+            pd.testing.assert_frame_equal(told, report.signals)
+            assert report.signals.index.get_level_values(0).tolist() == list("ABC")
+        again = make_signals(path, small_config.models, symbols=list("ABC"), **options)
+        pd.testing.assert_frame_equal(again.signals, report.signals)
+        assert again.exposure == report.exposure
 
 
 def test_stale_bars_and_models_are_refused_unless_told(served):
@@ -322,6 +413,46 @@ def test_a_delisted_symbol_is_settled_at_its_last_close(served, small_run):
     assert said["ret"].tolist() == [0.0]
 
 
+@pytest.mark.parametrize("after", ["moved", "removed", "ended", "emptied"])
+def test_a_bet_whose_bar_is_gone_ends_with_its_horizon(served, small_run, after):
+    """From the stored price to the close there, or to the last one; it is said."""
+    path, models = served
+    bars = small_run.bars.droplevel(0)
+    days, held = bars.index, small_run.config.max_holding
+    at = len(bars) - 30
+    end = {"ended": at + 3, "emptied": at}.get(after, at + held)
+    with Database(path) as db:
+        left = bars.iloc[: end + 1] if after in ("ended", "emptied") else bars
+        db.write_bars(left, "ASTRAY")
+    bet(path, small_run, small_run.run_id, "ASTRAY", days[at])
+    key = "WHERE sid = (SELECT sid FROM symbols WHERE symbol = 'ASTRAY') AND ts "
+    t0 = days[at].as_unit("ns").value
+    with Database(path) as db, db.transaction() as connection:
+        if after == "moved":
+            end -= 1
+            connection.execute(f"UPDATE bars SET ts = ts + 3600000000000 {key} = {t0}")
+        else:
+            sign = ">" if after == "emptied" else "="
+            connection.execute(f"DELETE FROM bars {key} {sign} {t0}")
+            connection.execute(f"DELETE FROM bars {key} = {t0}")
+    early = make_signals(path, models, now=days[at + held - 1])
+    late = make_signals(path, models, now=days[at + held + 1])
+    again = make_signals(path, models, now=days[at + held + 1])
+    with Database(path) as db:
+        said = db.predictions(small_run.run_id).loc["ASTRAY"]
+        problems = db.check()
+
+    assert early.notes == ()
+    assert again.notes == ()
+    (note,) = late.notes
+    assert note.startswith("1 bet on ASTRAY settled from the stored price")
+    assert f"{days[end]:%Y-%m-%d}" in note
+    assert said["t1"].tolist() == [days[end]]
+    expected = bars["close"].iloc[end] / bars["close"].iloc[at] - 1
+    assert said["ret"].tolist() == pytest.approx([expected])
+    assert problems == []
+
+
 def test_bets_of_a_vanished_model_are_settled_or_named(served, small_run):
     """The run in the database knows the labels; without it the horizon ends them."""
     path, models = served
@@ -354,10 +485,11 @@ sizes = st.floats(-1, 1).map(lambda x: round(x, 3))
     max_position=st.floats(0.01, 2),
     max_exposure=st.floats(0.01, 4),
     split=st.booleans(),
+    standing=st.integers(0, 5),
     concurrency=st.floats(1, 20),
 )
 def test_limits_hold_whatever_is_wanted(
-    wanted, held, max_position, max_exposure, split, concurrency
+    wanted, held, max_position, max_exposure, split, standing, concurrency
 ):
     """No position turns, grows, or takes symbol or book beyond its limit."""
     index = pd.Index([f"S{k}" for k in range(len(wanted))])
@@ -368,13 +500,14 @@ def test_limits_hold_whatever_is_wanted(
     limits = SignalLimits(
         max_position=max_position, max_exposure=max_exposure, split=split
     )
-    got = limited(want, open_positions, limits, concurrency=concurrency)
+    among = {"n_symbols": len(wanted) + standing, "concurrency": concurrency}
+    got = limited(want, open_positions, limits, **among)
     before = open_positions.groupby(level=0).sum().reindex(index, fill_value=0.0)
     after = before + got
     room = max(max_exposure - open_positions.abs().sum(), 0.0)
 
-    cut = cut_by(want, open_positions, limits, concurrency=concurrency)
-    share = max(concurrency, 1.0) * len(wanted) if split else 1.0
+    cut = cut_by(want, open_positions, limits, **among)
+    share = max(concurrency, 1.0) * among["n_symbols"] if split else 1.0
     assert ((cut != "") == (got != want / share)).all()
     assert (got * want >= 0).all()
     assert (got.abs() <= want.abs()).all()
