@@ -327,7 +327,8 @@ ROWS = {
                 "{<S>})", "{{database}} written")), "skatradatastale",
               levels(None, 518400), log=True),
         Panel("Stored predictions", "short",
-              "By the run that made them and what became of them.",
+              "By the run that made them and what became of them: open, won, lost, or "
+              "settled without a stake.",
               (("sum by (run, state) (skatra_db_predictions{<S>})",
                 "{{run}} {{state}}"),), "skatrawinratebelowexpected"),
         Panel("Time of reads and writes", "s", "95th percentile, by operation.",

@@ -124,10 +124,6 @@ def run(arguments: list[str] | None = None) -> int:
         _say("interrupted; what was written is whole.")
         return EXIT_INTERRUPTED
     except (SkatraError, OSError, ValueError) as error:
-        from skatra.utils import observation
-
-        if observation.observer is not None:
-            observation.observer.failed("cli", error)
         if "--debug" in arguments:
             traceback.print_exc()
         else:

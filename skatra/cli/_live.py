@@ -57,6 +57,8 @@ class LiveDemo:
         self._prepare(bars)
         self.position = _WINDOW
         self.open: list[tuple[Any, Any, float, float, float]] = []
+        self.model: Any = None
+        self.error: Exception | None = None
         self.retrain()
 
     def _prepare(self, bars: pd.DataFrame) -> None:
@@ -71,7 +73,7 @@ class LiveDemo:
         self.times = self.rows.index.get_level_values(1).unique()
 
     def retrain(self) -> None:
-        """Fit on the last rows whose labels have ended, and say so."""
+        """Fit on the last rows that ended; serve the first, and what is not refused."""
         now = self.times[self.position]
         known = self.rows[self.rows["t1"] < now].tail(3 * _WINDOW)
         data, target = known[self.names], known["label"] > 0
@@ -91,7 +93,7 @@ class LiveDemo:
                 monitoring.observe_stage(MODEL, "fit"),
                 sklearn.config_context(enable_metadata_routing=False),
             ):
-                self.model = KellyClassifier(booster, max_position=0.3).fit(
+                model = KellyClassifier(booster, max_position=0.3).fit(
                     data, target, returns=known["ret"]
                 )
             hits = (out > 0.5) == target.to_numpy()
@@ -105,8 +107,10 @@ class LiveDemo:
                     n_purged=int(counts["purged"].iloc[fold]),
                     n_embargoed=int(counts["embargoed"].iloc[fold]),
                 )
-            if hits.mean() < 0.5:
+            if hits.mean() < 0.5 and self.model is not None:
                 run["outcome"] = "refused"
+                return
+        self.model = model
         monitoring.set_reference(MODEL, out, data)
         monitoring.record_model(
             MODEL,
@@ -182,10 +186,14 @@ class LiveDemo:
         self.db.settle_predictions(frame[~frame.index.duplicated()], MODEL)
 
     def run(self, ended: threading.Event, per_second: float) -> None:
-        """Tick until the event is set."""
+        """Tick until the event is set; set it, and keep the error, if one is raised."""
         step = 1.0 / per_second
         following = time.monotonic()
         while not ended.is_set():
-            self.tick()
+            try:
+                self.tick()
+            except Exception as error:  # noqa: BLE001 - the command raises it
+                self.error = error
+                ended.set()
             following = max(following + step, time.monotonic() - step)
             ended.wait(max(0.0, following - time.monotonic()))

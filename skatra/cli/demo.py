@@ -99,6 +99,8 @@ def _run_live(output: Path, seconds: float | None, port: int, ticks: float) -> N
         typer.echo(server.url)
         trader = threading.Thread(target=demo.run, args=(ended, ticks), daemon=True)
         trader.start()
-        wait_for_end(seconds)
+        wait_for_end(seconds, ended)
         ended.set()
         trader.join(30.0)
+    if demo.error is not None:
+        raise demo.error

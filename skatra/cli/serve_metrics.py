@@ -63,9 +63,9 @@ def serve(
         wait_for_end(seconds)
 
 
-def wait_for_end(seconds: float | None) -> None:
-    """Wait for Ctrl-C, SIGTERM or the end of a time."""
-    ended = threading.Event()
+def wait_for_end(seconds: float | None, ended: threading.Event | None = None) -> None:
+    """Wait for Ctrl-C, SIGTERM, the end of a time or somebody who sets the event."""
+    ended = ended or threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
         ended.wait(seconds)

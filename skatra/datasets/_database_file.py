@@ -83,19 +83,22 @@ class DatabaseFile(HTMLRepr):
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Give a connection that sees one state of the file throughout."""
-        start = time.perf_counter()
-        with self.pool.get_connection(readonly=True) as connection:
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN").close()
-            try:
-                yield connection
-            finally:
-                connection.rollback()
-        if observation.observer is not None:
-            seconds = time.perf_counter() - start
-            observation.observer.database_used(self.path.name, "read", seconds, 0)
+        start, is_part = time.perf_counter(), False
+        try:
+            with self.pool.get_connection(readonly=True) as connection:
+                is_part = connection.in_transaction
+                if is_part:
+                    yield connection
+                    return
+                connection.execute("BEGIN").close()
+                try:
+                    yield connection
+                finally:
+                    connection.rollback()
+        finally:
+            if observation.observer is not None and not is_part:
+                seconds = time.perf_counter() - start
+                observation.observer.database_used(self.path.name, "read", seconds, 0)
 
     @contextlib.contextmanager
     def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -107,18 +110,21 @@ class DatabaseFile(HTMLRepr):
             )
         outer = self._transaction_here()
         if outer is None:
-            start = time.perf_counter()
-            with self.pool.get_connection(
-                readonly=False, durable=durable
-            ) as connection:
-                before = connection.total_changes
-                yield connection
-                changed = connection.total_changes - before
-            if observation.observer is not None:
-                seconds = time.perf_counter() - start
-                observation.observer.database_used(
-                    self.path.name, "write", seconds, changed
-                )
+            start, committed = time.perf_counter(), 0
+            try:
+                with self.pool.get_connection(
+                    readonly=False, durable=durable
+                ) as connection:
+                    before = connection.total_changes
+                    yield connection
+                    changed = connection.total_changes - before
+                committed = changed
+            finally:
+                if observation.observer is not None:
+                    seconds = time.perf_counter() - start
+                    observation.observer.database_used(
+                        self.path.name, "write", seconds, committed
+                    )
             return
         outer.execute("SAVEPOINT part").close()
         try:

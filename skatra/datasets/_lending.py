@@ -228,7 +228,7 @@ class Lender:
             + (" or allow more readers (max_readers=...)." if kind == "reader" else ".")
         )
         if observation.observer is not None:
-            observation.observer.connection_timed_out(self.path.name)
+            observation.observer.connection_timed_out(self.path.name, waited)
         raise _reported(error)
 
     def warn_of_holders(self, group: SlotGroup) -> None:

@@ -139,13 +139,15 @@ class SplitAudit:
         """
         if self.n_leaking_pairs:
             worst = int(self.counts[:, -1].argmax())
-            if observation.observer is not None:
-                observation.observer.leak_refused(self.n_leaking_pairs)
-            raise LeakageError(
+            error = LeakageError(
                 f"{self.summary}; the worst is split {worst} with "
                 f"{self.counts[worst, -1]} pairs. Use "
                 "skatra.model_selection.PurgedKFold, which drops these rows."
             )
+            if observation.observer is not None:
+                observation.observer.leak_refused(self)
+                observation.observer.failed("model_selection", error)
+            raise error
 
     def _shares(self) -> NDArray[np.float64]:
         left_out = self.counts[:, State.PURGED : State.UNUSED + 1].sum(axis=1)

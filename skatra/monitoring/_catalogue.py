@@ -74,7 +74,7 @@ KNOWN_ERRORS = {
         "IntegrityError", "OperationalError",
     ),
     "sizing": ("ValueError", "NotFittedError"),
-    "model_selection": ("LeakageError", "LabelTimesError"),
+    "model_selection": ("LeakageError",),
     "signals": (
         "ValueError", "EmptyDataError", "StaleDataError", "StaleModelError",
         "ModelError", "ModelNotFoundError", "ModelCorruptError",
@@ -82,12 +82,14 @@ KNOWN_ERRORS = {
         "DiskFullError", "PoolTimeoutError", "QueryTimeoutError",
     ),
     "retraining": ("ValueError", "EmptyDataError"),
-    "exporter": ("CollectError",),
+    "exporter": (
+        "DatabaseError", "OperationalError", "FileNotFoundError", "PermissionError",
+    ),
 }  # fmt: skip
 
 KNOWN_REASONS = {
     "signals_suppressed_total": ("no_edge", "stale_data", "duplicate"),
-    "kelly_capped_total": ("max_position",),
+    "kelly_capped_total": ("max_position", "max_exposure"),
 }
 
 
@@ -207,8 +209,9 @@ _METRICS = (
     _counter("prediction_rows_total",
              "Rows predicted; a position asks for a probability, too.", "model",
              "method"),
-    _counter("prediction_failures_total", "Calls of a model that raised.", "model",
-             "error_type"),
+    _counter("prediction_failures_total",
+             "Calls of a model that raised; a position asks for a probability, too.",
+             "model", "error_type"),
     _gauge("predictions_in_progress", "Calls of a model under way.", "model"),
     _histogram("prediction_probability", "Probability of the positive class.",
                PROBABILITY_BUCKETS, "model"),
@@ -235,7 +238,8 @@ _METRICS = (
     _histogram("kelly_fraction_ratio",
                "Absolute position as share of capital; side has the sign.",
                KELLY_BUCKETS, "strategy", "side"),
-    _counter("kelly_capped_total", "Positions cut by a limit.", "strategy", "reason"),
+    _counter("kelly_capped_total", "Positions cut by a limit on the allowed side.",
+             "strategy", "reason"),
     _gauge("kelly_exposure_ratio", "Sum of absolute open positions over capital.",
            "strategy"),
     _gauge("model_info", "The served model, in labels; always 1.", "model", "version",
@@ -286,15 +290,18 @@ _METRICS = (
     _database("db_table_rows", "Rows of a table, counted at most once a minute.",
               "table"),
     _database("db_latest_event_timestamp_seconds", "Newest time in a table.", "table"),
-    _database("db_predictions", "Stored predictions by what became of them.", "run",
+    _database("db_predictions",
+              "Stored predictions by what became of them: open, settled with no stake "
+              "(no_stake), won, or lost, a return of exactly 0 included.", "run",
               "state"),
-    _histogram("db_query_duration_seconds", "Time of a read or write block.",
-               QUERY_BUCKETS, "database", "operation"),
+    _histogram("db_query_duration_seconds",
+               "Time of a read or write block, also one that raised.", QUERY_BUCKETS,
+               "database", "operation"),
     _counter("db_statements_total", "SQL statements.", "database", "kind"),
     _counter("db_rows_written_total", "Table rows that committed writes changed.",
              "database"),
-    _histogram("db_pool_acquire_duration_seconds", "Wait for a connection.",
-               QUERY_BUCKETS, "database"),
+    _histogram("db_pool_acquire_duration_seconds",
+               "Wait for a connection, also one in vain.", QUERY_BUCKETS, "database"),
     _counter("db_pool_timeouts_total", "Waits for a connection that ran out of time.",
              "database"),
     _pool("db_pool_connections", "Connections of the pool.", "state"),
@@ -302,7 +309,8 @@ _METRICS = (
     _pool("db_pool_waiters", "Threads that wait for a connection."),
     _counter("errors_total", "Errors by part and type.", "component", "error_type"),
     _counter("exporter_dropped_label_values_total",
-             "Updates counted under 'other' because a label had too many values.",
+             "Updates counted under 'other', and features left out, because a label "
+             "had too many values.",
              "metric"),
 )  # fmt: skip
 

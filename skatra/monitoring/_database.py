@@ -7,8 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ Rows = dict[str, list[tuple[tuple[str, ...], float]]]
 DEADLINE = 0.05
 COUNT_EVERY = 60.0
 QUERY_LIMIT = 2.0
+FRESH = 90.0
+"""Seconds for which a reading stands: Prometheus' usual minute, and half of one."""
 
 _TABLES = (
     "bars", "feature_chunks", "label_chunks", "labels", "predictions", "runs",
@@ -35,33 +36,81 @@ _NEWEST = {
     "signals": "SELECT max(t0) FROM signals",
 }
 _OUTCOMES = """
-    SELECT p.model, count(*), count(s.ret), coalesce(sum(s.ret * p.position > 0), 0)
+    SELECT p.model, count(*) - count(s.ret),
+    coalesce(sum(s.ret IS NOT NULL AND p.position = 0), 0),
+    coalesce(sum(s.ret * p.position > 0), 0),
+    coalesce(sum(s.ret * p.position <= 0 AND p.position <> 0), 0)
     FROM predictions AS p LEFT JOIN settlements AS s USING (model, sid, t0)
     GROUP BY p.model ORDER BY max(p.t0) DESC, p.model
 """
+
+_STATES = ("open", "no_stake", "won", "lost")
+
+_NO_LOG = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+"""What SQLite says where it may not make the log that it needs to read."""
 
 Borrow = Callable[[], contextlib.AbstractContextManager[sqlite3.Connection]]
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a read-only connection of the one SQLite library in the process."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=QUERY_LIMIT
-    )
+    """Give a read-only connection of the one SQLite library in the process.
+
+    A file at rest in a folder where nobody may write is read without locks, and in
+    vain if it has changed meanwhile.
+    """
+    still = None
+    connection = _connect(path, "mode=ro")
     try:
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").close()
+        except sqlite3.OperationalError as error:
+            still = _trace(path)
+            if error.sqlite_errorcode & 0xFF not in _NO_LOG or still[1] is not None:
+                raise
+            connection.close()
+            connection = _connect(path, "mode=ro&immutable=1")
         yield connection
     finally:
         connection.close()
+    if still is not None and _trace(path) != still:
+        raise sqlite3.OperationalError(
+            "the file changed while it was read without locks."
+        )
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{options}", uri=True, timeout=QUERY_LIMIT
+    )
+
+
+def _trace(path: Path) -> list[tuple[int, int] | None]:
+    """Return size and time of the file and of its log, None where there is none."""
+    found: list[tuple[int, int] | None] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((status.st_size, status.st_mtime_ns))
+    return found
 
 
 class DatabaseReader:
     """Reads one file beside the scrapes; they wait for it at most `DEADLINE` seconds.
 
     Row counts and what became of predictions are counted at most once a minute, in a
-    thread of their own: a scrape reports the last counts that are complete. A file
-    that is missing, locked or damaged gives ``db_collect_success`` 0 and the
-    last numbers that were read of its size.
+    thread of their own: a scrape reports the last counts that are complete. Beside a
+    slow disk it reports the last reading, for at most `FRESH` seconds. A file that is
+    missing, locked or damaged gives ``db_collect_success`` 0 and the last numbers that
+    were read of its size, until a reading, and a count after a count that failed,
+    succeed.
+
+    Who reads needs the right to read the file and to enter its folder. While the
+    database is in use he needs to read its ``-wal`` and ``-shm``, too, and where one of
+    them is missing, to write in the folder.
 
     Parameters
     ----------
@@ -81,34 +130,36 @@ class DatabaseReader:
         self._worker = ThreadPoolExecutor(2, thread_name_prefix="skatra-db-metrics")
         self._pending: Future[None] | None = None
         self._counting: Future[None] | None = None
+        self._failed: set[str] = set()
+        self._files: Rows = {}
         self._quick: Rows = {}
         self._counted: Rows = {}
-        self._counted_at = float("-inf")
+        self._read_at = self._counted_at = float("-inf")
+        self._started_at = 0.0
         self._seconds = 0.0
 
     def read(self) -> Rows:
-        """Return the newest numbers; never raise, never wait beyond the deadline."""
+        """Return the newest numbers; never raise, never wait beyond the deadline.
+
+        Only the reader's own threads touch the file: a disk that hangs holds up them.
+        """
         with self._lock:
             if self._pending is None or self._pending.done():
-                self._pending = self._worker.submit(self._refresh)
+                self._started_at = time.monotonic()
+                self._pending = self._worker.submit(self._try, self._refresh)
             if self._is_due():
-                self._counting = self._worker.submit(self._recount)
-            pending, counting = self._pending, self._counting
-        success, deadline = 1.0, time.monotonic() + DEADLINE
-        try:
-            pending.result(DEADLINE)
-            if counting is not None:
-                with contextlib.suppress(FutureTimeoutError):
-                    counting.result(max(0.0, deadline - time.monotonic()))
-        except FutureTimeoutError:
-            success = 0.0
-        except Exception as error:  # noqa: BLE001 - the scrape must go on
-            success = 0.0
-            recorder().failed("exporter", error)
-        rows = {**self._quick, **self._counted} if success else self._file_rows()
+                self._counting = self._worker.submit(self._try, self._recount)
+            under_way = [self._pending, *filter(None, [self._counting])]
+        left = wait(under_way, DEADLINE).not_done
+        now = time.monotonic()
+        success = now - self._read_at < FRESH and not self._failed
+        seconds = self._seconds
+        if self._pending in left:
+            seconds = max(seconds, now - self._started_at)
+        rows = {**self._quick, **self._counted} if success else dict(self._files)
         label = (self.name,)
-        rows["db_collect_success"] = [(label, success)]
-        rows["db_collect_duration_seconds"] = [(label, self._seconds)]
+        rows["db_collect_success"] = [(label, float(success))]
+        rows["db_collect_duration_seconds"] = [(label, seconds)]
         return rows
 
     def close(self) -> None:
@@ -134,16 +185,29 @@ class DatabaseReader:
             rows["db_last_write_timestamp_seconds"] = [(label, written)]
         return rows
 
+    def _try(self, step: Callable[[], None]) -> None:
+        """Take a step; keep whether it failed, and count the error."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the next scrape tries again
+            self._failed.add(step.__name__)
+            recorder().failed("exporter", error)
+        else:
+            self._failed.discard(step.__name__)
+
     def _refresh(self) -> None:
         start = time.perf_counter()
-        self.path.stat()
-        rows = self._file_rows()
-        with self._borrow() as connection:
-            free = _one(connection, "PRAGMA freelist_count")
-            page = _one(connection, "PRAGMA page_size")
-            _one(connection, "SELECT count(*) FROM sqlite_schema")
-            rows["db_freelist_bytes"] = [((self.name,), float(free * page))]
-            self._quick = rows
+        try:
+            self._files = rows = self._file_rows()
+            self.path.stat()
+            with self._borrow() as connection:
+                free = _one(connection, "PRAGMA freelist_count")
+                page = _one(connection, "PRAGMA page_size")
+                _one(connection, "SELECT count(*) FROM sqlite_schema")
+            self._quick = dict(rows)
+            self._quick["db_freelist_bytes"] = [((self.name,), float(free * page))]
+            self._read_at = time.monotonic()
+        finally:
             self._seconds = time.perf_counter() - start
 
     def _is_due(self) -> bool:
@@ -153,7 +217,8 @@ class DatabaseReader:
 
     def _recount(self) -> None:
         with self._borrow() as connection:
-            self._counted = self._count(connection)
+            counted = self._count(connection)
+        self._counted = counted
         self._counted_at = time.monotonic()
 
     def _count(self, connection: sqlite3.Connection) -> Rows:
@@ -178,13 +243,9 @@ class DatabaseReader:
         if {"predictions", "settlements"} <= there:
             states = rows["db_predictions"] = []
             found = connection.execute(_OUTCOMES).fetchall()
-            for place, (run, n, settled, won) in enumerate(found):
+            for place, (run, *counts) in enumerate(found):
                 label = run if place < LABELS["run"].cap else OTHER
-                for state, value in (
-                    ("open", n - settled),
-                    ("won", won),
-                    ("lost", settled - won),
-                ):
+                for state, value in zip(_STATES, counts, strict=True):
                     _add(states, (self.name, label, state), float(value))
         return rows
 

@@ -142,9 +142,9 @@ def record_signals(
     known = store.families["signals_total"].children
     for (symbol, side), count in signals.items():
         if (strategy, symbol, side) not in known:
-            store.announce(strategy=(strategy,), symbol=(symbol,))
+            _recorder.announce_symbol(strategy, symbol)
         store.add("signals_total", (strategy, symbol, side), count)
-    if signals:
+    if any(signals.values()):
         store.set("signal_last_timestamp_seconds", (strategy,), time.time())
     for reason, count in (suppressed or {}).items():
         store.add("signals_suppressed_total", (strategy, reason), count)
@@ -194,12 +194,13 @@ def set_reference(model: str, probabilities: Any, features: Any = None) -> None:
     model : str
         The model's name.
     probabilities : array-like of float of shape (n,)
-        Out-of-fold probabilities of the positive class.
+        Out-of-fold probabilities of the positive class; what is not finite is left out,
+        and without any the model has no reference.
     features : DataFrame of shape (n_rows, n_features) or mapping, default=None
         Training features; their deciles become bins. A mapping holds a histogram per
         name, such as a model card keeps: at most 9 inner "edges", each the largest
-        value of its bin, and "counts", one more than edges. The first 20 have a name of
-        their own, later ones share "other".
+        value of its bin, and "counts", one more than edges. The first 20 are kept;
+        later ones, and those that hold no finite number, are left out.
 
     Examples
     --------
@@ -249,6 +250,30 @@ def record_probabilities(model: str, probabilities: Any) -> None:
         _recorder.record_probabilities(model, probabilities)
 
 
+def record_positions(
+    strategy: str, positions: Any, *, cut: Mapping[str, int] | None = None
+) -> None:
+    """Count what was staked, inside a ``scope(probabilities=False)``.
+
+    Parameters
+    ----------
+    strategy : str
+        The strategy's name.
+    positions : array-like of float of shape (n,)
+        Those that are new, signed shares of capital, after every limit.
+    cut : mapping, default=None
+        Reason -> count of these that a limit cut, each under one; "max_position" and
+        "max_exposure" are known beforehand.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.record_positions("kelly", [0.1, 0.0], cut={"max_position": 1})
+    """
+    if observation.observer is not None and _recorder is not None:
+        _recorder.record_positions(strategy, positions, cut or {})
+
+
 def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
     """Count settled predictions, for the Brier score and the win rates.
 
@@ -259,7 +284,13 @@ def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
     probabilities : array-like of float of shape (n,)
         What the model had said.
     outcomes : array-like of bool of shape (n,)
-        Whether the positive class came true.
+        Whether the positive class came true. Pairs in which either is not finite are
+        left out.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many outcomes as probabilities.
 
     Examples
     --------
@@ -267,6 +298,11 @@ def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
     >>> monitoring.record_outcomes("champion", [0.6, 0.3], [True, False])
     """
     if observation.observer is not None and _recorder is not None:
+        if len(probabilities) != len(outcomes):
+            raise ValueError(
+                "probabilities and outcomes must be of one length, got "
+                f"{len(probabilities)} and {len(outcomes)}."
+            )
         _recorder.record_outcomes(model, probabilities, outcomes)
 
 

@@ -17,6 +17,8 @@ _Result = TypeVar("_Result")
 UNSCOPED = "unscoped"
 NOTES = 64
 """Predictions that wait to be counted together."""
+REMEMBERED = 10_000
+"""Names to which numbers belong, those under "other" among them."""
 
 _EDGES = np.array(PROBABILITY_BUCKETS[1:-1:2])
 
@@ -35,7 +37,9 @@ def scope(
     """Name the model and the strategy at work inside a block.
 
     Predictions and positions outside of any such block count under "unscoped": those
-    of cross-validation must not mix with those of the served model.
+    of cross-validation must not mix with those of the served model. A thread begins
+    outside of the blocks of who started it, as every context variable has it: open one
+    inside, or hand it ``contextvars.copy_context().run``.
 
     Parameters
     ----------
@@ -43,8 +47,9 @@ def scope(
         Label values; None keeps those of the surrounding block.
     probabilities : bool, default=True
         False counts calls of the model, their times, rows and failures, but not what
-        it said: for rows that are predicted again and again. Count what is new with
-        `record_probabilities`.
+        it said, neither probabilities nor positions: for rows that are predicted again
+        and again. Count what is new with `record_probabilities` and
+        `record_positions`.
 
     Yields
     ------
@@ -72,6 +77,15 @@ def bins_of(probabilities: Any) -> Any:
     return np.searchsorted(_EDGES, np.asarray(probabilities, dtype=np.float64))
 
 
+def _finite(values: Any) -> Any:
+    """Return the finite numbers of a column; of one that holds no numbers, none."""
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.empty(0)
+    return found[np.isfinite(found)]
+
+
 def _reference_of(column: Any) -> tuple[Any, Any]:
     """Return bin edges and counts of training values, or of a histogram of them."""
     counts = np.zeros(N_BINS)
@@ -80,8 +94,9 @@ def _reference_of(column: Any) -> tuple[Any, Any]:
         cuts = np.nextafter(np.asarray(column["edges"], dtype=np.float64), np.inf)
         counts[: len(column["counts"])] = column["counts"]
         return cuts, counts
-    values = np.asarray(column, dtype=np.float64)
-    values = values[np.isfinite(values)]
+    values = _finite(column)
+    if not len(values):
+        return values, counts
     cuts = np.quantile(values, np.arange(1, N_BINS) / N_BINS)
     places = np.searchsorted(cuts, values, side="right")
     return cuts, np.bincount(places, minlength=N_BINS)
@@ -117,10 +132,13 @@ class Recorder(Observer):
     def __init__(self, store: Store) -> None:
         self.store = store
         self._models: dict[str, ModelNumbers] = {}
+        self._distinct: list[ModelNumbers] = []
         self._sides: dict[str, tuple[Any, Any]] = {}
         self._taken: dict[str, Any] = {}
         self._statements: dict[tuple[str, str], Any] = {}
+        self._announced: set[tuple[str, ...]] = set()
         self._edges: dict[str, dict[str, Any]] = {}
+        self._features: dict[str, list[str]] = {}
         self._noted: deque[tuple[Any, ...]] = deque()
         store.before_reading = self._count_notes
         store.after_fork = self._end_calls
@@ -133,12 +151,15 @@ class Recorder(Observer):
         if found is None:
             self.store.announce(model=(name,))
             with self.store.lock:
-                found = ModelNumbers(self.store, name)
-                seen = self.store.families["prediction_probability"].children
-                if (name,) in seen:
-                    self._models[name] = found
-                else:
-                    found.active = self._models.setdefault(OTHER, found).active
+                family = self.store.families["prediction_probability"]
+                key = name if family.has_room(name) else OTHER
+                if key not in self._models:
+                    self._models[key] = ModelNumbers(self.store, key)
+                    self._distinct.append(self._models[key])
+                found = self._models[key]
+                if key != name:
+                    family.drop(1)
+                    _remember(self._models, name, found)
         return found
 
     def forget(self, model: str, family: str) -> None:
@@ -166,7 +187,8 @@ class Recorder(Observer):
         except BaseException as error:
             active.pop()
             self.store.add("prediction_failures_total", (name, type(error).__name__))
-            self.failed("sizing", error)
+            if not _was_counted(error):
+                self.failed("sizing", error)
             raise
         seconds = perf_counter() - start
         active.pop()
@@ -191,18 +213,21 @@ class Recorder(Observer):
             numbers.calls[method].add(seconds)
             is_one = isinstance(values, float)
             numbers.rows[method].value += 1 if is_one else len(values)
+            if not is_said:
+                continue
             if sides is not None:
                 count_positions(sides, values)
-            elif is_said and is_one:
+            elif is_one:
                 numbers.probability.add(values)
-            elif is_said:
+            else:
                 numbers.probability.add_all(values)
-        for numbers in list(self._models.values()):
+        for numbers in list(self._distinct):
             numbers.in_progress.value = float(len(numbers.active))
 
     def _end_calls(self) -> None:
-        """Leave calls under way to the parent, whose threads make them."""
-        for numbers in self._models.values():
+        """Leave calls, ended or under way, to the parent, whose threads make them."""
+        self._noted.clear()
+        for numbers in self._distinct:
             numbers.active = []
 
     def sides(self, strategy: str) -> tuple[Any, Any]:
@@ -211,9 +236,15 @@ class Recorder(Observer):
         with self.store.lock:
             family = self.store.families["kelly_fraction_ratio"]
             found = family.child(strategy, "long"), family.child(strategy, "short")
-            if (strategy, "long") in family.children:
-                self._sides[strategy] = found
+            _remember(self._sides, strategy, found)
         return found
+
+    def announce_symbol(self, strategy: str, symbol: str) -> None:
+        """Create what counts a symbol's signals, at zero, once."""
+        key = strategy, symbol
+        if key not in self._announced and len(self._announced) < REMEMBERED:
+            self.store.announce(strategy=(strategy,), symbol=(symbol,))
+            self._announced.add(key)
 
     def positions_capped(self, wanted: Any, limit: float) -> None:
         """Count positions cut at ``max_position``."""
@@ -224,37 +255,63 @@ class Recorder(Observer):
         )
         if not count:
             return
-        self.store.add("kelly_capped_total", (_scope.get()[1], "max_position"), count)
+        _, strategy, is_said = _scope.get()
+        if is_said:
+            self.store.add("kelly_capped_total", (strategy, "max_position"), count)
+
+    def record_positions(
+        self, strategy: str, positions: Any, cut: Mapping[str, int]
+    ) -> None:
+        """Count what was staked, and what a limit cut."""
+        values = np.asarray(positions, dtype=np.float64)
+        sides = self._sides.get(strategy) or self.sides(strategy)
+        with self.store.lock:
+            count_positions(sides, values)
+        for reason, count in cut.items():
+            self.store.add("kelly_capped_total", (strategy, reason), count)
 
     # --- drift and calibration -----------------------------------------------------
 
     def set_reference(self, model: str, probabilities: Any, features: Any) -> None:
         """Keep what training looked like: distributions to compare with."""
-        values = np.asarray(probabilities, dtype=np.float64)
+        values = _finite(probabilities)
         self.model(model)
         with self.store.lock:
-            family = self.store.families
-            reference = family["prediction_probability_reference"].child(model)
-            reference.clear()
-            reference.add_all(values)
-            shares = np.bincount(bins_of(values), minlength=N_BINS) / len(values)
-            ratios = family["prediction_probability_reference_bin_ratio"]
-            for low, share in zip(BINS, shares.tolist(), strict=True):
-                ratios.child(model, low).value = share
-        if features is None:
-            return
-        edges = {}
-        for name in features:
-            cuts, counts_of = _reference_of(features[name])
-            edges[str(name)] = cuts
-            shares = counts_of / counts_of.sum()
-            with self.store.lock:
-                ratios = self.store.families["feature_reference_bin_ratio"]
-                counts = self.store.families["feature_bin_total"]
+            self.forget(model, "prediction_probability_reference")
+            if len(values):
+                family = self.store.families
+                reference = family["prediction_probability_reference"].child(model)
+                reference.clear()
+                reference.add_all(values)
+                shares = np.bincount(bins_of(values), minlength=N_BINS) / len(values)
+                ratios = family["prediction_probability_reference_bin_ratio"]
                 for low, share in zip(BINS, shares.tolist(), strict=True):
-                    labels = (model, str(name), low)
-                    ratios.child(*labels).value = share
-                    counts.child(*labels)
+                    ratios.child(model, low).value = share
+        if features is not None:
+            found = {str(name): _reference_of(features[name]) for name in features}
+            with self.store.lock:
+                self._set_features(
+                    model, {name: of for name, of in found.items() if of[1].any()}
+                )
+
+    def _set_features(self, model: str, found: Mapping[str, tuple[Any, Any]]) -> None:
+        """Keep edges and shares of as many features as have room, in their order."""
+        is_new = self._features.get(model) != list(found)
+        if is_new:
+            self.forget(model, "feature_")
+            self._features[model] = list(found)
+        ratios = self.store.families["feature_reference_bin_ratio"]
+        counts = self.store.families["feature_bin_total"]
+        edges = {}
+        for name, (cuts, counts_of) in found.items():
+            if not counts.has_room(model, name, BINS[0]):
+                counts.drop(int(is_new))
+                continue
+            edges[name] = cuts
+            shares = counts_of / counts_of.sum()
+            for low, share in zip(BINS, shares.tolist(), strict=True):
+                ratios.child(model, name, low).value = share
+                counts.prepare(model, name, low)
         self._edges[model] = edges
 
     def record_probabilities(self, model: str, probabilities: Any) -> None:
@@ -267,10 +324,9 @@ class Recorder(Observer):
     def record_features(self, model: str, features: Any) -> None:
         """Count feature values by the deciles of training."""
         for name, cuts in self._edges.get(model, {}).items():
-            if name not in features.columns:
+            if name not in features:
                 continue
-            column = np.asarray(features[name], dtype=np.float64)
-            column = column[np.isfinite(column)]
+            column = _finite(features[name])
             counts = np.bincount(
                 np.searchsorted(cuts, column, side="right"), minlength=N_BINS
             ).tolist()
@@ -282,8 +338,9 @@ class Recorder(Observer):
     def record_outcomes(self, model: str, probabilities: Any, outcomes: Any) -> None:
         """Count settled predictions for Brier score, reliability and win rates."""
         values = np.asarray(probabilities, dtype=np.float64)
-        won = np.asarray(outcomes, dtype=np.float64)[~np.isnan(values)]
-        values = values[~np.isnan(values)]
+        won = np.asarray(outcomes, dtype=np.float64)
+        known = np.isfinite(values) & np.isfinite(won)
+        values, won = values[known], won[known]
         self.model(model)
         places = bins_of(values)
         seen = np.bincount(places, minlength=N_BINS).tolist()
@@ -316,14 +373,12 @@ class Recorder(Observer):
         with self.store.lock:
             family = self.store.families["db_pool_acquire_duration_seconds"]
             waits = family.child(database)
-            if (database,) in family.children:
-                self._taken[database] = waits
+            _remember(self._taken, database, waits)
         return waits
 
-    def connection_timed_out(self, database: str) -> None:
-        """Count a timeout."""
-        if database not in self._taken:
-            self._announce_database(database)
+    def connection_timed_out(self, database: str, seconds: float) -> None:
+        """Count a timeout, and the wait before it."""
+        self.connection_taken(database, seconds)
         self.store.add("db_pool_timeouts_total", (database,))
 
     def statement_run(self, database: str, kind: str) -> None:
@@ -333,8 +388,7 @@ class Recorder(Observer):
             if number is None:
                 family = self.store.families["db_statements_total"]
                 number = family.child(database, kind)
-                if (database, kind) in family.children:
-                    self._statements[database, kind] = number
+                _remember(self._statements, (database, kind), number)
             number.value += 1
 
     def database_used(
@@ -364,12 +418,13 @@ class Recorder(Observer):
         pairs = audit.n_leaking_pairs
         self.store.add("audits_total", (splitter,))
         self.store.add("audit_leaking_pairs_total", (splitter,), pairs)
-        if pairs and splitter.startswith(("Purged", "CombinatorialPurged")):
+        if pairs and _is_purged(audit):
             self.leaked(_scope.get()[0], "overlap", pairs)
 
-    def leak_refused(self, pairs: int) -> None:
-        """Count a leak that stopped a guarded run."""
-        self.leaked(_scope.get()[0], "overlap", pairs)
+    def leak_refused(self, audit: Any) -> None:
+        """Count a leak that stopped a guarded run, unless its audit counted it."""
+        if not _is_purged(audit):
+            self.leaked(_scope.get()[0], "overlap", audit.n_leaking_pairs)
 
     def leaked(self, model: str, check: str, count: int) -> None:
         """Count leaks where none may be."""
@@ -381,6 +436,27 @@ class Recorder(Observer):
     def failed(self, component: str, error: BaseException) -> None:
         """Count an error by its type."""
         self.store.add("errors_total", (component, type(error).__name__))
+
+
+def _is_purged(audit: Any) -> bool:
+    """Tell whether the splitter is one of skatra's, which may leak nothing."""
+    return bool(audit.splitter.startswith(("Purged", "CombinatorialPurged")))
+
+
+def _was_counted(error: BaseException) -> bool:
+    """Tell whether a prediction inside of this one has counted the error."""
+    place = error.__traceback__ and error.__traceback__.tb_next
+    while place is not None:
+        if place.tb_frame.f_code is Recorder.predict.__code__:
+            return True
+        place = place.tb_next
+    return False
+
+
+def _remember(names: dict[Any, Any], name: Any, numbers: Any) -> None:
+    """Keep the numbers of a name, unless there are too many names."""
+    if len(names) < REMEMBERED:
+        names[name] = numbers
 
 
 def count_positions(sides: tuple[Any, Any], positions: Any) -> None:

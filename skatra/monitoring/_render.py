@@ -49,16 +49,18 @@ def family(metric: _catalogue.Metric, rows: Rows) -> Metric:
 
 
 def pool_rows() -> dict[str, list[tuple[tuple[str, ...], float]]]:
-    """Return the state of every pool, summed over pools of one file name."""
+    """Return the state of every pool, summed by file name; names may be "other"."""
     summed: dict[str, dict[tuple[str, ...], float]] = {
         "db_pool_connections": {},
         "db_pool_connections_max": {},
         "db_pool_waiters": {},
     }
-    for pool in list(observation.pools):
-        if pool.closed:
-            continue
+    pools = [pool for pool in list(observation.pools) if not pool.closed]
+    names = sorted({pool.path.name for pool in pools})
+    kept = names[: _catalogue.LABELS["database"].cap]
+    for pool in pools:
         name, stats = pool.path.name, pool.stats()
+        name = name if name in kept else _catalogue.OTHER
         used = stats["readers_in_use"] + stats["writer_in_use"]
         is_open = stats["readers_open"] + stats["writer_open"]
         for short, labels, value in (

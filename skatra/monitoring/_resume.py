@@ -1,5 +1,6 @@
 """Going on from the numbers that an earlier process left in a textfile."""
 
+import math
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -25,7 +26,8 @@ def resume_textfile(path: str | os.PathLike[str]) -> None:
     A batch run lives for minutes. Where each file held one run alone, every counter in
     it would stand still from night to night, and ``increase()`` would see nothing.
 
-    Counters and histograms of the file are added to this process's. Its gauges, such
+    Counters and histograms of the file are added to this process's, but those that are
+    negative or not finite. Its gauges, such
     as the served model and when runs last ended, stand until this process says
     otherwise; those of a process (versions, work in progress) are left out. Call it
     once, after :func:`enable` and before the work. Without a file, and while
@@ -76,8 +78,10 @@ def _add(store: Store, samples: list[Any]) -> None:
         key = tuple(labels[name] for name in metric.labels)
         if metric.kind == "histogram":
             buckets[short, key][sample.labels.get("le", part)] = sample.value
-        elif metric.kind == "counter":
+        elif metric.kind == "counter" and 0 <= sample.value < math.inf:
             store.families[short].child(*key).value += sample.value
+        elif metric.kind == "counter":
+            continue  # would stay in the sum for ever
         elif short not in _OF_A_PROCESS and key not in store.families[short].children:
             store.families[short].child(*key).value = sample.value
     for (short, key), found in buckets.items():
@@ -99,9 +103,15 @@ def _add_histogram(
     key: tuple[str, ...],
     found: dict[str, float],
 ) -> None:
-    """Add a histogram with the same buckets; one of an older version starts anew."""
+    """Add a histogram with the same buckets; one of an older version starts anew.
+
+    So does one whose counts are none.
+    """
     bounds = [repr(float(bound)) for bound in metric.buckets] + ["+Inf"]
     if set(found) == {*bounds, "_sum", "_count"}:
         counts = np.diff([found[bound] for bound in bounds], prepend=0.0)
+        numbers = np.array([*counts, found["_sum"]])
+        if not (np.isfinite(numbers) & (numbers >= 0)).all():
+            return
         child = store.families[short].child(*key)
         child.add_counts([int(count) for count in counts], found["_sum"])

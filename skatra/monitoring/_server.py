@@ -19,6 +19,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
+from skatra.monitoring._catalogue import LABELS
 from skatra.monitoring._database import DatabaseReader
 from skatra.monitoring._instruments import enable, recorder
 from skatra.monitoring._render import CONTENT_TYPE, Page
@@ -212,7 +213,7 @@ class MetricsServer:
             if name.strip().lower() == "authorization":
                 scheme, _, rest = value.strip().partition(" ")
                 header = f"{scheme.capitalize()} {rest.strip()}"
-                given = hashlib.sha256(header.encode("latin-1")).digest()
+                given = hashlib.sha256(header.encode()).digest()
                 return hmac.compare_digest(given, self._secret)
         return False
 
@@ -444,7 +445,9 @@ def serve_metrics(
     port : int, default=9464
         0 takes a free one; see the server's ``port``.
     databases : sequence of path-like, default=()
-        Database files whose size, rows and newest times are exported.
+        Database files, at most 10, whose size, rows and newest times are exported. The
+        process needs to read them; while one is in use, its ``-wal`` and ``-shm``, too,
+        and where these are missing, to write in its folder.
     certfile, keyfile : path-like, default=None
         PEM files: serve TLS (1.2 or newer).
     credentials : str, default=None
@@ -461,7 +464,7 @@ def serve_metrics(
         If a public address lacks a password, or a password over the network lacks
         TLS; if certificate and key do not belong together or are none; if the key
         has a password; if the port is out of range; if two databases have the same
-        file name.
+        file name, or they are more than 10.
     OSError
         If the port is taken, the address is none of this machine's, or a file is
         missing.
@@ -491,7 +494,7 @@ def serve_metrics(
     secret = None
     if credentials is not None:
         header = "Basic " + base64.b64encode(credentials.encode()).decode()
-        secret = hashlib.sha256(header.encode("latin-1")).digest()
+        secret = hashlib.sha256(header.encode()).digest()
     readers = [
         item if isinstance(item, DatabaseReader) else DatabaseReader(item)
         for item in databases
@@ -501,6 +504,11 @@ def serve_metrics(
         raise ValueError(
             f"databases must differ in their file names, which are their labels, got "
             f"several called {twice[0]!r}. Serve each from a process of its own."
+        )
+    if len(names) > (cap := LABELS["database"].cap):
+        raise ValueError(
+            f"databases must be at most {cap} databases, whose names are labels, got "
+            f"{len(names)}. Serve the others from a process of its own."
         )
     enable(databases=names)
     return MetricsServer(

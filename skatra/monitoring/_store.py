@@ -19,6 +19,9 @@ VECTOR_FROM = 16
 BUFFER = 4096
 """Values that wait to be counted together."""
 
+CONSTANT = frozenset({"prediction_probability_reference"})
+"""Histograms that say what training looked like, and count nothing."""
+
 
 class Number:
     """A counter or a gauge of one label set."""
@@ -26,6 +29,10 @@ class Number:
     __slots__ = ("value",)
 
     def __init__(self) -> None:
+        self.value = 0.0
+
+    def clear(self) -> None:
+        """Begin at zero."""
         self.value = 0.0
 
 
@@ -120,7 +127,26 @@ class Family:
         found = self.children.get(labels)
         return self._admit(labels) if found is None else found
 
-    def _admit(self, labels: tuple[str, ...]) -> Any:
+    def prepare(self, *labels: str) -> None:
+        """Create the numbers of a label set at zero; no update, so none is dropped."""
+        if labels not in self.children:
+            self._admit(labels, is_update=False)
+
+    def has_room(self, *labels: str) -> bool:
+        """Tell whether the label set is kept under its own name."""
+        return all(
+            value in seen or len(seen) < LABELS[name].cap
+            for name, value, seen in zip(
+                self.metric.labels, labels, self._seen, strict=True
+            )
+        )
+
+    def drop(self, count: int) -> None:
+        """Count updates that a label has no room for."""
+        dropped = self._store.families["exporter_dropped_label_values_total"]
+        dropped.child(self.metric.name).value += count
+
+    def _admit(self, labels: tuple[str, ...], *, is_update: bool = True) -> Any:
         """Make room for a label set, folding values beyond the cap into "other"."""
         if len(labels) != len(self.metric.labels):
             raise ValueError(
@@ -137,9 +163,8 @@ class Family:
                     seen.add(value)
             admitted.append(value)
         key = tuple(admitted)
-        if folded:
-            dropped = self._store.families["exporter_dropped_label_values_total"]
-            dropped.child(self.metric.name).value += 1
+        if folded and is_update:
+            self.drop(1)
         if key not in self.children:
             self.children[key] = (
                 Distribution(self.metric.buckets)
@@ -147,6 +172,16 @@ class Family:
                 else Number()
             )
         return self.children[key]
+
+    def begin_anew(self) -> None:
+        """Set counters and histograms to zero; gauges, and what is constant, stay."""
+        short = self.metric.short
+        if short in CONSTANT or (
+            self.metric.kind == "gauge" and not short.endswith("in_progress")
+        ):
+            return
+        for child in self.children.values():
+            child.clear()
 
     def forget(self, first: str) -> None:
         """Drop the label sets that begin so; their values leave room for others."""
@@ -184,9 +219,14 @@ class Store:
         self.lock.release()
 
     def _begin_anew(self) -> None:
-        """Take a lock of this process's own; no call is under way in it."""
+        """Take a lock of this process's own, and count from zero.
+
+        What the parent counted is the parent's to say; no call is under way here.
+        """
         self.lock = threading.RLock()
         self.after_fork()
+        for family in self.families.values():
+            family.begin_anew()
 
     def announce(self, **given: tuple[str, ...]) -> None:
         """Create, at zero, every counter and histogram of these label values.
@@ -198,12 +238,12 @@ class Store:
                 metric = family.metric
                 if metric.kind == "gauge" and not metric.short.endswith("in_progress"):
                     continue
-                if metric.short == "prediction_probability_reference":
+                if metric.short in CONSTANT:
                     continue
                 if given and not set(given) & set(metric.labels):
                     continue
                 for labels in metric.known(given):
-                    family.child(*labels)
+                    family.prepare(*labels)
 
     def add(self, short: str, labels: tuple[str, ...], amount: float = 1.0) -> None:
         """Increase a counter or gauge."""

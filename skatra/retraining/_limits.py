@@ -78,16 +78,47 @@ def limited(
     Series of shape (n_symbols,)
         Never of another sign or larger than wanted.
     """
-    values: FloatArray = np.array(wanted, dtype=np.float64)
+    *_, values = _steps(wanted, open_positions, limits, n_symbols, concurrency)
+    return pd.Series(values, index=wanted.index, name="position")
+
+
+def cut_by(
+    wanted: "pd.Series[float]",
+    open_positions: "pd.Series[float]",
+    limits: SignalLimits,
+    *,
+    n_symbols: int,
+    concurrency: float,
+) -> "pd.Series[str]":
+    """Return which limit cuts each position, the first of them, or "".
+
+    That capital is split between symbols and overlapping bets is no limit. The
+    parameters are those of :func:`limited`.
+    """
+    steps = _steps(wanted, open_positions, limits, n_symbols, concurrency)
+    shares, fits, values = steps
+    found = np.select(
+        [fits != shares, values != fits], ["max_position", "max_exposure"], ""
+    )
+    return pd.Series(found, index=wanted.index, name="cut")
+
+
+def _steps(
+    wanted: "pd.Series[float]",
+    open_positions: "pd.Series[float]",
+    limits: SignalLimits,
+    n_symbols: int,
+    concurrency: float,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the positions after the split, within max_position and in all."""
+    shares: FloatArray = np.array(wanted, dtype=np.float64)
     if limits.split:
-        values /= max(concurrency, 1.0) * n_symbols
+        shares /= max(concurrency, 1.0) * n_symbols
     by_symbol = open_positions.groupby(level=0).sum()
     held = by_symbol.reindex(wanted.index, fill_value=0.0).to_numpy(np.float64)
     room_up = np.maximum(limits.max_position - held, 0.0)
     room_down = np.minimum(-limits.max_position - held, 0.0)
-    values = np.clip(values, room_down, room_up)
-    total = float(np.abs(values).sum())
+    fits = np.clip(shares, room_down, room_up)
+    total = float(np.abs(fits).sum())
     room = max(limits.max_exposure - float(open_positions.abs().sum()), 0.0)
-    if total > room:
-        values *= room / total
-    return pd.Series(values, index=wanted.index, name="position")
+    return shares, fits, fits * (room / total) if total > room else fits

@@ -12,7 +12,7 @@ from skatra import monitoring
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.retraining._dataset import Rows
-from skatra.retraining._registry import POINTER_FILE, read_card, read_pointer
+from skatra.retraining._registry import CARD_FILE, POINTER_FILE, read_card, read_pointer
 
 MODEL = "champion"
 STRATEGY = "kelly"
@@ -36,7 +36,7 @@ def record_served(
         MODEL,
         version=run_id,
         algorithm="LGBMClassifier",
-        trained=(models / run_id).stat().st_mtime,
+        trained=(models / run_id / CARD_FILE).stat().st_mtime,
         data_end=until.timestamp(),
         stale_from=None if refused_from is None else refused_from.timestamp(),
         n_rows=data["rows"],
@@ -90,16 +90,19 @@ def record_round(
     n_before: int,
     closed: pd.DataFrame,
     exposure: float,
+    cut: "pd.Series[str]",
 ) -> None:
     """Count the signals of bars not signalled before, and the bets settled.
 
     ``n_before`` symbols had their bet before: a bar counts once, however often it is
-    scored.
+    scored, and its stake as the limits left it, of which one may have ``cut`` it.
     """
     if not monitoring.is_enabled():
         return
     monitoring.record_features(MODEL, X)
     monitoring.record_probabilities(MODEL, new["probability"])
+    reasons = Counter(reason for reason in cut if reason)
+    monitoring.record_positions(STRATEGY, new["position"], cut=reasons)
     counts: Counter[tuple[str, str]] = Counter()
     for symbol, stake in zip(
         new.index.get_level_values(0), new["position"], strict=True

@@ -543,9 +543,10 @@ def _up_to_date(
 
 def _leaking_pairs(development: Rows, held_out: Rows, config: RetrainConfig) -> int:
     """Count leaks over every split that the decision rests on."""
-    folds = audit_splits(
-        purged_kfold(config), development.data, label_times=development.label_times
-    )
+    with monitoring.scope(model=MODEL):  # counts what leaks in the folds
+        folds = audit_splits(
+            purged_kfold(config), development.data, label_times=development.label_times
+        )
     both = pd.concat([development.label_times, held_out.label_times])
     border = (
         np.arange(len(development)),
@@ -554,9 +555,8 @@ def _leaking_pairs(development: Rows, held_out: Rows, config: RetrainConfig) -> 
     judged = audit_splits(
         [border], pd.concat([development.data, held_out.data]), label_times=both
     )
-    pairs = int(folds.n_leaking_pairs + judged.n_leaking_pairs)
-    monitoring.record_leakage(MODEL, "overlap", pairs)
-    return pairs
+    monitoring.record_leakage(MODEL, "overlap", int(judged.n_leaking_pairs))
+    return int(folds.n_leaking_pairs + judged.n_leaking_pairs)
 
 
 def _describe(

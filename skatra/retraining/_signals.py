@@ -25,7 +25,7 @@ from skatra.exceptions import (
 from skatra.features import LOOK_BACK, price_features
 from skatra.retraining._config import as_span
 from skatra.retraining._evidence import as_text, judgeable_from, later, stale_from
-from skatra.retraining._limits import SignalLimits, limited
+from skatra.retraining._limits import SignalLimits, cut_by, limited
 from skatra.retraining._monitored import (
     MODEL,
     STRATEGY,
@@ -353,13 +353,9 @@ def _signal(
         open_positions = _open_positions(db, settled.given_up)
         signalled = _signalled(db, X.index)
         is_new = ~X.index.isin(signalled.index)
-        position = limited(
-            wanted[is_new].droplevel(1),
-            open_positions,
-            limits,
-            n_symbols=len(X),
-            concurrency=1.0 / uniqueness,
-        )
+        sized = wanted[is_new].droplevel(1), open_positions, limits
+        among = {"n_symbols": len(X), "concurrency": 1.0 / uniqueness}
+        position = limited(*sized, **among)
         new = pd.DataFrame(
             {
                 "probability": probability[is_new],
@@ -372,7 +368,8 @@ def _signal(
         if len(new):
             db.write_signals(new, champion.run_id)
     held = math.fsum([*open_positions.abs(), *position.abs()])
-    record_round(X[is_new], new, int((~is_new).sum()), settled.closed, held)
+    n_before, cut = int((~is_new).sum()), cut_by(*sized, **among)
+    record_round(X[is_new], new, n_before, settled.closed, held, cut)
     own = signalled["model"] == champion.run_id
     kept = signalled[own].drop(columns="model")
     others = signalled[~signalled.index.isin(kept.index)]

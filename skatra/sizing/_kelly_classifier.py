@@ -383,6 +383,8 @@ class KellyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             full = self.payoff_table_.fraction(positive)
         if observation.observer is not None:
             wanted = self.kelly_multiplier_ * full
+            if self.side != "both":
+                wanted = capped(full, self.kelly_multiplier_, self.side, np.inf)
             observation.observer.positions_capped(wanted, self.max_position)
         return capped(
             full,

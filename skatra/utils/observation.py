@@ -60,7 +60,7 @@ class Observer:
         Parameters
         ----------
         wanted : array-like of float
-            Positions before the cut.
+            Positions before the cut, on the sides that are allowed.
         limit : float
             Largest absolute position.
         """
@@ -76,13 +76,15 @@ class Observer:
             The wait.
         """
 
-    def connection_timed_out(self, database: str) -> None:
+    def connection_timed_out(self, database: str, seconds: float) -> None:
         """Report that no connection came free in time.
 
         Parameters
         ----------
         database : str
             Name of the file.
+        seconds : float
+            The wait.
         """
 
     def statement_run(self, database: str, kind: str) -> None:
@@ -133,13 +135,13 @@ class Observer:
             What was counted.
         """
 
-    def leak_refused(self, pairs: int) -> None:
-        """Report that ``raise_for_leaks`` found leaking pairs and raised.
+    def leak_refused(self, audit: Any) -> None:
+        """Report that ``raise_for_leaks`` found leaking pairs and raises.
 
         Parameters
         ----------
-        pairs : int
-            Leaking pairs.
+        audit : SplitAudit
+            What was counted, and reported as `splits_audited` before.
         """
 
     def failed(self, component: str, error: BaseException) -> None:

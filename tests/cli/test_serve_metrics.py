@@ -1,5 +1,8 @@
 """Laws of ``skatra serve-metrics`` and of the live demo."""
 
+import threading
+
+import numpy as np
 import pytest
 
 from skatra import monitoring
@@ -53,3 +56,33 @@ def test_the_live_demo_moves_every_kind_of_metric(tmp_path):
         'skatra_db_rows_written_total{database="live.db"}',
     ):
         assert start in text
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_a_refused_run_of_the_demo_changes_nothing_and_an_error_ends_it(tmp_path):
+    """The model served before goes on; a trader that cannot go on says so."""
+    demo = LiveDemo(tmp_path, retrain_every=10_000)
+    served, before = demo.model, monitoring.render()
+    now = demo.times[demo.position]
+    known = demo.rows[demo.rows["t1"] < now].tail(4500).index.get_level_values(1)
+    is_early = demo.rows.index.get_level_values(1) < known[len(known) // 2]
+    demo.rows[demo.names] = 0.0
+    demo.rows["label"] = np.where(
+        is_early, 1, -1
+    )  # each fold's majority is the others'
+    demo.retrain()
+    after = monitoring.render()
+    demo.db.close()
+    ended = threading.Event()
+    demo.run(ended, 10.0)
+    monitoring.disable()
+
+    assert demo.model is served
+    for name in ("skatra_model_", "skatra_prediction_probability_reference"):
+        said = [
+            [line for line in page.splitlines() if line.startswith(name)]
+            for page in (before, after)
+        ]
+        assert said[0] == said[1] != []
+    assert ended.is_set()
+    assert demo.error is not None

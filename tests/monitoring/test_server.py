@@ -388,6 +388,16 @@ def test_silent_clients_are_bounded_also_before_their_handshake(public):
     assert scrape() == 200
 
 
+def test_a_scheme_of_any_letters_is_refused_like_any_other():
+    """Some letters have capitals that no header can hold."""
+    with monitoring.serve_metrics(port=0, credentials="prom:s3cret") as server:
+        head = b"GET /metrics HTTP/1.1\r\nAuthorization: %b x\r\n\r\n"
+        answers = [speak(server.port, head % letter) for letter in (b"\xff", b"\xb5")]
+    monitoring.disable()
+
+    assert [answer.split()[1] for answer in answers] == [b"401", b"401"]
+
+
 def test_a_password_guards_metrics_but_not_health():
     """Wrong or missing: 401; right: the page."""
     with monitoring.serve_metrics(port=0, credentials="prom:s3cret") as server:

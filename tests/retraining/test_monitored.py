@@ -25,7 +25,7 @@ from skatra.exceptions import (
 )
 from skatra.model_selection import audit_splits
 from skatra.monitoring import CATALOGUE, LABELS
-from skatra.retraining import make_signals, promote_model, retrain
+from skatra.retraining import SignalLimits, make_signals, promote_model, retrain
 from skatra.retraining._registry import read_card
 from skatra.sizing import KellyClassifier
 
@@ -96,6 +96,28 @@ def test_rounds_on_a_bar_that_was_seen_say_nothing_new(served, small_run):
     assert made["prediction_probability_bin_total", None] == 1
     assert made["feature_bin_total", None] == len(small_run.rows.data.columns)
     assert made["signal_generation_duration_seconds_count", None] == 24
+
+
+def test_stakes_are_those_that_were_written(served, small_run):
+    """Each bar's stake counts once, as it was after the limits that cut it."""
+    path, models = served
+    days = small_run.bars.index.get_level_values(1)[-30:]
+    limits = SignalLimits(max_position=0.01, max_exposure=0.03, split=False)
+    before = counts()
+    for day in [*days, days[-1]]:
+        make_signals(path, models, now=day, limits=limits)
+    made = counts() - before
+    with Database(path) as db:
+        stored = db.signals()
+    cut = (
+        made["kelly_capped_total", "max_position"]
+        + made["kelly_capped_total", "max_exposure"]
+    )
+
+    assert made["kelly_fraction_ratio_count", None] == len(stored)
+    staked = stored["position"].abs().sum()
+    assert made["kelly_fraction_ratio_sum", None] == pytest.approx(staked)
+    assert cut == (stored["position"].abs() < stored["wanted"].abs()).sum() > 0
 
 
 def test_references_are_those_of_the_card(served, small_run):

@@ -31,7 +31,7 @@ from skatra.retraining import (
     watch_signals,
 )
 from skatra.retraining._dataset import label_set_name
-from skatra.retraining._limits import limited
+from skatra.retraining._limits import cut_by, limited
 
 NOW = "2006-02-20"
 OPEN = SignalLimits(max_position=9.0, max_exposure=99.0, split=False)
@@ -500,17 +500,15 @@ def test_limits_hold_whatever_is_wanted(
     limits = SignalLimits(
         max_position=max_position, max_exposure=max_exposure, split=split
     )
-    got = limited(
-        want,
-        open_positions,
-        limits,
-        n_symbols=len(wanted) + standing,
-        concurrency=concurrency,
-    )
+    among = {"n_symbols": len(wanted) + standing, "concurrency": concurrency}
+    got = limited(want, open_positions, limits, **among)
     before = open_positions.groupby(level=0).sum().reindex(index, fill_value=0.0)
     after = before + got
     room = max(max_exposure - open_positions.abs().sum(), 0.0)
 
+    cut = cut_by(want, open_positions, limits, **among)
+    share = max(concurrency, 1.0) * among["n_symbols"] if split else 1.0
+    assert ((cut != "") == (got != want / share)).all()
     assert (got * want >= 0).all()
     assert (got.abs() <= want.abs()).all()
     grown = after.abs() > before.abs()
