@@ -184,6 +184,7 @@ class LiveDemo:
     def run(self, ended: threading.Event, per_second: float) -> None:
         """Tick until the event is set."""
         step = 1.0 / per_second
+        monitoring.expect_rounds(STRATEGY, step)
         following = time.monotonic()
         while not ended.is_set():
             self.tick()

@@ -78,7 +78,7 @@ def _add(store: Store, samples: list[Any]) -> None:
             buckets[short, key][sample.labels.get("le", part)] = sample.value
         elif metric.kind == "counter":
             store.families[short].child(*key).value += sample.value
-        elif short not in _OF_A_PROCESS and key not in store.families[short].children:
+        elif short not in _OF_A_PROCESS and not store.families[short].child(*key).value:
             store.families[short].child(*key).value = sample.value
     for (short, key), found in buckets.items():
         _add_histogram(store, CATALOGUE[short], short, key, found)

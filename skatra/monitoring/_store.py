@@ -19,6 +19,8 @@ VECTOR_FROM = 16
 BUFFER = 4096
 """Values that wait to be counted together."""
 
+_ZEROS = ("in_progress", "leakage_last_timestamp_seconds")
+
 
 class Number:
     """A counter or a gauge of one label set."""
@@ -191,12 +193,12 @@ class Store:
     def announce(self, **given: tuple[str, ...]) -> None:
         """Create, at zero, every counter and histogram of these label values.
 
-        Gauges are left out: a zero would be a statement.
+        Gauges are left out, whose zero would be a statement, but where it is true.
         """
         with self.lock:
             for family in self.families.values():
                 metric = family.metric
-                if metric.kind == "gauge" and not metric.short.endswith("in_progress"):
+                if metric.kind == "gauge" and not metric.short.endswith(_ZEROS):
                     continue
                 if metric.short == "prediction_probability_reference":
                     continue
