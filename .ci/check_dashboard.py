@@ -27,8 +27,8 @@ from dashboard_form import (
     RECORDS,  # noqa: F401 - for the tests
     panels_of,
     queries_of,
-    static_problems,
 )
+from dashboard_form import static_problems as form_problems
 from dashboard_live import (
     Moment,
     Prometheus,
@@ -39,6 +39,7 @@ from dashboard_live import (
     rule_problems,
     state_problems,
 )
+from dashboard_units import unit_problems
 
 DASHBOARD = GRAFANA / "dashboards" / "atra-dashboard.json"
 RULES = GRAFANA / "prometheus" / "skatra.rules.yml"
@@ -46,6 +47,11 @@ RULE_TESTS = sorted((GRAFANA / "prometheus").glob("*.test.yml"))
 SAMPLES = 2000
 HEARD = 20
 """Faults that Prometheus itself must speak against, at least."""
+
+
+def static_problems(document):
+    """Return what is wrong with a dashboard, as far as that needs no Prometheus."""
+    return [*form_problems(document), *unit_problems(document)]
 
 
 def promtool():

@@ -117,6 +117,8 @@ def steps(*values):
 
 
 SIDE = "Signals by side"
+UNIT = ("fieldConfig", "defaults", "unit")
+STEPS = ("fieldConfig", "defaults", "thresholds", "steps")
 WHO = 'instance=~"$instance"'
 
 # What a running Prometheus must speak against, whatever the structure says.
@@ -213,6 +215,53 @@ _FORM = {
     "count shown as a rate": (
         put("Rows by table", "fieldConfig", "defaults", "unit", value="cps"),
         "unit is per second, but no query has a rate"),
+    "seconds shown as thousandths": (
+        put("Time of a prediction", *UNIT, value="ms"), "unit must be s, is ms"),
+    "seconds shown as minutes": (
+        put("Age of signals", *UNIT, value="m"), "unit must be s, is m"),
+    "share shown as per cent": (
+        put("Failed predictions", *UNIT, value="percent"),
+        "unit must be percentunit, is percent"),
+    "exposure shown as per cent": (
+        put("Exposure", *UNIT, value="percent"), "unit must be percentunit, is percent"),
+    "share shown as a count": (
+        put("Capped stakes", *UNIT, value="short"),
+        "unit must be percentunit, is short"),
+    "bytes shown as a count": (
+        put("Memory", *UNIT, value="short"), "unit must be bytes, is short"),
+    "count shown as a share": (
+        put("Training rows", *UNIT, value="percentunit"),
+        "unit must be short, is percentunit"),
+    "score shown as a share": (
+        put("Brier score", *UNIT, value="percentunit"), "unit must be none, is percent"),
+    "stakes shown as seconds": (
+        put("Kelly stakes", *UNIT, value="s"), "unit must be percentunit, is s"),
+    "per second shown as per minute": (
+        put("Errors by part", *UNIT, value="cpm"), "unit must be cps or rowsps, is cpm"),
+    "percentile that is the median": (
+        edit("Time of a prediction", "0.99", "0.5", 2), "p99 is not what the query asks"),
+    "percentile of its description": (
+        edit("Time of reads and writes", "0.95", "0.9"),
+        "95th percentile is not what the query asks"),
+    "growth of a second": (
+        edit("Growth a day", " * 86400", ""), "unit must be Bps, is bytes"),
+    "sum in place of a share": (
+        edit("File descriptors", "/ process_max_fds{", "+ process_max_fds{"),
+        "unit must be short, is percentunit"),
+    "thresholds in per cent": (
+        put("Exposure", *STEPS, value=steps(None, 80, 100)),
+        "a threshold of 80 is beyond its unit percentunit"),
+    "threshold in thousandths": (
+        put("Time of a prediction", *STEPS, value=steps(None, 25, 50)),
+        "a threshold is beyond the largest bucket"),
+    "threshold in gigabytes": (
+        put("Free disk", *STEPS, value=steps(None, 1, 20)),
+        "a threshold of 1 is beyond its unit bytes"),
+    "target of others": (
+        edit("Targets up", "and on (job, instance)", "or"), "keeps targets of others"),
+    "process of others": (
+        edit("Memory", "and on (job, instance) skatra_build_info", "unless up"),
+        "keeps targets of others"),
     "zeros without a scale": (
         put("Failed calls", "fieldConfig", "defaults", "custom", value={}),
         "zeros would be drawn on a scale of 0 to 100"),

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GRAFANA = ROOT / "grafana"
 sys.path[:0] = [str(GRAFANA), str(ROOT)]
 
-from alerts import ALERTS, RECORDS, SLOW_RECORDS  # noqa: E402
+from alerts import ALERTS, HOURLY_RECORDS, RECORDS, SLOW_RECORDS  # noqa: E402
 from grafana_foundation_sdk.cog.encoder import JSONEncoder  # noqa: E402
 from grafana_foundation_sdk.models import dashboard as models  # noqa: E402
 from grafana_foundation_sdk.models import units  # noqa: E402
@@ -29,13 +29,14 @@ OUTSIDE = {
     "process_open_fds": "gauge",
     "process_max_fds": "gauge",
     "python_gc_collections_total": "counter",
-    **dict.fromkeys(RECORDS | SLOW_RECORDS, "gauge"),
+    **dict.fromkeys(RECORDS | SLOW_RECORDS | HOURLY_RECORDS, "gauge"),
 }
 KINDS = OUTSIDE | {
     sample: "counter" if metric.kind == "histogram" else metric.kind
     for metric in CATALOGUE.values()
     for sample in metric.samples
 }
+OURS = r"and on \(job, instance\) (last_over_time\()?skatra_build_info\{"
 VARIABLES = ("job", "instance", "strategy", "model")
 ALLOWED_LABELS = {
     name: {"job", "instance", *metric.labels, "le"}
@@ -249,6 +250,9 @@ def _form(query):
     for name in re.findall(r"\bskatra[\w:]*", bare):
         if not re.search(rf"{re.escape(name)}\{{", query):
             yield f"{name} has no matchers"
+    shared = re.search(r"\b(up|process_|python_|scrape_)\w*\{", query)
+    if shared and not re.search(OURS, query):
+        yield f"{shared[1]} keeps targets of others, which export no skatra"
     if re.search(r"rate\([^[]*\[(?!\$__rate_interval|1d|5m|1h)", query):
         yield "rate over a window that fits no scrape interval"
 

@@ -14,40 +14,63 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 JOB = 'job=~"skatra.*"'
 L = 'job="skatra",instance="a"'
 
-_BINS = (
-    "sum by (job, model, bin) (increase(skatra_prediction_probability_bin_total[5m]))"
-)
-_BASE = (
-    "clamp_min(max by (job, model, bin) "
-    "(skatra_prediction_probability_reference_bin_ratio), 1e-4)"
-)
-_FBINS = "sum by (job, model, feature, bin) (increase(skatra_feature_bin_total[1h]))"
-_FBASE = (
-    "clamp_min(max by (job, model, feature, bin) "
-    "(skatra_feature_reference_bin_ratio), 1e-4)"
-)
+ENOUGH = 150
+"""Rows from which drift is recorded: of fewer, chance alone is called drift."""
+
+_BINS = "increase(skatra_prediction_probability_bin_total[5m])"
+_SHARES = "skatra_prediction_probability_reference_bin_ratio"
+_FEATURE_BINS = "increase(skatra_feature_bin_total[1h])"
+_FEATURE_SHARES = "skatra_feature_reference_bin_ratio"
+_ROWS = "increase(skatra_prediction_probability_count[5m])"
 
 
-def _psi(bins, base, by):
+def _mixed(reference, rows, by, each):
+    """Return references of several processes, each weighted by the rows it counted.
+
+    Processes may serve different models, as around a promotion.
+    """
+    process = by.replace("job,", "job, instance,")
+    return (
+        f"sum by ({by}, {each}) ({reference} * on ({process}) group_left () "
+        f"sum by ({process}) ({rows}))"
+    )
+
+
+def _psi(bins, shares, by):
     """Return the stability index of counts by bin against shares of training."""
-    every = f"(sum by ({by}) ({bins}) > 0)"
-    share = f"clamp_min({bins} / on ({by}) group_left () {every}, 1e-4)"
+    mixed = _mixed(shares, bins, by, "bin")
+    every, whole = (
+        f"on ({by}) group_left () (sum by ({by}) ({part}) {least})"
+        for part, least in ((bins, f">= {ENOUGH}"), (mixed, "> 0"))
+    )
+    share = f"clamp_min(sum by ({by}, bin) ({bins}) / {every}, 1e-4)"
+    base = f"clamp_min({mixed} / {whole}, 1e-4)"
     return f"sum by ({by}) (({share} - {base}) * ln({share} / {base}))"
 
 
-RECORDS = {
-    "skatra:prediction_probability:psi5m": _psi(_BINS, _BASE, "job, model"),
-    "skatra:prediction_probability:ks5m":
+def _ks():
+    """Return the largest distance of the distributions, live and of training."""
+    mixed = _mixed(
+        "skatra_prediction_probability_reference_bucket / on (job, instance, model) "
+        "group_left () (skatra_prediction_probability_reference_count > 0)",
+        _ROWS, "job, model", "le",
+    )  # fmt: skip
+    return (
         "max by (job, model) (abs(sum by (job, model, le) (increase("
         "skatra_prediction_probability_bucket[5m])) / on (job, model) group_left () "
-        "(sum by (job, model) (increase(skatra_prediction_probability_count[5m])) > 0) "
-        "- max by (job, model, le) (skatra_prediction_probability_reference_bucket) / "
-        "on (job, model) group_left () (max by (job, model) ("
-        "skatra_prediction_probability_reference_count) > 0)))",
-    "skatra:feature:psi1h": _psi(_FBINS, _FBASE, "job, model, feature"),
-}  # fmt: skip
+        f"(sum by (job, model) ({_ROWS}) >= {ENOUGH}) - {mixed} / on (job, model) "
+        f"group_left () (max by (job, model) ({mixed}) > 0)))"
+    )
+
+
+RECORDS = {
+    "skatra:prediction_probability:psi5m": _psi(_BINS, _SHARES, "job, model"),
+    "skatra:prediction_probability:ks5m": _ks(),
+    "skatra:feature:psi1h": _psi(_FEATURE_BINS, _FEATURE_SHARES, "job, model, feature"),
+}
 
 _SEEN = "skatra:prediction_probability_bin:increase90d"
+_FEATURES_SEEN = "skatra:feature_bin:increase90d"
 
 
 def _settled(short, days):
@@ -57,9 +80,9 @@ def _settled(short, days):
 # Windows of days read a sample each scrape of all those days, so they are summed once.
 SLOW_RECORDS = {
     _SEEN:
-        "sum by (job, model, bin) "
+        "sum by (job, instance, model, bin) "
         "(increase(skatra_prediction_probability_bin_total[90d]))",
-    "skatra:prediction_probability:psi90d": _psi(_SEEN, _BASE, "job, model"),
+    "skatra:prediction_probability:psi90d": _psi(_SEEN, _SHARES, "job, model"),
 } | {
     f"skatra:calibration:{name}{days}": _settled(short, days) + per
     for days in ("1d", "90d")
@@ -70,6 +93,16 @@ SLOW_RECORDS = {
         ("expected_win_ratio", "predicted_probability",
          f" / skatra:calibration:observations{days}"),
     )
+}  # fmt: skip
+
+
+# Twenty features have twenty times as many series, so these are summed once an hour.
+HOURLY_RECORDS = {
+    _FEATURES_SEEN:
+        "sum by (job, instance, model, feature, bin) "
+        "(increase(skatra_feature_bin_total[90d]))",
+    "skatra:feature:psi90d":
+        _psi(_FEATURES_SEEN, _FEATURE_SHARES, "job, model, feature"),
 }  # fmt: skip
 
 
@@ -98,8 +131,9 @@ SOON = 9 * 86400
 
 # What the alert's value reads like on its test's input.
 SHOWN = {
-    "SkatraLeakageDetected": "3",
+    "SkatraLeakageDetected": "5m 0s",
     "SkatraExposureHigh": "150%",
+    "SkatraSignalsFailing": "3h 50m 0s",
     "SkatraSignalStorm": "2.4k",
     "SkatraPredictionErrorsHigh": "10%",
     "SkatraPredictionSlow": "99.44ms",
@@ -217,8 +251,18 @@ def _calibration(won, said, squared, n="0+10x60"):
     }
 
 
-def _leaks(values):
-    return {f'skatra_leakage_violations_total{{{L},model="m",check="overlap"}}': values}
+def _exposure(values, strategy="k", instance="a"):
+    of = f'job="skatra",instance="{instance}",strategy="{strategy}"'
+    return {f"skatra_kelly_exposure_ratio{{{of}}}": values}
+
+
+def _free(values):
+    return {f'skatra_db_filesystem_free_bytes{{{L},database="d"}}': values}
+
+
+def _leaks(last, instance="a"):
+    of = f'job="skatra",instance="{instance}",model="m",check="overlap"'
+    return {f"skatra_leakage_last_timestamp_seconds{{{of}}}": last}
 
 
 def _bars(newest):
@@ -226,11 +270,11 @@ def _bars(newest):
     return {f'{name}{{{L},database="d",table="bars"}}': f"{newest}x100"}
 
 
-def _rounds(failed, made):
-    """Return rounds of signals that raised, and that did not."""
+def _rounds(every, last):
+    """Return when the last round got through, and how often they come."""
     return {
-        f'skatra_errors_total{{{L},component="signals",error_type="E"}}': failed,
-        f'skatra_signal_generation_duration_seconds_count{{{L},strategy="k"}}': made,
+        f'skatra_signal_round_timestamp_seconds{{{L},strategy="k"}}': last,
+        f'skatra_signal_interval_seconds{{{L},strategy="k"}}': f"{every}x1200",
     }
 
 
@@ -253,14 +297,18 @@ def _runs(**ended):
     }  # fmt: skip
 
 
+def _unfinished(since):
+    return _model("retrain_unfinished_since_timestamp_seconds", since)
+
+
 def _daily(amounts):
     """Return a counter that jumps once a day, each twelve hours."""
     return " ".join(f"{total}x1" for total in accumulate(amounts))
 
 
-def _signals(amounts, then=""):
+def _signals(amounts, then="", known="1x100"):
     name = f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}'
-    return {name: _daily(amounts) + then}
+    return {name: _daily(amounts) + then, f"skatra_build_info{{{L}}}": known}
 
 
 def _settles(n, won, said, squared):
@@ -279,6 +327,20 @@ def _probabilities(low, high):
             ("_reference_bin_ratio", "0.5x125"),
         )
     }
+
+
+def _served(instance, low):
+    """Return a process that predicts into two bins as often as its training did."""
+    of = f'job="skatra",instance="{instance}",model="m"'
+    start = "skatra_prediction_probability"
+    return {
+        f'{start}{end}{{{of},bin="{place}"}}': values
+        for place, share in (("0.4", low), ("0.5", 1 - low))
+        for end, values in (
+            ("_bin_total", f"0+{round(200 * share)}x40"),
+            ("_reference_bin_ratio", f"{round(share, 1)}x40"),
+        )
+    } | {f"{start}_count{{{of}}}": "0+200x40"}
 
 
 def _duration(seconds):
@@ -309,28 +371,49 @@ ALERTS = (
           "SkatraTargetDown tells of the others.",
           {"nothing": "1x20"}, {f"skatra_build_info{{{L}}}": "1x20"}, labels=()),
     Alert("SkatraLeakageDetected", "critical",
-          "sum by (job, model, check) (increase(skatra_leakage_violations_total[15m]))"
-          " > 0 or sum by (job, model, check) (skatra_leakage_violations_total unless "
-          "skatra_leakage_violations_total offset 15m unless "
-          "skatra_leakage_violations_total offset 24h) > 0", "0m",
+          "time() - max by (job, model, check) (max_over_time("
+          "skatra_leakage_last_timestamp_seconds[24h]) > 0) < 86400", "0m",
           "Training data knows test outcomes.",
-          "{{ $value }} leaks ({{ $labels.check }}) of {{ $labels.model }} in 15 "
-          "minutes: its validation figures mean nothing.",
+          "{{ $labels.model }} leaked ({{ $labels.check }}) {{ $value | "
+          "humanizeDuration }} ago: its validation figures mean nothing.",
           "Stop promoting. Run `skatra audit` on the label set; look at purge_gap, "
-          "embargo and at features that look ahead. Retrain, and compare.",
-          _leaks("0x5 3x10"), _leaks("0x20"), labels=(("check", "overlap"), *M), also=(
-              Case("a first night's textfile, born with its leaks", _leaks("_x5 3x10"),
-                   at="10m", shown="3", step="1m"),
-              Case("old leaks after an hour without Prometheus",
-                   _leaks("3x1440 _x60 3x20"), at="1510m", step="1m"))),
+          "embargo and at features that look ahead. Retrain, and compare. It fires for a "
+          "day after the last leak, also when the process that found it is gone; "
+          "skatra_leakage_violations_total says how many.",
+          _leaks("0x5 300x10"), _leaks("0x20"), labels=(("check", "overlap"), *M),
+          also=(
+              Case("a first night's textfile, born with its leaks", _leaks("_x5 300x10"),
+                   at="10m", shown="5m 0s", step="1m"),
+              Case("a process that was down for hours", _leaks("0x240 _x1200 86400x20"),
+                   at="1450m", shown="10m 0s", step="1m"),
+              Case("hours later", _leaks("0x5 300x600"), at="605m", shown="10h 0m 0s",
+                   step="1m"),
+              Case("the process is gone", _leaks("0x5 300x10"), at="605m",
+                   shown="10h 0m 0s", step="1m"),
+              Case("another leaked long before",
+                   _leaks("300x600") | _leaks("600x600", "b"),
+                   at="605m", shown="9h 55m 0s", step="1m"),
+              Case("old leaks after a day without Prometheus",
+                   _leaks("0 300x2 _x2 300x2"), at="72h"))),
     Alert("SkatraExposureHigh", "critical",
-          "sum by (job, strategy) (skatra_kelly_exposure_ratio) > 1", "1m",
+          "sum by (job) (max by (job, strategy) (skatra_kelly_exposure_ratio)) > 1.001",
+          "1m",
           "More than all capital is at stake.",
-          "{{ $labels.strategy }} holds {{ $value | humanizePercentage }} of capital.",
+          "The strategies of {{ $labels.job }} hold {{ $value | humanizePercentage }} of "
+          "capital.",
           "Kelly positions of overlapping bets add up: use overlap_budget=True, a lower "
-          "max_position or the portfolio formula. Reduce by hand meanwhile.",
-          {f'skatra_kelly_exposure_ratio{{{L},strategy="k"}}': "1.5x20"},
-          {f'skatra_kelly_exposure_ratio{{{L},strategy="k"}}': "0.9x20"}, labels=S),
+          "max_position or the portfolio formula. Strategies add up, too: where each has "
+          "a capital of its own, give each a job of its own. Replicas of one strategy "
+          "are counted once. Reduce by hand meanwhile.",
+          _exposure("1.5x20"), _exposure("0.9x20"), labels=S[:1], also=(
+              Case("all of capital, as far as sums of fractions go",
+                   _exposure("1.0000000000000002x20"), at="10m", step="1m"),
+              Case("two strategies with more than all together",
+                   _exposure("0.8x20") | _exposure("0.8x20", strategy="l"), at="10m",
+                   shown="160%", step="1m"),
+              Case("two processes of one strategy",
+                   _exposure("0.6x20") | _exposure("0.6x20", instance="b"), at="10m",
+                   step="1m"))),
     Alert("SkatraDatabaseUnreadable", "critical", "skatra_db_collect_success == 0", "5m",
           "The database cannot be read.",
           "{{ $labels.database }} has been missing, locked or damaged for five minutes.",
@@ -356,40 +439,47 @@ ALERTS = (
               shown="", step="1m"),)),
     Alert("SkatraNoSignals", "warning",
           "sum by (job, instance, strategy) (increase(skatra_signals_total[5d])) == 0 "
-          "and sum by (job, instance, strategy) (skatra_signals_total offset 5d)", "2h",
+          "and sum by (job, instance, strategy) (skatra_signals_total offset 5d) and on "
+          "(job, instance) skatra_build_info", "2h",
           "A strategy makes no signals.",
           "{{ $labels.strategy }} has made no signal for five days (which allow for a "
           "long weekend).",
           "Look at 'Signals held back': no_edge is an answer, stale_data is a "
-          "fault. Then the errors row.",
-          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}': "7x12"},
-          {f'skatra_signals_total{{{L},strategy="k",symbol="s",side="long"}}':
-           "0+1x12"}, at="132h", step=LONG, labels=(*A, S[1]), also=(
+          "fault. Then the errors row. A host that no longer exports is asked for "
+          "nothing.",
+          _signals([], "7x12"), _signals([], "0+1x12"), at="132h", step=LONG, labels=(*A, S[1]), also=(
               Case("the day after a long weekend", _signals(
                   [*WEEKS[:11], 0, 0, 0, 0, 3, 3]), at="360h"),
               Case("a daily batch that ended", _signals(WEEKS[:5] + 10 * [0]),
                    at="240h", shown="0"),
               _beside(_signals(WEEKS[:5] + 10 * [0]), _signals(WEEKS[:15]),
-                      at="240h", shown="0"))),
+                      at="240h", shown="0"),
+              Case("a host that was left for another",
+                   {name: f"{values} _x20" for name, values in
+                    _signals(WEEKS[:12], known="1x24").items()}, at="372h"))),
     Alert("SkatraSignalsFailing", "warning",
-          'sum by (job, instance) (increase(skatra_errors_total{component="signals"}'
-          "[3h])) > 0 unless sum by (job, instance) (increase("
-          "skatra_signal_generation_duration_seconds_count[3h])) > 0", "10m",
+          "time() - max by (job, instance, strategy) "
+          "(skatra_signal_round_timestamp_seconds) > clamp_min(3 * max by (job, "
+          "instance, strategy) (skatra_signal_interval_seconds), 3600)", "10m",
           "No round of signals gets through.",
-          "{{ $labels.instance }} has made no signals for three hours: each round raises.",
-          "'Errors by type' names it and the service's log has the message. StaleDataError "
-          "asks for bars, as at the end of Easter, StaleModelError and "
-          "ModelNotFoundError for a model.",
-          _rounds("0x60 0+1x240", "9+1x60 69x240"), _rounds("0x60 1x240", "9+1x300"),
-          at="290m", labels=A, also=(
-              Case("an hourly service whose every round raises",
-                   _rounds("0x60 1x60 2x60 3x60 4x60", "5x300"), at="290m", shown="",
+          "{{ $labels.instance }} has had no round of {{ $labels.strategy }} for "
+          "{{ $value | humanizeDuration }}: each raises, or one hangs.",
+          "'Errors by type' names what they raise and the service's log has the message. "
+          "StaleDataError asks for bars, as at the end of Easter, StaleModelError and "
+          "ModelNotFoundError for a model. No error at all: a round hangs, so look at "
+          "what it waits for (`py-spy dump`, the database's locks) and restart it. It "
+          "fires after three intervals of `--every`, an hour at least.",
+          _rounds(60, "0+60x60 3600x240"), _rounds(60, "0+60x300"),
+          at="290m", labels=(*A, S[1]), also=(
+              Case("four-hourly rounds, one of which raised",
+                   _rounds(14400, "0x240 14400x480 43200x300"), at="710m", step="1m"),
+              Case("four-hourly rounds that all raise",
+                   _rounds(14400, "0x240 14400x900"), at="1000m", shown="12h 40m 0s",
                    step="1m"),
-              Case("an hourly service with a round that raises",
-                   _rounds("0x60 1x240", "5x60 5x60 6x60 7x60 8x60"), at="130m",
-                   step="1m"),
-              _beside(_rounds("0x60 0+1x240", "0x300"), _rounds("0x300", "0+1x300"),
-                      at="290m", shown="", step="1m"))),
+              Case("no round ever got through", _rounds(60, "60x300"), at="290m",
+                   shown="4h 49m 0s", step="1m"),
+              _beside(_rounds(60, "0+60x60 3600x240"), _rounds(60, "0+60x300"),
+                      at="290m", shown="3h 50m 0s", step="1m"))),
     Alert("SkatraSignalStorm", "warning",
           "sum by (job, strategy) (increase(skatra_signals_total[1d])) > 5 * clamp_min("
           "sum by (job, strategy) (increase(skatra_signals_total[7d] offset 1d)) / 7, "
@@ -482,11 +572,14 @@ ALERTS = (
                       shown=""))),
     Alert("SkatraRetrainOverdue", "warning",
           "time() - max by (job, instance, model) "
-          f"(skatra_retrain_last_end_timestamp_seconds > 0) > {8 * 86400}", "1h",
+          f"(skatra_retrain_last_end_timestamp_seconds > 0) > {8 * 86400} or "
+          "time() - max by (job, instance, model) "
+          "(skatra_retrain_unfinished_since_timestamp_seconds > 0) > "
+          f"{8 * 86400}", "1h",
           "No retraining run has ended for eight days.",
-          "The last run of {{ $labels.model }} ended {{ $value | humanizeDuration }} "
-          "ago.",
-          "A run that never starts, or is killed, cannot count itself. Look at cron or "
+          "No run of {{ $labels.model }} has ended for {{ $value | humanizeDuration }}.",
+          "A run that never starts, or is killed, cannot count itself; one that is "
+          "killed leaves behind when it began. Look at cron or "
           "the timer and at the kernel's log (out of memory?), then run `skatra "
           "retrain` by hand. Eight days allow for weekly runs; set your own.",
           _runs(failure=100000, success=50000, refused=0),
@@ -494,18 +587,25 @@ ALERTS = (
           labels=(*A, M[1]), also=(
               _beside(_runs(failure=100000, success=50000, refused=0),
                       _runs(failure=0, success=300000, refused=0), at="240h",
-                      shown=SHOWN["SkatraRetrainOverdue"]),)),
+                      shown=SHOWN["SkatraRetrainOverdue"]),
+              Case("every run is killed, and none ever ended",
+                   _unfinished("100000x100"), at="240h",
+                   shown=SHOWN["SkatraRetrainOverdue"]),
+              Case("a first run under way", _unfinished("300000x100"), at="240h"),
+              Case("a killed run before one that ended",
+                   _unfinished("100000x5 0x50") | _runs(success=300000), at="240h"))),
     Alert("SkatraDriftHigh", "warning",
           "(skatra:prediction_probability:psi5m > 0.25 and on (job, model) sum by (job, "
           "model) (increase(skatra_prediction_probability_count[5m])) > 500) or "
-          "(skatra:prediction_probability:psi90d > 0.25 and on (job, model) sum by (job, "
-          f"model) ({_SEEN}) > 150)", "10m",
+          "skatra:prediction_probability:psi90d > 0.25", "10m",
           "Predictions no longer look like those of training.",
           "Population stability index of {{ $labels.model }} is {{ $value | humanize }} "
           "over more than 500 rows of five minutes, or 150 of 90 days.",
-          "'Drift of features' names the ones that moved. A data fault (units, missing "
+          "'Drift of features' names the ones that moved, in the last hour where that "
+          f"had {ENOUGH} rows, and in 90 days. A data fault (units, missing "
           "values) is likelier than a new market. Retrain once it is understood. Rows "
-          "that predecessors of the champion predicted in those 90 days count, too.",
+          "that predecessors of the champion predicted in those 90 days count, too. Of "
+          "several processes each is compared with the training of the model it serves.",
           {'skatra:prediction_probability:psi5m{job="skatra",model="m"}': "0.5x40",
            f'skatra_prediction_probability_count{{{L},model="m"}}': "0+200x40"},
           {'skatra:prediction_probability:psi5m{job="skatra",model="m"}': "0.5x40",
@@ -516,7 +616,9 @@ ALERTS = (
               Case("one daily symbol, too few to tell", _probabilities(0, 1),
                    at="1440h"),
               Case("three daily symbols as in training", _probabilities(1.4, 1.6),
-                   at="1440h"))),
+                   at="1440h"),
+              Case("two processes with a model each, as in their training",
+                   _served("a", 0.9) | _served("b", 0.1), at="35m", step="1m"))),
     Alert("SkatraCalibrationWorseThanBaseRate", "warning",
           f"{_badly_calibrated('1d', 200, 0.01)} or {_badly_calibrated('90d', 150, 0.02)}",
           "10m",
@@ -564,14 +666,26 @@ ALERTS = (
               Case("a feed that ended", _bars(0), at="168h", shown="7d 0h 0m 0s"),
               _beside(_bars(0), _bars(500000), at="168h", shown="7d 0h 0m 0s"))),
     Alert("SkatraDiskFullSoon", "warning",
-          "predict_linear(skatra_db_filesystem_free_bytes[6h], 4 * 86400) < 0", "30m",
-          "The database's disk will be full within four days.",
-          "The disk of {{ $labels.database }} fills up.",
+          "(predict_linear(skatra_db_filesystem_free_bytes[1d], 4 * 86400) < 0 and "
+          f"skatra_db_filesystem_free_bytes < {20 << 30}) or "
+          f"skatra_db_filesystem_free_bytes < {1 << 30}", "30m",
+          "The database's disk is full, or will be within four days.",
+          "The disk of {{ $labels.database }} has less than 1 GiB, or less than 20 and "
+          "falling.",
           "`skatra db vacuum`, drop old feature sets, or enlarge the disk. Writes stop "
           "whole when it is full; nothing is lost.",
-          {f'skatra_db_filesystem_free_bytes{{{L},database="d"}}': "1000000-1000x400"},
-          {f'skatra_db_filesystem_free_bytes{{{L},database="d"}}': "1000000x400"},
-          at="395m", labels=D),
+          _free("9000000000-3000000x400"), _free("9000000000x400"),
+          at="395m", labels=D, also=(
+              Case("a full disk that stays so", _free("9000000000 0x4"), at="48h",
+                   shown=""),
+              Case("a disk that always had a megabyte", _free("1000000x400"),
+                   at="395m", shown="", step="1m"),
+              Case("an hour's backup where there is room", _free(
+                  "100000000000x400 100000000000-600000000x60 64000000000x60"),
+                   at="500m", step="1m"),
+              Case("an hour's backup on a small disk", _free(
+                  "15000000000x400 15000000000-20000000x60 13800000000x60"),
+                   at="500m", step="1m"))),
     Alert("SkatraWalNotCheckpointed", "warning",
           "skatra_db_wal_size_bytes > 268435456 and skatra_db_wal_size_bytes > 0.25 * "
           "skatra_db_size_bytes", "30m",

@@ -29,7 +29,7 @@ HOME = Path(__file__).resolve().parent
 sys.path.insert(0, str(HOME))
 sys.path.insert(1, str(HOME.parent))
 
-from alerts import ALERTS, LONG, RECORDS, SLOW_RECORDS
+from alerts import ALERTS, HOURLY_RECORDS, LONG, RECORDS, SLOW_RECORDS
 from panels import MATCHERS, NOT_SHOWN, ROWS
 
 from skatra.monitoring import CATALOGUE, LABELS
@@ -267,6 +267,11 @@ def build_rules(base):
             + [rule(alert, base) for alert in ALERTS if alert.is_slow],
         },
         {
+            "name": "skatra-features",
+            "interval": "1h",
+            "rules": recordings(HOURLY_RECORDS),
+        },
+        {
             "name": "skatra-alerts",
             "rules": [rule(alert, base) for alert in ALERTS if not alert.is_slow],
         },
@@ -333,7 +338,7 @@ def metric_table():
         labels = ", ".join(f"{name} ({LABELS[name].cap})" for name in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
     lines += ["", "Recorded by the rules:", ""]
-    lines += [f"- `{name}`" for name in RECORDS | SLOW_RECORDS]
+    lines += [f"- `{name}`" for name in RECORDS | SLOW_RECORDS | HOURLY_RECORDS]
     return "\n".join(lines)
 
 

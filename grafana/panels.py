@@ -1,12 +1,13 @@
 """What stands on the dashboard: rows of panels, each with its queries.
 
 In queries <S> stands for the job and instance matchers, <M> adds the model's, <T> the
-strategy's, <J> is the job alone (recorded series have no instance).
+strategy's, <J> is the job alone (recorded series have no instance). <O> keeps targets
+that export skatra: every target of a Prometheus has `up`, and most have `process_*`.
 """
 
 from dataclasses import dataclass, field
 
-from alerts import SOON
+from alerts import ENOUGH, SOON
 
 RATE = "$__rate_interval"
 MATCHERS = {
@@ -15,6 +16,7 @@ MATCHERS = {
     "<T>": 'job=~"$job", instance=~"$instance", strategy=~"$strategy"',
     "<J>": 'job=~"$job", model=~"$model"',
     "<R>": RATE,
+    "<O>": 'and on (job, instance) skatra_build_info{job=~"$job", instance=~"$instance"}',
 }
 GREEN = ((None, "green"),)
 COUNTS = {"short", "cps", "cpm", "rowsps", "none"}
@@ -96,15 +98,20 @@ LIVE_BINS = "skatra_calibration_observations_total"
 
 ROWS = {
     "Overview": (
-        stat("Targets up", "percentunit", "Share of scrape targets that answer.",
-             "avg(up{<S>})", "skatratargetdown", levels(0.5, 1.0, low_is_bad=True)),
+        stat("Targets up", "percentunit",
+             "Share of scrape targets that answer, of those whose job is named so or that "
+             "exported skatra in the last week.",
+             'avg(up{<S>, job=~"skatra.*"} or up{<S>} and on (job, instance) '
+             "last_over_time(skatra_build_info{<S>}[7d]))", "skatratargetdown", levels(0.5, 1.0, low_is_bad=True)),
         stat("Firing alerts now", "short",
              "Alerts of skatra that fire now; the row of errors names them.",
              'sum(ALERTS{alertname=~"Skatra.+", alertstate="firing"}) or vector(0)',
              "alerts", levels(None, 1)),
         stat("Highest exposure", "percentunit",
-             "Sum of absolute open positions over capital, of the strategy with most.",
-             "max(skatra_kelly_exposure_ratio{<T>})", "skatraexposurehigh",
+             "Sum of absolute open positions over capital, of all strategies of the job "
+             "with most.",
+             "max(sum by (job) (max by (job, strategy) (skatra_kelly_exposure_ratio"
+             "{<T>})))", "skatraexposurehigh",
              levels(0.8, 1.0)),
         stat("Signals, five days", "short",
              "Signals made in the last five days, which allow for a long weekend.",
@@ -118,9 +125,10 @@ ROWS = {
              "min(skatra_model_stale_timestamp_seconds{<M>} > 0) - time()",
              "skatramodelstale", levels(0, SOON, low_is_bad=True)),
         stat("Leaks, last day", "short",
-             "Leaks where none may be; a single one makes every backtest figure "
-             "worthless.",
-             "sum(increase(skatra_leakage_violations_total{<M>}[24h]))",
+             "Models and checks with a leak where none may be; a single one makes every "
+             "backtest figure worthless.",
+             "sum(time() - max by (model, check) (max_over_time("
+             "skatra_leakage_last_timestamp_seconds{<M>}[24h])) < bool 86400)",
              "skatraleakagedetected", levels(None, 1)),
         stat("Failed predictions", "percentunit",
              "Share of model calls that raised, last five minutes.",
@@ -142,9 +150,14 @@ ROWS = {
               (("60 * sum by (reason) "
                 "(rate(skatra_signals_suppressed_total{<T>}[<R>]))", "{{reason}}"),),
               "skatranosignals", width=NARROW),
-        Panel("Age of signals", "s", "Since each strategy's last signal.",
+        Panel("Age of signals", "s",
+              "Since each strategy's last signal, and since its last round that got "
+              "through.",
               (("time() - max by (strategy) "
-                "(skatra_signal_last_timestamp_seconds{<T>})", "{{strategy}}"),),
+                "(skatra_signal_last_timestamp_seconds{<T>})", "{{strategy}}"),
+               ("time() - max by (strategy) "
+                "(skatra_signal_round_timestamp_seconds{<T>})",
+                "round of {{strategy}}")),
               "skatranosignals", levels(4 * 86400, 5 * 86400), width=NARROW, log=True),
         Panel("Time to make signals", "s", "Of one moment, features to position.",
               quantiles("signal_generation_duration_seconds", "<T>"),
@@ -154,9 +167,12 @@ ROWS = {
               (("sum by (le) (increase(skatra_kelly_fraction_ratio_bucket{<T>}[<R>]))",
                 "{{le}}"),), "skatraexposurehigh", kind="heatmap", width=NARROW),
         Panel("Exposure", "percentunit",
-              "Sum of absolute open positions over capital (red line: all of it).",
-              (("sum by (strategy) (skatra_kelly_exposure_ratio{<T>})",
-                "{{strategy}}"),), "skatraexposurehigh", levels(0.8, 1.0),
+              "Sum of absolute open positions over capital, by strategy and of all (red "
+              "line: all of capital). Processes of one strategy are counted once.",
+              (("max by (strategy) (skatra_kelly_exposure_ratio{<T>})",
+                "{{strategy}}"),
+               ("sum by (job) (max by (job, strategy) (skatra_kelly_exposure_ratio"
+                "{<T>}))", "all of {{job}}")), "skatraexposurehigh", levels(0.8, 1.0),
               width=NARROW),
         Panel("Capped stakes", "percentunit",
               "Share of stakes that a limit cut: near 100 % the limits size the bets, "
@@ -182,19 +198,23 @@ ROWS = {
               (("sum by (le) (increase(skatra_prediction_probability_bucket{<M>}[<R>]))",
                 "{{le}}"),), "skatradrifthigh", kind="heatmap"),
         Panel("Drift of probabilities", "none",
-              "Live against out-of-fold probabilities, five minutes and 90 days: "
-              "population stability index (above 0.25 matters) and Kolmogorov-Smirnov "
-              "distance.",
+              "Live against out-of-fold probabilities, five minutes and 90 days, where "
+              f"those have {ENOUGH} rows: population stability index (above 0.25 matters) "
+              "and Kolmogorov-Smirnov distance.",
               (("skatra:prediction_probability:psi5m{<J>}", "PSI {{model}}"),
                ("skatra:prediction_probability:ks5m{<J>}", "KS {{model}}"),
                ("skatra:prediction_probability:psi90d{<J>}", "PSI 90 d {{model}}")),
               "skatradrifthigh", levels(0.1, 0.25)),
         Panel("Drift of features", "none",
-              "The five features whose values of the last hour differ most from the "
-              "deciles of training: population stability index.",
+              "The five features whose values of the last hour, and of 90 days, differ "
+              "most from the deciles of training: population stability index, where "
+              f"there are {ENOUGH} rows.",
               (("skatra:feature:psi1h{<J>} and on (job, model, feature) topk(5, "
                 "max_over_time(skatra:feature:psi1h{<J>}[$__range] @ end()))",
-                "{{feature}}"),),
+                "{{feature}}"),
+               ("last_over_time(skatra:feature:psi90d{<J>}[2h]) and on (job, model, "
+                "feature) topk(5, last_over_time(skatra:feature:psi90d{<J>}[2h] @ "
+                "end()))", "90 d {{feature}}")),
               "skatradrifthigh", levels(0.1, 0.25)),
         Panel("Brier score", "none",
               "Mean squared error of settled probabilities, last hour and 90 days, and "
@@ -309,7 +329,7 @@ ROWS = {
         Panel("Free disk", "bytes", "Of the file's disk.",
               (("skatra_db_filesystem_free_bytes{<S>}", "{{database}}"),),
               "skatradiskfullsoon",
-              levels(1 << 30, 10 << 30, low_is_bad=True), width=NARROW),
+              levels(1 << 30, 20 << 30, low_is_bad=True), width=NARROW),
         Panel("Readable", "bool_yes_no",
               "Whether the last scrape could read each database. A lone dip is "
               "a reading that took longer than a scrape waits.",
@@ -369,25 +389,25 @@ ROWS = {
     ),
     "System": (
         Panel("Processor", "percentunit", "Of one core.",
-              (("rate(process_cpu_seconds_total{<S>}[<R>])", "{{instance}}"),),
+              (("rate(process_cpu_seconds_total{<S>}[<R>]) <O>", "{{instance}}"),),
               "skatrascrapeslow", levels(0.8, 1.5)),
         Panel("Memory", "bytes", "Resident.",
-              (("process_resident_memory_bytes{<S>}", "{{instance}}"),),
+              (("process_resident_memory_bytes{<S>} <O>", "{{instance}}"),),
               "skatrafiledescriptorshigh"),
         Panel("File descriptors", "percentunit", "Open ones, of those allowed.",
-              (("process_open_fds{<S>} / process_max_fds{<S>}", "{{instance}}"),),
+              (("process_open_fds{<S>} / process_max_fds{<S>} <O>", "{{instance}}"),),
               "skatrafiledescriptorshigh", levels(0.5, 0.8)),
         Panel("Garbage collections", "cps", "By generation.",
-              (("sum by (generation) (rate(python_gc_collections_total{<S>}[<R>]))",
+              (("sum by (generation) (rate(python_gc_collections_total{<S>}[<R>]) <O>)",
                 "{{generation}}"),), "skatrascrapeslow"),
         Panel("Time of a scrape", "s", "All of it, and the reading of databases.",
-              (("scrape_duration_seconds{<S>}", "{{instance}}"),
+              (("scrape_duration_seconds{<S>} <O>", "{{instance}}"),
                ("skatra_db_collect_duration_seconds{<S>}", "{{database}}")),
               "skatrascrapeslow", levels(0.1, 1.0)),
         Panel("Samples and folded labels", "short",
               "Samples of a scrape (the budget is 2,000), and updates of the last hour "
               "that went to 'other'.",
-              (("scrape_samples_scraped{<S>}", "{{instance}}"),
+              (("scrape_samples_scraped{<S>} <O>", "{{instance}}"),
                ("sum by (metric) (increase("
                 "skatra_exporter_dropped_label_values_total{<S>}[1h])) > 0 or "
                 "sum(increase(skatra_exporter_dropped_label_values_total{<S>}[1h]))",
@@ -397,7 +417,8 @@ ROWS = {
 
 # Exported, but on no panel, with the reason.
 NOT_SHOWN = {
-    "skatra_build_info": "fills the job and instance variables",
+    "skatra_retrain_unfinished_since_timestamp_seconds": "in SkatraRetrainOverdue",
+    "skatra_signal_interval_seconds": "in SkatraSignalsFailing",
     "skatra_model_info": "says which run is served, to queries of your own",
     "skatra_prediction_probability_reference": "in recording rules",
     "skatra_prediction_probability_bin_total": "in recording rules",

@@ -188,6 +188,7 @@ class LiveDemo:
     def run(self, ended: threading.Event, per_second: float) -> None:
         """Tick until the event is set; set it, and keep the error, if one is raised."""
         step = 1.0 / per_second
+        monitoring.expect_rounds(STRATEGY, step)
         following = time.monotonic()
         while not ended.is_set():
             try:

@@ -259,6 +259,7 @@ def _metrics(
     with RunLock(path):  # two that go on from the same numbers lose each other's
         monitoring.enable(models=[CHAMPION], stages=tuple(STAGES))
         monitoring.resume_textfile(path)
+        monitoring.begin_retraining(CHAMPION)
         monitoring.write_textfile(path)
         try:
             yield

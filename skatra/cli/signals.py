@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from skatra.monitoring import MetricsServer
     from skatra.retraining import SignalsReport
 
 
@@ -31,6 +32,13 @@ def signals(
             help="Serve metrics on this port of loopback; 0 takes a free one."
         ),
     ] = None,
+    first_scrape: Annotated[
+        float,
+        typer.Option(
+            help="With --metrics-port, longest wait in seconds for a scrape before the "
+            "first round: Prometheus misses what counts before it. 0 begins at once."
+        ),
+    ] = 60.0,
     max_position: Annotated[
         float, typer.Option(help="Largest position in a symbol, open bets included.")
     ] = 0.2,
@@ -94,16 +102,24 @@ def signals(
     if every is None:
         _print(make_signals(database, models, **options), as_json)
         return
+    if not first_scrape >= 0:
+        raise ValueError(f"first-scrape must be 0 or more seconds, got {first_scrape}.")
     with (
-        _metrics(database, options["symbols"], metrics_port),
+        _metrics(database, options["symbols"], metrics_port) as server,
         stop_on_signals() as should_stop,
     ):
+
+        def wait() -> None:
+            if server is not None and first_scrape:
+                server.wait_for_scrape(first_scrape, should_stop=should_stop)
+
         rounds = watch_signals(
             database,
             models,
             every=every,
             should_stop=should_stop,
             on_error=lambda error: typer.echo(f"error: {error}", err=True),
+            before=wait,
             **options,
         )
         for report in rounds:
@@ -114,10 +130,10 @@ def signals(
 @contextlib.contextmanager
 def _metrics(
     database: Path, symbols: list[str] | None, port: int | None
-) -> Iterator[None]:
+) -> "Iterator[MetricsServer | None]":
     """Serve metrics beside what happens inside."""
     if port is None:
-        yield
+        yield None
         return
     from skatra import monitoring
     from skatra.datasets import Database
@@ -128,7 +144,7 @@ def _metrics(
     monitoring.enable(models=["champion"], strategies=["kelly"], symbols=symbols)
     with monitoring.serve_metrics(port=port, databases=[database]) as server:
         typer.echo(server.url, err=True)
-        yield
+        yield server
 
 
 def _print(report: "SignalsReport", as_json: bool) -> None:

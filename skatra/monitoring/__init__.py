@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from skatra.monitoring._catalogue import CATALOGUE, KNOWN_ERRORS, LABELS, Metric
 from skatra.monitoring._drift import kolmogorov_smirnov, population_stability_index
 from skatra.monitoring._instruments import (
+    begin_retraining,
     disable,
     enable,
+    expect_rounds,
     is_enabled,
     observe_retraining,
     observe_stage,
@@ -39,8 +41,10 @@ __all__ = [
     "LABELS",
     "Metric",
     "MetricsServer",
+    "begin_retraining",
     "disable",
     "enable",
+    "expect_rounds",
     "is_enabled",
     "kolmogorov_smirnov",
     "observe_retraining",

@@ -184,6 +184,32 @@ def time_signals(strategy: str) -> Iterator[None]:
     store = _recorder.store
     seconds = time.perf_counter() - start
     store.observe("signal_generation_duration_seconds", (strategy,), seconds)
+    store.set("signal_round_timestamp_seconds", (strategy,), time.time())
+
+
+def expect_rounds(strategy: str, every: float) -> None:
+    """Say that rounds of signals come from now on, and how often.
+
+    An alert fires when none has got through for three times as long, whether rounds
+    raise, hang or never come.
+
+    Parameters
+    ----------
+    strategy : str
+        The strategy's name, as in :func:`time_signals`.
+    every : float
+        Seconds from one round to the next.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.expect_rounds("kelly", 3600)
+    """
+    if observation.observer is None or _recorder is None:
+        return
+    store = _recorder.store
+    store.set("signal_interval_seconds", (strategy,), every)
+    store.set("signal_round_timestamp_seconds", (strategy,), time.time())
 
 
 def set_reference(model: str, probabilities: Any, features: Any = None) -> None:
@@ -306,6 +332,32 @@ def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
         _recorder.record_outcomes(model, probabilities, outcomes)
 
 
+def begin_retraining(model: str) -> None:
+    """Say that a retraining run begins, before the file that it may leave behind.
+
+    A run that is killed cannot say how it ended. Where this is in the textfile before
+    the work, an alert knows since when no run has ended. :func:`observe_retraining`
+    says it, too.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+
+    Examples
+    --------
+    >>> from skatra import monitoring
+    >>> monitoring.begin_retraining("champion")
+    """
+    if observation.observer is None or _recorder is None:
+        return
+    store = _recorder.store
+    with store.lock:
+        family = store.families["retrain_unfinished_since_timestamp_seconds"]
+        since = family.child(model)
+        since.value = since.value or time.time()
+
+
 @contextlib.contextmanager
 def observe_retraining(
     model: str, last_success: float | None = None
@@ -339,6 +391,7 @@ def observe_retraining(
     watcher = _recorder
     watcher.model(model)
     store = watcher.store
+    begin_retraining(model)
     store.add("retrain_in_progress", (model,))
     for outcome in LABELS["outcome"].known:
         ended = last_success if outcome == "success" and last_success else 0.0
@@ -357,6 +410,7 @@ def observe_retraining(
         store.observe("retrain_duration_seconds", (model,), seconds)
         now = time.time()
         store.set("retrain_last_end_timestamp_seconds", (model, run["outcome"]), now)
+        store.set("retrain_unfinished_since_timestamp_seconds", (model,), 0.0)
 
 
 @contextlib.contextmanager

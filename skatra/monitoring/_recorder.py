@@ -4,7 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, TypeVar
 
 import numpy as np
@@ -430,6 +430,8 @@ class Recorder(Observer):
         """Count leaks where none may be."""
         self.model(model)
         self.store.add("leakage_violations_total", (model, check), count)
+        if count:
+            self.store.set("leakage_last_timestamp_seconds", (model, check), time())
 
     # --- errors --------------------------------------------------------------------
 

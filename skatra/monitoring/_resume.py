@@ -82,7 +82,7 @@ def _add(store: Store, samples: list[Any]) -> None:
             store.families[short].child(*key).value += sample.value
         elif metric.kind == "counter":
             continue  # would stay in the sum for ever
-        elif short not in _OF_A_PROCESS and key not in store.families[short].children:
+        elif short not in _OF_A_PROCESS and not store.families[short].child(*key).value:
             store.families[short].child(*key).value = sample.value
     for (short, key), found in buckets.items():
         _add_histogram(store, CATALOGUE[short], short, key, found)

@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,7 @@ class MetricsServer:
         self._readers = readers
         self._clients: dict[asyncio.Task[Any], bool] = {}
         self._page_task: asyncio.Future[bytes] | None = None
+        self._painted = self._sent = 0  # numbers of pages
         self._painter = ThreadPoolExecutor(1, thread_name_prefix="skatra-metrics-page")
         self._listener = _listen(host, port)
         self.port = int(self._listener.getsockname()[1])
@@ -136,6 +138,37 @@ class MetricsServer:
         self._clients.pop(task, None)
         connection.close()
 
+    def wait_for_scrape(
+        self,
+        timeout: float = float("inf"),
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Wait until a page of metrics that was asked for meanwhile has been sent.
+
+        What counts before the first scrape begins there, so that ``increase()`` sees
+        nothing of it: after a restart a counter that is back where it ended looks as if
+        it had stood still.
+
+        Parameters
+        ----------
+        timeout : float, default=inf
+            Seconds.
+        should_stop : callable, default=never
+            Asked ten times a second.
+
+        Returns
+        -------
+        bool
+            Whether one has been sent.
+        """
+        wanted, end = self._painted + 1, time.monotonic() + timeout
+        while self._sent < wanted:
+            if should_stop() or time.monotonic() >= end:
+                return False
+            time.sleep(0.1)
+        return True
+
     def close(self) -> None:
         """Stop serving; connections under way are cut."""
         if self._thread.is_alive():
@@ -160,10 +193,11 @@ class MetricsServer:
             async with asyncio.timeout(READ_SECONDS):
                 status, path = await self._request(stream)
             self._clients[task] = False
-            body, kind = b"", "text/plain; charset=utf-8"
+            body, kind, number = b"", "text/plain; charset=utf-8", 0
             if status is HTTPStatus.OK and path == "/metrics":
                 try:
-                    body, kind = await self._metrics(), CONTENT_TYPE
+                    body, number = await self._metrics()
+                    kind = CONTENT_TYPE
                 except Exception as error:  # noqa: BLE001 - the client gets an answer
                     recorder().failed("exporter", error)
                     status = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -173,6 +207,7 @@ class MetricsServer:
                 body = body or status.phrase.encode() + b"\n"
                 head = _head(status, kind, len(body))
                 await stream.send(head + body if stream.wants_body else head)
+            self._sent = max(self._sent, number)
         except (OSError, TimeoutError, EOFError, asyncio.CancelledError):
             pass  # cut off; an exception kept by the task would keep the task, too
 
@@ -217,13 +252,15 @@ class MetricsServer:
                 return hmac.compare_digest(given, self._secret)
         return False
 
-    async def _metrics(self) -> bytes:
-        """Return the page; scrapes of the same moment share one."""
+    async def _metrics(self) -> tuple[bytes, int]:
+        """Return the page and its number; scrapes of the same moment share one."""
         if self._page_task is None or self._page_task.done():
+            self._painted += 1
             self._page_task = asyncio.ensure_future(
                 self._loop.run_in_executor(self._painter, self._page.render)
             )
-        return await asyncio.shield(self._page_task)
+        number = self._painted
+        return await asyncio.shield(self._page_task), number
 
 
 class _Stream:

@@ -21,6 +21,7 @@ BUFFER = 4096
 
 CONSTANT = frozenset({"prediction_probability_reference"})
 """Histograms that say what training looked like, and count nothing."""
+_ZEROS = ("in_progress", "leakage_last_timestamp_seconds")
 
 
 class Number:
@@ -231,12 +232,12 @@ class Store:
     def announce(self, **given: tuple[str, ...]) -> None:
         """Create, at zero, every counter and histogram of these label values.
 
-        Gauges are left out: a zero would be a statement.
+        Gauges are left out, whose zero would be a statement, but where it is true.
         """
         with self.lock:
             for family in self.families.values():
                 metric = family.metric
-                if metric.kind == "gauge" and not metric.short.endswith("in_progress"):
+                if metric.kind == "gauge" and not metric.short.endswith(_ZEROS):
                     continue
                 if metric.short in CONSTANT:
                     continue

@@ -12,7 +12,13 @@ from skatra import monitoring
 from skatra.exceptions import SkatraError
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.retraining._dataset import Rows
-from skatra.retraining._registry import CARD_FILE, POINTER_FILE, read_card, read_pointer
+from skatra.retraining._registry import (
+    CARD_FILE,
+    POINTER_FILE,
+    read_card,
+    read_champion,
+    read_pointer,
+)
 
 MODEL = "champion"
 STRATEGY = "kelly"
@@ -63,6 +69,16 @@ def record_champion(models: Path) -> float | None:
         return (models / POINTER_FILE).stat().st_mtime
     except (SkatraError, OSError, KeyError):
         return None
+
+
+def announce_champion(models: Path) -> bool:
+    """Say what will be served, its counters at zero; return whether there is any."""
+    try:
+        champion = read_champion(models)
+    except (SkatraError, OSError):
+        return False  # the first round says what is wrong
+    record_served(models, champion.run_id, champion.card)
+    return True
 
 
 def record_validation(

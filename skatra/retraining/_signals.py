@@ -29,6 +29,7 @@ from skatra.retraining._limits import SignalLimits, cut_by, limited
 from skatra.retraining._monitored import (
     MODEL,
     STRATEGY,
+    announce_champion,
     record_round,
     record_served,
 )
@@ -279,6 +280,7 @@ def watch_signals(
     every: float,
     should_stop: Callable[[], bool] = lambda: False,
     on_error: Callable[[Exception], None] | None = None,
+    before: Callable[[], None] | None = None,
     **options: Any,
 ) -> Iterator[SignalsReport]:
     """Make signals again and again; a newly promoted champion takes over by itself.
@@ -296,6 +298,9 @@ def watch_signals(
         cannot be used, after which the next round comes as usual; None raises it. In
         the first round what no waiting mends is raised all the same: no champion, no
         database, no bars of the symbols, an option out of range.
+    before : callable, default=None
+        Called once before the first round, when monitoring knows the champion: a place
+        to wait for a first scrape. Without a champion there is no waiting.
     **options
         Of :func:`make_signals`.
 
@@ -316,6 +321,9 @@ def watch_signals(
     if not every > 0:
         raise ValueError(f"every must be a positive number of seconds, got {every!r}.")
     at_once: tuple[type[Exception], ...] = _WRONG
+    if before is not None and announce_champion(Path(models)):
+        before()
+    monitoring.expect_rounds(STRATEGY, every)
     while not should_stop():
         start = time.monotonic()
         try:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from skatra.datasets import Database, make_edge_bars
-from skatra.retraining import RetrainConfig, retrain
+from skatra.retraining import RetrainConfig, read_card, retrain
 from tests.cli.test_cli import refused, skatra
 from tests.small_disk import on_small_disk
 
@@ -141,23 +142,35 @@ def test_signals_serve_metrics_while_they_run(trained):
         env={**__import__("os").environ, "PYTHONPATH": str(Path.cwd())},
     ) as process:
         url = process.stderr.readline().strip()
+        pages = [""]
+        bins = 10 * len(read_card(trained / "models")["references"]["features"])
+        while pages[0].count('skatra_feature_bin_total{bin="') < bins:
+            pages = [urllib.request.urlopen(url, timeout=20).read().decode()]
         for _ in range(2):
             process.stdout.readline()
-        page = urllib.request.urlopen(url, timeout=20).read().decode()
+        pages.append(urllib.request.urlopen(url, timeout=20).read().decode())
         process.send_signal(signal.SIGTERM)
         process.communicate()
         assert process.returncode == 0
     assert url.startswith("http://127.0.0.1:")
-    found = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.labels.get("model") == "champion"
-        and sample.labels.get("method", "predict_proba") == "predict_proba"
-    }
-    assert found["skatra_model_info"] == 1
+    first, found = (
+        {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if "champion" in sample.labels.values() or "kelly" in sample.labels.values()
+            if sample.labels.get("method", "predict_proba") == "predict_proba"
+        }
+        for page in pages
+    )
+    # Nothing is counted before the first scrape, and all is there at zero.
+    assert {first[name] for name in found if name.endswith(("_total", "_count"))
+            and "_reference_" not in name} == {0}  # fmt: skip
+    assert first["skatra_model_info"] == 1
     assert found["skatra_prediction_rows_total"] >= 2
-    assert 'table="signals"' in page
+    assert time.time() - found["skatra_signal_round_timestamp_seconds"] < 60
+    assert found["skatra_signal_interval_seconds"] == 0.2
+    assert 'table="signals"' in pages[1]
     assert "--every" in refused(
         skatra("signals", "market.db", "--metrics-port", "0", cwd=trained)
     )

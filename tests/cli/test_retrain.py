@@ -17,6 +17,7 @@ from skatra.datasets import Database, make_edge_bars
 from skatra.retraining import STAGES, RunLock, promote_model
 
 WORDS = [sys.executable, "-W", "error", "-m", "skatra", "retrain"]
+UNFINISHED = ("retrain_unfinished_since_timestamp_seconds",)
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
 
@@ -150,6 +151,28 @@ def test_a_killed_first_night_leaves_zeros(market, tmp_path):
 
     for outcome in ("success", "refused", "failure"):
         assert found["retrain_runs_total", outcome] == 0
+
+
+def test_runs_that_are_killed_tell_since_when_none_has_ended(market, tmp_path):
+    """The first of them says when it began, until a later run ends."""
+    file = tmp_path / "run.prom"
+    job = ["--config", "job.toml", "--no-report", "--metrics-file", str(file)]
+    since = []
+    for night in range(2):
+        before = file.stat().st_mtime_ns if night else 0
+        began = time.time()
+        with subprocess.Popen([*WORDS, *job], cwd=market, env=ENVIRONMENT) as process:
+            while not file.exists() or file.stat().st_mtime_ns == before:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+        since.append(samples(file.read_text())[UNFINISHED])
+    run(*job, "--symbols", "ABSENT", cwd=market)
+    found = samples(file.read_text())
+
+    assert since[0] == since[1]
+    assert 0 < began - since[0] < 120
+    assert (found[UNFINISHED], found["retrain_runs_total", "failure"]) == (0, 1)
 
 
 def test_show_config_and_dry_run_write_nothing(market, tmp_path):

@@ -32,6 +32,10 @@ def _load():
 
 
 check = _load()
+WHO = 'job="skatra",instance="a",model="m"'
+NEEDS_PROMTOOL = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="needs Debian's prometheus package"
+)
 KINDS = sys.modules["dashboard_form"].KINDS
 
 
@@ -152,7 +156,7 @@ def test_windows_of_days_are_kept_and_not_read_at_every_scrape():
     for group in rules["groups"]:
         for rule in group["rules"]:
             days = {int(n) for n in re.findall(r"\[(\d+)d\]", rule["expr"])}
-            assert not days or group["interval"] == "4m"
+            assert not days or group["interval"] in {"4m", "1h"}
             looked |= days
 
     assert max(looked) < min(kept)
@@ -191,9 +195,52 @@ def test_provisioning_fits_together():
     assert ":?" in compose["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
 
 
-@pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="needs Debian's prometheus package"
-)
+def _bins(metric, shares, labels=""):
+    """Return counts of two bins and the shares of training in them, promtool's way."""
+    return [
+        {"series": f'{metric}{end}{{{WHO},bin="{place}"{labels}}}', "values": values}
+        for place, counted, share in shares
+        for end, values in (
+            ("_bin_total", counted),
+            ("_reference_bin_ratio", f"{share}x40"),
+        )
+    ]
+
+
+@NEEDS_PROMTOOL
+@pytest.mark.parametrize(("rows", "recorded"), [(1, 0), (149, 0), (150, 1)])
+def test_drift_of_too_few_rows_is_not_recorded(tmp_path, rows, recorded):
+    """A row of a daily strategy is no drift: its index would be noise."""
+    counts = [("0.4", f"0x10 {rows}x30", 0.5), ("0.5", "0x40", 0.5)]
+    names = {
+        "skatra:prediction_probability:psi5m": ("skatra_prediction_probability", ""),
+        "skatra:prediction_probability:psi90d": ("skatra_prediction_probability", ""),
+        "skatra:feature:psi1h": ("skatra_feature", ',feature="f"'),
+        "skatra:feature:psi90d": ("skatra_feature", ',feature="f"'),
+    }
+    series = {one["series"]: one for metric in set(names.values())
+              for one in _bins(metric[0], counts, metric[1])}  # fmt: skip
+    expected = [
+        {
+            "expr": f"count({name} > 4) or vector(0)",
+            "eval_time": "11m",
+            "exp_samples": [{"labels": "{}", "value": recorded}],
+        }
+        for name in names
+    ]
+    file = tmp_path / "drift.test.yml"
+    test = {"interval": "1m", "input_series": [*series.values()],
+            "promql_expr_test": expected}  # fmt: skip
+    file.write_text(yaml.safe_dump({"rule_files": [str(check.RULES)], "tests": [test]}))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@NEEDS_PROMTOOL
 def test_promtool_accepts_the_rules():
     """Lint and every alert's unit tests pass."""
     check.promtool()

@@ -2,11 +2,13 @@
 
 import builtins
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import timeit
 import warnings
 
@@ -579,3 +581,37 @@ def test_retraining_reports_how_it_ended():
         assert f'retrain_runs_total{{model="r",outcome="{outcome}"}} 1.0' in text
     assert 'skatra_retrain_in_progress{model="r"} 0.0' in text
     assert 'retrain_stage_duration_seconds_count{model="r",stage="fit"} 1.0' in text
+
+
+def test_a_textfile_remembers_when_runs_leaked_and_did_not_end(tmp_path, monkeypatch):
+    """The next process goes on from both times; an ended run takes its own back."""
+    file = tmp_path / "run.prom"
+    found = []
+    for leaks in (1, 0):
+        monkeypatch.setattr(monitoring._instruments, "_recorder", None)
+        monitoring.enable(models=["r"])
+        monitoring.resume_textfile(file)
+        monitoring.begin_retraining("r")
+        monitoring.record_leakage("r", "overlap", leaks)
+        monitoring.write_textfile(file)
+        found.append(times_of(file.read_text(), "r"))
+    with monitoring.observe_retraining("r"):
+        pass
+    ended = times_of(monitoring.render(), "r")
+    monitoring.disable()
+
+    assert found[0] == found[1]
+    assert [time.time() - moment < 60 for moment in found[0]] == [True, True]
+    assert ended == [0, found[0][1]]
+
+
+def times_of(page, model):
+    """Return since when no run has ended, and when the last overlap was found."""
+    of = f'_timestamp_seconds{{check="overlap",model="{model}"}}'
+    return [
+        float(re.search(rf"^skatra_{re.escape(name)} (\S+)$", page, re.MULTILINE)[1])
+        for name in (
+            f'retrain_unfinished_since_timestamp_seconds{{model="{model}"}}',
+            f"leakage_last{of}",
+        )
+    ]

@@ -25,7 +25,13 @@ from skatra.exceptions import (
 )
 from skatra.model_selection import audit_splits
 from skatra.monitoring import CATALOGUE, LABELS
-from skatra.retraining import SignalLimits, make_signals, promote_model, retrain
+from skatra.retraining import (
+    SignalLimits,
+    make_signals,
+    promote_model,
+    retrain,
+    watch_signals,
+)
 from skatra.retraining._registry import read_card
 from skatra.sizing import KellyClassifier
 
@@ -181,13 +187,15 @@ def watched(small_config, tmp_path_factory):
 def moved(page):
     """Return metrics that something happened to.
 
-    Counters and histograms stand at zero before, and so do calls in progress; any other
-    gauge is absent until it is set.
+    Counters and histograms stand at zero before, and so do calls in progress and the
+    time of the last leak; any other gauge is absent until it is set.
     """
     found = set()
     for family in text_string_to_metric_families(page):
         name = family.name + "_total" * (family.type == "counter")
-        at_zero = family.type != "gauge" or name.endswith("in_progress")
+        at_zero = family.type != "gauge" or name.endswith(
+            ("in_progress", "leakage_last_timestamp_seconds")
+        )
         if any(sample.value for sample in family.samples) or (
             family.samples and not at_zero
         ):
@@ -266,6 +274,7 @@ def test_every_metric_of_the_catalogue_is_moved_by_some_code(watched, tmp_path):
         db.write_bars(run.bars)
         for day in run.bars.index.get_level_values(1)[-20:]:
             make_signals(live, models, now=day)
+        next(watch_signals(live, models, every=60, now=day))
         fail_everywhere(live)
         pages += scraped(live)
     monitoring.disable()

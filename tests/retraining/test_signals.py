@@ -293,6 +293,12 @@ def test_watching_makes_a_round_every_so_often(served):
     ):
         pass
     assert [type(error) for error in errors] == [StaleDataError] * 2
+    held = []
+    before = {"before": lambda: held.append(1)}
+    next(watch_signals(path, models, every=60, now=NOW, **before))
+    with pytest.raises(ModelNotFoundError):
+        next(watch_signals(path, models / "absent", every=60, **before))
+    assert held == [1]
     with pytest.raises(ValueError, match="every must be a positive"):
         next(watch_signals(path, models, every=0))
 
