@@ -5,6 +5,8 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -89,6 +91,87 @@ def test_export_writes_plain_rows(tmp_path, market, what):
     assert "exists" in refused(skatra("db", "export", market, "rows.csv", cwd=tmp_path))
 
 
+def exported(path, *arguments, cwd):
+    """Export and read back by (symbol, time)."""
+    figures("export", path, "rows.csv", *arguments, cwd=cwd)
+    table = pd.read_csv(cwd / "rows.csv")
+    (cwd / "rows.csv").unlink()
+    for name in {"time", "t0", "t1"} & set(table):
+        table[name] = pd.to_datetime(table[name]).astype("datetime64[ns, UTC]")
+    return table.set_index(list(table.columns[:2]))
+
+
+@pytest.mark.parametrize("weights", [(), "A", "B", "AB", "C"])
+def test_exported_labels_are_those_of_the_database(tmp_path, market, weights):
+    """Whichever symbols have weights, or labels at all, every value has its column."""
+    with Database(market) as db:
+        db.write_bars(db.bars("A").droplevel(0), symbol="0 has bars only")
+        for symbol in weights:
+            rows = db.labels("l", symbols="A").droplevel(0).head(7)
+            rows = pd.concat({symbol: rows}, names=["symbol"]).assign(weight=0.25)
+            db.write_labels(rows, "l", replace=True)
+        labels = db.labels("l")
+    table = exported(market, "--labels", "l", cwd=tmp_path)
+
+    assert ("weight" in table) == bool(weights)
+    pd.testing.assert_frame_equal(
+        table, labels, check_dtype=False, check_index_type=False
+    )
+
+
+def test_an_export_is_one_state_of_a_database_in_use(tmp_path, market):
+    """A writer goes on between the symbols; two exports to one name are each whole."""
+    symbols = [f"s{k:02}" for k in range(40)]
+    days = pd.date_range("2024-01-01", periods=300, tz="UTC")
+    index = pd.MultiIndex.from_product([symbols, days], names=["symbol", "time"])
+    stop = threading.Event()
+
+    def write(db):
+        state = 0.0
+        while not stop.is_set():
+            state += 1
+            db.write_features(pd.DataFrame({"x": state}, index=index), "state")
+
+    with Database(market) as db, ThreadPoolExecutor(3) as threads:
+        db.write_features(pd.DataFrame({"x": 0.0}, index=index), "state")
+        writer = threads.submit(write, db)
+        words = ("db", "export", market, "rows.csv", "--features", "state")
+        try:
+            both = [threads.submit(skatra, *words, cwd=tmp_path) for _ in range(2)]
+            done = [export.result() for export in both]
+        finally:
+            stop.set()
+        writer.result()
+    codes = [export.returncode for export in done]
+    table = pd.read_csv(tmp_path / "rows.csv")
+
+    assert 0 in codes
+    assert set(codes) <= {0, 2}
+    assert len(table) == len(index)
+    assert len(set(table["x"])) == 1
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_symbols_to_export_are_named_as_one_likes(tmp_path, market):
+    """After commas, with spaces, one by one; a comma may be part of a name."""
+    with Database(market) as db:
+        db.write_bars(db.bars("A").droplevel(0), symbol="A, B")
+        db.write_bars(db.bars("A").droplevel(0), symbol="C")
+    for given, wanted in (
+        (["A,C"], {"A", "C"}),
+        (["A, C"], {"A", "C"}),
+        (["C ", "A"], {"A", "C"}),
+        (["A, B"], {"A, B"}),
+        (["B, A", "A, B"], {"A", "B", "A, B"}),
+    ):
+        options = [word for text in given for word in ("--symbols", text)]
+        table = exported(market, *options, cwd=tmp_path)
+        assert set(table.index.get_level_values(0)) == wanted
+    assert "no 'X'" in refused(
+        skatra("db", "export", market, "x.csv", "--symbols", "A, X", cwd=tmp_path)
+    )
+
+
 @pytest.mark.parametrize("compression", ["zlib", "none"])
 def test_exported_features_are_what_was_packed(tmp_path, compression):
     """Read by SQLite alone from the rows, every number and time is the one written."""
@@ -144,12 +227,15 @@ def test_mistakes_are_one_line(tmp_path, market):
     assert not list(tmp_path.glob("*x.csv"))
 
 
-def test_full_disk_during_a_backup(tmp_path, market):
+@pytest.mark.parametrize(
+    ("command", "copy"), [("backup", "copy.db"), ("export", "rows.csv")]
+)
+def test_full_disk_during_a_copy(tmp_path, market, command, copy):
     """A copy that does not fit leaves nothing behind, and says so."""
     (tmp_path / "small").mkdir()
     keep = ["sh", "-c", '"$@"; code=$?; ls -A small | grep . >&2; exit $code', "sh"]
-    before = [*on_small_disk(tmp_path / "small", "100k"), *keep]
-    done = skatra("db", "backup", market, "small/copy.db", cwd=tmp_path, before=before)
+    before = [*on_small_disk(tmp_path / "small", "8k"), *keep]
+    done = skatra("db", command, market, f"small/{copy}", cwd=tmp_path, before=before)
 
     assert done.returncode == 2
     assert "disk full" in done.stderr
