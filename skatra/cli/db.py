@@ -16,7 +16,7 @@ EXIT_PROBLEMS = 3
 
 app = typer.Typer(
     name="db",
-    help="Look after a database: describe, verify, copy, shrink, export, upgrade.",
+    help="Describe, verify, copy, restore, shrink, export or upgrade a database.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -91,8 +91,9 @@ def check(database: Database, as_json: AsJson = False, debug: Debug = False) -> 
         for problem in problems:
             typer.echo(problem)
         typer.echo(
-            f"{len(problems)} problem{'s' * (len(problems) > 1)}. Restore a backup, or "
-            "write the damaged sets again from their source."
+            f"{len(problems)} problem{'s' * (len(problems) > 1)}. Write the damaged "
+            "sets again from their source, or restore a backup: "
+            f"skatra db restore BACKUP {database}"
             if problems
             else "sound"
         )
@@ -117,6 +118,23 @@ def backup(
     ):
         copy = db.backup(target, progress=report)
     _done({"path": str(copy), "size_bytes": copy.stat().st_size}, as_json)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A copy made by skatra db backup.")],
+    database: Annotated[Path, typer.Argument(help="What it takes the place of.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Put a copy of a backup in the place of a database that nobody uses."""
+    del debug
+    from skatra import datasets
+
+    with _progress(f"restoring {database} from {backup}") as report:
+        restored = datasets.restore_backup(backup, database, progress=report)
+    size = restored.stat().st_size
+    _done({"path": str(restored), "size_bytes": size}, as_json)
 
 
 @app.command()

@@ -62,7 +62,7 @@ def test_check_leaves_with_3_when_something_is_wrong(tmp_path, market):
 
     assert done.returncode == 3
     assert "checksum" in done.stdout
-    assert "Restore a backup" in done.stdout
+    assert "skatra db restore BACKUP" in done.stdout
 
 
 def test_backup_vacuum_and_migrate(tmp_path, market):
@@ -74,6 +74,50 @@ def test_backup_vacuum_and_migrate(tmp_path, market):
     )
     assert figures("vacuum", "copy.db", cwd=tmp_path)["freed_bytes"] >= 0
     assert figures("migrate", "copy.db", cwd=tmp_path)["schema_version"] >= 3
+
+
+def test_a_backup_is_restored_when_nobody_uses_the_database(tmp_path, market):
+    """Its log is not played into the copy; a damaged backup changes nothing."""
+    figures("backup", market, "copy.db", cwd=tmp_path)
+    code = (
+        "import os, sys; from skatra.datasets import Database; "
+        "db = Database('market.db'); db.write_run('later', {'x': 'y' * 10**5}); "
+        "print(flush=True); input(); os._exit(1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    words = ("db", "restore", "copy.db", market)
+    assert "open in another process" in refused(skatra(*words, cwd=tmp_path))
+    process.communicate("\n")
+    log = tmp_path / "market.db-wal"
+    assert log.stat().st_size > 10**5
+    before = market.read_bytes(), log.read_bytes()
+    damaged = bytearray((tmp_path / "copy.db").read_bytes())
+    damaged[len(damaged) // 2 :] = bytes(len(damaged) - len(damaged) // 2)
+    (tmp_path / "damaged.db").write_bytes(damaged)
+    for backup, message in (
+        ("damaged.db", "no sound backup"),
+        ("absent.db", "no database at"),
+        (market, "the backup itself"),
+    ):
+        assert message in refused(skatra("db", "restore", backup, market, cwd=tmp_path))
+        assert (market.read_bytes(), log.read_bytes()) == before
+
+    for _ in range(2):
+        figures(*words[1:], cwd=tmp_path)
+        with Database(market) as db:
+            assert db.check() == []
+            assert list(db.runs().index) == []
+            assert len(db.bars()) == 200
+        # A first page that no SQLite opens is no obstacle.
+        market.write_bytes(b"damaged" * 1000)
+    assert not list(tmp_path.glob("*.restored*"))
 
 
 @pytest.mark.parametrize("what", [[], ["--features", "base"], ["--labels", "l"]])
