@@ -330,3 +330,16 @@ def test_runs_keep_their_cards(tmp_path):
     assert db.runs()["card"].to_dict() == {"r1": {}, "r2": card}
     with pytest.raises(ValueError, match="NaN into None"):
         db.write_run("r3", {"score": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "number", [20210101, 2018.0, True, np.int64(2018), np.float32(0), np.bool_(True)]
+)
+def test_a_number_is_no_point_in_time(number):
+    """It would be nanoseconds since 1970, which nobody means by it."""
+    frame = make_edge_bars(20, symbols=("A",))
+    with Database(":memory:") as db:
+        db.write_bars(frame)
+        for name in ("start", "end", "as_of"):
+            with pytest.raises(ValueError, match="must be a point in time, such as"):
+                db.bars(**{name: number})
