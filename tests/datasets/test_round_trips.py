@@ -343,3 +343,19 @@ def test_a_number_is_no_point_in_time(number):
         for name in ("start", "end", "as_of"):
             with pytest.raises(ValueError, match="must be a point in time, such as"):
                 db.bars(**{name: number})
+
+
+def test_which_bars_are_wanted_is_said_in_whole_numbers_and_names():
+    """One column may be named by its text; 1.9 bars, or True ones, are refused."""
+    frame = make_edge_bars(20, symbols=("A",))
+    with Database(":memory:") as db:
+        db.write_bars(frame)
+        pd.testing.assert_frame_equal(
+            db.bars(columns="close", last=3),
+            db.bars(columns=["close"], last=np.int8(3)),
+        )
+        for last in (1.9, 3.0, True, 0, "3"):
+            with pytest.raises(ValueError, match="last must be a whole number"):
+                db.bars(last=last)
+        with pytest.raises(ValueError, match="columns must be some of"):
+            db.bars(columns="clos")
