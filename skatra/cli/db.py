@@ -9,13 +9,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from skatra.cli._export import write_csv
 from skatra.cli._output import print_json
 
 EXIT_PROBLEMS = 3
 
 app = typer.Typer(
     name="db",
-    help="Look after a database: describe, verify, copy, shrink, export, upgrade.",
+    help="Describe, verify, copy, restore, shrink, export or upgrade a database.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -90,8 +91,9 @@ def check(database: Database, as_json: AsJson = False, debug: Debug = False) -> 
         for problem in problems:
             typer.echo(problem)
         typer.echo(
-            f"{len(problems)} problem{'s' * (len(problems) > 1)}. Restore a backup, or "
-            "write the damaged sets again from their source."
+            f"{len(problems)} problem{'s' * (len(problems) > 1)}. Write the damaged "
+            "sets again from their source, or restore a backup: "
+            f"skatra db restore BACKUP {database}"
             if problems
             else "sound"
         )
@@ -119,6 +121,23 @@ def backup(
 
 
 @app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A copy made by skatra db backup.")],
+    database: Annotated[Path, typer.Argument(help="What it takes the place of.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Put a copy of a backup in the place of a database that nobody uses."""
+    del debug
+    from skatra import datasets
+
+    with _progress(f"restoring {database} from {backup}") as report:
+        restored = datasets.restore_backup(backup, database, progress=report)
+    size = restored.stat().st_size
+    _done({"path": str(restored), "size_bytes": size}, as_json)
+
+
+@app.command()
 def vacuum(database: Database, as_json: AsJson = False, debug: Debug = False) -> None:
     """Give unused space back to the disk."""
     del debug
@@ -136,7 +155,10 @@ def export(
     features: Annotated[str | None, typer.Option(help="Feature set to export.")] = None,
     labels: Annotated[str | None, typer.Option(help="Label set to export.")] = None,
     symbols: Annotated[
-        str | None, typer.Option(help="Comma-separated symbols; all by default.")
+        list[str] | None,
+        typer.Option(
+            help="Comma-separated symbols; may be given again; all by default."
+        ),
     ] = None,
     start: Annotated[str | None, typer.Option(help="First time.")] = None,
     end: Annotated[str | None, typer.Option(help="Last time.")] = None,
@@ -149,33 +171,12 @@ def export(
 
     if features is not None and labels is not None:
         raise ValueError("--features and --labels exclude each other; choose one.")
-    if target.exists():
-        raise FileExistsError(f"{target} exists already")
-    chosen = None if symbols is None else symbols.split(",")
-    partial = target.with_name(f".partial.{target.name}")
-    with datasets.Database(database, readonly=True) as db:
-        wanted = db.symbols() if chosen is None else chosen
-        if not wanted:
-            raise ValueError(f"{database} has no symbols yet; nothing to write.")
-        rows = 0
-        with _progress(f"writing {target}") as report:
-            try:
-                for done, symbol in enumerate(wanted):
-                    span: dict[str, Any] = {"start": start, "end": end}
-                    if features is not None:
-                        frame = db.features(features, symbols=symbol, **span)
-                    elif labels is not None:
-                        frame = db.labels(labels, symbols=symbol, **span)
-                    else:
-                        frame = db.bars(symbols=symbol, **span)
-                    mode: Any = "w" if done == 0 else "a"
-                    frame.to_csv(partial, mode=mode, header=done == 0)
-                    rows += len(frame)
-                    report(done + 1, len(wanted))
-                partial.replace(target)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+    with (
+        datasets.Database(database, readonly=True) as db,
+        _progress(f"writing {target}") as report,
+    ):
+        span = {"start": start, "end": end}
+        rows = write_csv(db, target, features, labels, symbols, span, report)
     _done({"path": str(target), "rows": rows}, as_json)
 
 

@@ -10,6 +10,7 @@ from skatra.datasets._lightgbm import lightgbm_dataset
 from skatra.datasets._loader import iter_batches, load_dataset
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
+from skatra.datasets._restore import restore_backup
 from skatra.datasets._samples import load_index_bars, make_edge_bars
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "load_index_bars",
     "make_edge_bars",
     "read_label_times",
+    "restore_backup",
 ]

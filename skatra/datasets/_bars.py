@@ -18,7 +18,7 @@ from skatra.datasets._frames import (
 from skatra.datasets._tables import chosen_symbols, symbol_id, upsert
 from skatra.exceptions import BarsError
 from skatra.typing import FloatArray
-from skatra.utils import BAR_COLUMNS, check_bars, column_values
+from skatra.utils import BAR_COLUMNS, as_count, check_bars, column_values
 
 
 def write_bars(
@@ -78,17 +78,16 @@ def read_bars(
 ) -> pd.DataFrame:
     """Read bars sorted by (symbol, time), only the last of each symbol if asked."""
     low, high = bounds_ns(start, end)
+    columns = [columns] if isinstance(columns, str) else columns
     wanted = BAR_COLUMNS if columns is None else tuple(columns)
     if unknown := [name for name in wanted if name not in BAR_COLUMNS]:
         raise ValueError(f"columns must be some of {BAR_COLUMNS}, got {unknown}.")
-    if last is not None and last < 1:
-        raise ValueError(f"last must be at least 1, got {last!r}.")
     query = (
         f"SELECT {', '.join(('ts', *wanted))} FROM bars "  # noqa: S608 - own names
         "WHERE sid = ? AND ts BETWEEN ? AND ? ORDER BY ts"
     )
     if last is not None:
-        query += f" DESC LIMIT {int(last)}"
+        query += f" DESC LIMIT {as_count(last, 'last')}"
     high = min(high, bounds_ns(None, as_of)[1])
     names: list[str] = []
     counts: list[int] = []

@@ -32,7 +32,10 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-WAY_OUT = "Write all rows of the symbol again with replace=True, or restore a backup"
+WAY_OUT = (
+    "Write all rows of the symbol again with replace=True, or restore a backup "
+    "(skatra db restore BACKUP DATABASE)"
+)
 
 Stored = tuple[str, int, int, bytes]
 """dtype, number of values, checksum and bytes of a column."""

@@ -173,12 +173,12 @@ class PooledCursor(sqlite3.Cursor):
         self.connection.check_use()
         if not self.connection.in_block:
             return super().executescript(script)
-        for statement in _statements(script):
+        for statement in statements(script):
             self.execute(statement).fetchall()
         return self
 
 
-def _statements(script: str) -> Iterator[str]:
+def statements(script: str) -> Iterator[str]:
     """Split a script where SQLite sees the end of a statement."""
     statement = ""
     for piece in script.split(";"):

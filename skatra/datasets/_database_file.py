@@ -14,6 +14,7 @@ import pandas as pd
 
 from skatra.datasets import _backup, _check, _query
 from skatra.datasets._connections import PooledConnection, identity, resolve
+from skatra.datasets._errors import primary_code, translate
 from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema, pragma
@@ -201,7 +202,7 @@ class DatabaseFile(HTMLRepr):
         *,
         limit: float | None = None,
     ) -> pd.DataFrame:
-        """Return the rows of any query, with exact dtypes.
+        """Return the rows of any query, with exact dtypes; it cannot write.
 
         Integers stay integers (int64; Int64 where some are NULL), also beyond 2**53;
         REAL is float64 (NULL is NaN), text is str, blobs are objects, and a column
@@ -226,6 +227,8 @@ class DatabaseFile(HTMLRepr):
         ------
         sqlite3.Error
             If the query is wrong.
+        DatabaseError
+            If it would write, also inside a ``transaction``.
         QueryTimeoutError
             If it ran longer than ``limit``.
 
@@ -237,8 +240,14 @@ class DatabaseFile(HTMLRepr):
         >>> frame["n"].tolist(), frame.dtypes.astype(str).tolist()
         ([1152921504606846977], ['int64', 'float64'])
         """
-        with self.pool.get_connection(limit=limit) as connection:
-            return _query.read_sql(connection, query, params)
+        try:
+            with self.pool.get_connection(limit=limit) as connection:
+                return _query.read_sql(connection, query, params)
+        except sqlite3.Error as error:
+            if primary_code(error) != sqlite3.SQLITE_READONLY:
+                raise
+            # In another block of the thread, which has not named it yet.
+            raise translate(error, self.path) from error
 
     def check(self) -> list[str]:
         """Verify the file, its references, every checksum and skatra's own rules.

@@ -35,6 +35,8 @@ class DatabaseRecords(DatabaseFile):
         ------
         ValueError
             If columns are missing or numbers not finite.
+        DatabaseError
+            If one has a signal of the model that says otherwise; nothing is written.
         """
         with self._writing() as connection:
             return _predictions.write_rows(connection, "predictions", frame, model)

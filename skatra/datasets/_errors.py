@@ -126,14 +126,14 @@ def _io_error(path: Path, error: BaseException) -> DatabaseError:
 def _not_a_database(path: Path, _: BaseException) -> DatabaseError:
     return DatabaseCorruptError(
         f"{path} is not an SQLite database, or its first page is damaged. Check the "
-        "path, or restore a backup."
+        f"path, or restore a backup: skatra db restore BACKUP {path}"
     )
 
 
 def _damaged(path: Path, error: BaseException) -> DatabaseError:
     return DatabaseCorruptError(
         f"{path} is damaged ({error}). Run Database.check() to see what is, and "
-        "restore a backup."
+        f"restore a backup: skatra db restore BACKUP {path}"
     )
 
 

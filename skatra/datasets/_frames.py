@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -141,12 +142,16 @@ def bounds_ns(start: Any, end: Any) -> tuple[int, int]:
 
 def _point_ns(value: Any, name: str) -> int:
     try:
-        point: Any = pd.Timestamp(value)
-    except (TypeError, ValueError) as error:
+        # A number would be taken as nanoseconds since 1970, whatever was meant.
+        number = isinstance(value, Number | np.bool_)
+        point: Any = None if number else pd.Timestamp(value)
+    except (TypeError, ValueError):
+        point = None
+    if point is None:
         raise ValueError(
             f"{name} must be a point in time, such as '2018-01-31' or a Timestamp, "
             f"got {value!r}."
-        ) from error
+        )
     if point is pd.NaT:
         raise ValueError(f"{name} must be a point in time, got NaT.")
     if point.tz is not None:

@@ -58,7 +58,8 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
     Notes
     -----
     A sample whose features are missing gets NaN; LightGBM takes that as it is, other
-    estimators need an imputer after this step.
+    estimators need an imputer after this step. Columns and look-back are those of
+    ``fit`` until the next one.
 
     Examples
     --------
@@ -136,12 +137,20 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
             reader = FeatureReader(
                 connection, self.feature_set, self.columns, low, high
             )
-        self.n_features_in_ = X.shape[1]
-        self.feature_names_out_ = [
+        names = [
             name if lag == 0 else f"{name}_lag{lag}"
-            for lag in range(self.look_back)
+            for lag in range(look_back)
             for name in reader.columns
         ]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"look_back={look_back} makes columns named {twice}, which "
+                f"{self.feature_set!r} has as features already. Choose columns "
+                "without them, or name the features otherwise."
+            )
+        self._columns, self._look_back = reader.columns, look_back
+        self.n_features_in_ = X.shape[1]
+        self.feature_names_out_ = names
         return self
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
@@ -174,9 +183,9 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
             high = int(known_at.max()) if len(known_at) else 0
             low = bounds_ns(None, None)[0]
             # By name: the set may have been made anew with another order.
-            fitted = self.feature_names_out_
-            columns = fitted[: len(fitted) // self.look_back]
-            reader = FeatureReader(connection, self.feature_set, columns, low, high)
+            reader = FeatureReader(
+                connection, self.feature_set, self._columns, low, high
+            )
             ids = all_symbols(connection)
             dtype = np.result_type(*reader.dtypes)
             values = np.full((len(X), len(self.feature_names_out_)), np.nan, dtype)
@@ -191,12 +200,12 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
                     fits &= times.times[np.maximum(at, 0)] >= oldest[rows]
                 rows, at = rows[fits], at[fits]
                 if len(rows):
-                    first = max(0, int(at.min()) - self.look_back + 1)
+                    first = max(0, int(at.min()) - self._look_back + 1)
                     part = times.part(first, int(at.max()) + 1)
                     _, arrays = reader.room(len(part.times))
                     reader.fill([part], dict(enumerate(arrays)))
                     block = np.stack(arrays).astype(dtype, copy=False)
-                    _place(values, rows, block, at - first, self.look_back)
+                    _place(values, rows, block, at - first, self._look_back)
         names_out = pd.Index(self.feature_names_out_)
         return pd.DataFrame(values, index=X.index, columns=names_out, copy=False)
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -114,6 +114,27 @@ def load_dataset(
             f"db must be a Database, got {type(db).__name__}. Open one: "
             "Database('market.db')."
         )
+    span = {"start": start, "end": end}
+    chosen = {"symbols": symbols, "columns": columns, "as_of": as_of}
+    return cast("Bunch", _load(db, feature_set, label_set, **span, **chosen))
+
+
+def _load(
+    db: Database,
+    feature_set: str,
+    label_set: str,
+    *,
+    symbols: str | Sequence[str] | None,
+    columns: Sequence[str] | None,
+    start: Any,
+    end: Any,
+    as_of: Any,
+    weighted: bool | None = None,
+) -> Bunch | None:
+    """Read a dataset, or a batch of one, whose ``weighted`` is that of the whole.
+
+    A batch of which no sample is left is None.
+    """
     low, high = bounds_ns(start, end)
     with db._reading() as connection:  # noqa: SLF001 - one box
         reader = FeatureReader(connection, feature_set, columns, low, high)
@@ -121,10 +142,12 @@ def load_dataset(
         samples = Samples(
             connection, reader, (set_id, label_set), symbols, (low, high), as_of
         )
+        if weighted is not None and not samples.n:
+            return None
         samples.raise_if_empty(db, feature_set, label_set)
         index, places, sort = samples.order()
         labels = samples.labels
-        weight = weights_of(labels.weight, label_set)
+        weight = weights_of(labels.weight, label_set, weighted=weighted)
         columns_of: dict[str, Any] = {
             "target": sort(labels.label),
             "returns": sort(labels.ret),
@@ -197,7 +220,10 @@ def iter_batches(
     ValueError
         If ``batch_rows`` is less than 1.
     EmptyDataError
-        If a set does not exist.
+        If a set does not exist; also when it, a column or a symbol was removed
+        between two batches.
+    DatabaseError
+        If only some of all the labels have weights.
 
     Examples
     --------
@@ -219,10 +245,16 @@ def iter_batches(
     with db._reading() as connection:  # noqa: SLF001 - one box
         reader = FeatureReader(connection, feature_set, columns, low, high)
         label = (find_set(connection, "label", label_set), label_set)
-        samples = Samples(connection, reader, label, symbols, (low, high), as_of)
+        names = list(chosen_symbols(connection, symbols))
+        samples = Samples(connection, reader, label, names, (low, high), as_of)
     times, counts = np.unique(samples.labels.t0, return_counts=True)
-    del samples
-    chosen = {"symbols": symbols, "columns": columns, "as_of": as_of}
+    chosen: dict[str, Any] = {
+        "symbols": names,
+        "columns": reader.columns,
+        "as_of": as_of,
+        "weighted": weights_of(samples.labels.weight, label_set) is not None,
+    }
+    del samples, reader
     first, filled = 0, 0
     for k, count in enumerate(counts.tolist()):
         if filled and filled + count > batch_rows:
@@ -241,10 +273,9 @@ def _batch(
     chosen: dict[str, Any],
 ) -> Iterator[Bunch]:
     start, end = from_ns(ends)
-    try:
-        yield load_dataset(db, feature_set, label_set, start=start, end=end, **chosen)
-    except EmptyDataError:
-        return
+    batch = _load(db, feature_set, label_set, start=start, end=end, **chosen)
+    if batch is not None:  # else its rows were removed meanwhile
+        yield batch
 
 
 class Samples:
@@ -376,14 +407,22 @@ def _fill(
 
 
 def weights_of(
-    weights: NDArray[np.float64], label_set: str
+    weights: NDArray[np.float64], label_set: str, *, weighted: bool | None = None
 ) -> NDArray[np.float64] | None:
-    """Return the weights of labels, None if there are none; refuse a mixture."""
+    """Return the weights of labels, None if there are none; refuse a mixture.
+
+    ``weighted`` says whether earlier labels of the set had weights.
+    """
     missing = int(np.isnan(weights).sum())
     if 0 < missing < len(weights):
         raise DatabaseError(
             f"{missing} of {len(weights)} labels of the set {label_set!r} have no "
             "weight. Write weights for all of them, or for none."
+        )
+    if weighted is not None and weighted == bool(missing):
+        raise DatabaseError(
+            f"labels of the set {label_set!r} got or lost their weights between two "
+            "batches. Read them again from the start."
         )
     return None if missing else weights
 

@@ -28,9 +28,17 @@ _MISSING = np.iinfo(np.int64).min
 
 
 def write_rows(
-    connection: sqlite3.Connection, table: str, frame: pd.DataFrame, model: str
+    connection: sqlite3.Connection,
+    table: str,
+    frame: pd.DataFrame,
+    model: str,
+    *,
+    with_signals: bool = False,
 ) -> WriteReport:
-    """Insert or replace predictions, or settlements of predictions that are there."""
+    """Insert or replace predictions, or settlements of predictions that are there.
+
+    Predictions whose signals are not written ``with_signals`` must be as those say.
+    """
     check_symbols([model], "model")
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"{table} must be a DataFrame, got {type(frame).__name__}.")
@@ -54,6 +62,8 @@ def write_rows(
         values = (column[rows] for column in columns)
         given = zip([model] * len(t0), [sid] * len(t0), t0, *values, strict=True)
         report += upsert(connection, table, (*_KEY, *names), _KEY, given, place)
+        if table == "predictions" and not with_signals:
+            _refuse_signalled(connection, place, (model, symbol))
     return report
 
 
@@ -86,6 +96,27 @@ def _refuse_unknown(
         raise DatabaseError(
             f"{len(unknown)} settlements of the model {what[0]!r}, symbol {what[1]!r} "
             f"have no prediction, the first at {first}. Write the predictions first."
+        )
+
+
+def _refuse_signalled(
+    connection: sqlite3.Connection,
+    place: tuple[str, tuple[Any, ...]],
+    what: tuple[str, str],
+) -> None:
+    """Raise, so that the write is undone, if signals there say otherwise."""
+    count, first = connection.execute(
+        "SELECT count(*), min(t0) FROM signals s "  # noqa: S608 - own words
+        f"JOIN predictions p USING (model, sid, t0) WHERE {place[0]} "
+        "AND (p.value <> s.probability OR p.position <> s.position)",
+        place[1],
+    ).fetchone()
+    if count:
+        time = from_ns(np.array([first], dtype=np.int64))[0]
+        raise DatabaseError(
+            f"{count} predictions of the model {what[0]!r}, symbol {what[1]!r} have a "
+            f"signal that says otherwise, the first at {time}. Write them with "
+            "write_signals, or under another model's name."
         )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skatra.datasets._connections import statements
+
 _BLOCK_ROWS = 4096
 _EXACT_IN_FLOAT = 2**53
 _NULL = type(None)
@@ -80,7 +82,22 @@ def read_sql(
     query: str,
     params: Sequence[Any] | Mapping[str, Any] = (),
 ) -> pd.DataFrame:
-    """Run one query and return its rows."""
+    """Run one query and return its rows; also a writer only reads."""
+    if not getattr(connection, "in_block", False):
+        return _rows(connection, query, params)
+    connection.execute("PRAGMA query_only = ON").close()
+    try:
+        return _rows(connection, query, params)
+    finally:
+        # Also if the query ended the block, after which the connection refuses.
+        sqlite3.Cursor(connection).execute("PRAGMA query_only = OFF").close()
+
+
+def _rows(
+    connection: sqlite3.Connection,
+    query: str,
+    params: Sequence[Any] | Mapping[str, Any],
+) -> pd.DataFrame:
     cursor = connection.execute(query, params)
     if cursor.description is None:
         raise ValueError(
@@ -119,7 +136,7 @@ def _declared(
             with contextlib.suppress(sqlite3.Error):
                 scratch.execute(statement)
         # Without a limit it might run as long as before, or for ever.
-        inner = query.rstrip().rstrip(";")
+        inner = next(statements(query), query).rstrip().rstrip(";")
         empty = f"SELECT * FROM ({inner}\n) LIMIT 0"  # noqa: S608 - the caller's own
         with contextlib.suppress(sqlite3.Error):
             scratch.execute(f"CREATE TABLE skatra_types AS {empty}", params)

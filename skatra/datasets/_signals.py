@@ -54,7 +54,7 @@ def write_signals(
                 f"{requirement}; not so in {show(frame.index, np.flatnonzero(bad))}."
             )
     said = frame[["probability", "position"]].set_axis(["value", "position"], axis=1)
-    write_rows(connection, "predictions", said, model)
+    write_rows(connection, "predictions", said, model, with_signals=True)
     keys = keys_of(frame.index, "signals", error=LabelTimesError)
     columns = [values[name][keys.order].tolist() for name in _GIVEN]
     columns.append(np.sign(position).astype(np.int64)[keys.order].tolist())

@@ -5,6 +5,8 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -60,7 +62,7 @@ def test_check_leaves_with_3_when_something_is_wrong(tmp_path, market):
 
     assert done.returncode == 3
     assert "checksum" in done.stdout
-    assert "Restore a backup" in done.stdout
+    assert "skatra db restore BACKUP" in done.stdout
 
 
 def test_backup_vacuum_and_migrate(tmp_path, market):
@@ -72,6 +74,50 @@ def test_backup_vacuum_and_migrate(tmp_path, market):
     )
     assert figures("vacuum", "copy.db", cwd=tmp_path)["freed_bytes"] >= 0
     assert figures("migrate", "copy.db", cwd=tmp_path)["schema_version"] >= 3
+
+
+def test_a_backup_is_restored_when_nobody_uses_the_database(tmp_path, market):
+    """Its log is not played into the copy; a damaged backup changes nothing."""
+    figures("backup", market, "copy.db", cwd=tmp_path)
+    code = (
+        "import os, sys; from skatra.datasets import Database; "
+        "db = Database('market.db'); db.write_run('later', {'x': 'y' * 10**5}); "
+        "print(flush=True); input(); os._exit(1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    words = ("db", "restore", "copy.db", market)
+    assert "open in another process" in refused(skatra(*words, cwd=tmp_path))
+    process.communicate("\n")
+    log = tmp_path / "market.db-wal"
+    assert log.stat().st_size > 10**5
+    before = market.read_bytes(), log.read_bytes()
+    damaged = bytearray((tmp_path / "copy.db").read_bytes())
+    damaged[len(damaged) // 2 :] = bytes(len(damaged) - len(damaged) // 2)
+    (tmp_path / "damaged.db").write_bytes(damaged)
+    for backup, message in (
+        ("damaged.db", "no sound backup"),
+        ("absent.db", "no database at"),
+        (market, "the backup itself"),
+    ):
+        assert message in refused(skatra("db", "restore", backup, market, cwd=tmp_path))
+        assert (market.read_bytes(), log.read_bytes()) == before
+
+    for _ in range(2):
+        figures(*words[1:], cwd=tmp_path)
+        with Database(market) as db:
+            assert db.check() == []
+            assert list(db.runs().index) == []
+            assert len(db.bars()) == 200
+        # A first page that no SQLite opens is no obstacle.
+        market.write_bytes(b"damaged" * 1000)
+    assert not list(tmp_path.glob("*.restored*"))
 
 
 @pytest.mark.parametrize("what", [[], ["--features", "base"], ["--labels", "l"]])
@@ -87,6 +133,87 @@ def test_export_writes_plain_rows(tmp_path, market, what):
         with Database(market) as db:
             assert table["close"].tolist() == db.bars("B")["close"].tolist()
     assert "exists" in refused(skatra("db", "export", market, "rows.csv", cwd=tmp_path))
+
+
+def exported(path, *arguments, cwd):
+    """Export and read back by (symbol, time)."""
+    figures("export", path, "rows.csv", *arguments, cwd=cwd)
+    table = pd.read_csv(cwd / "rows.csv")
+    (cwd / "rows.csv").unlink()
+    for name in {"time", "t0", "t1"} & set(table):
+        table[name] = pd.to_datetime(table[name]).astype("datetime64[ns, UTC]")
+    return table.set_index(list(table.columns[:2]))
+
+
+@pytest.mark.parametrize("weights", [(), "A", "B", "AB", "C"])
+def test_exported_labels_are_those_of_the_database(tmp_path, market, weights):
+    """Whichever symbols have weights, or labels at all, every value has its column."""
+    with Database(market) as db:
+        db.write_bars(db.bars("A").droplevel(0), symbol="0 has bars only")
+        for symbol in weights:
+            rows = db.labels("l", symbols="A").droplevel(0).head(7)
+            rows = pd.concat({symbol: rows}, names=["symbol"]).assign(weight=0.25)
+            db.write_labels(rows, "l", replace=True)
+        labels = db.labels("l")
+    table = exported(market, "--labels", "l", cwd=tmp_path)
+
+    assert ("weight" in table) == bool(weights)
+    pd.testing.assert_frame_equal(
+        table, labels, check_dtype=False, check_index_type=False
+    )
+
+
+def test_an_export_is_one_state_of_a_database_in_use(tmp_path, market):
+    """A writer goes on between the symbols; two exports to one name are each whole."""
+    symbols = [f"s{k:02}" for k in range(40)]
+    days = pd.date_range("2024-01-01", periods=300, tz="UTC")
+    index = pd.MultiIndex.from_product([symbols, days], names=["symbol", "time"])
+    stop = threading.Event()
+
+    def write(db):
+        state = 0.0
+        while not stop.is_set():
+            state += 1
+            db.write_features(pd.DataFrame({"x": state}, index=index), "state")
+
+    with Database(market) as db, ThreadPoolExecutor(3) as threads:
+        db.write_features(pd.DataFrame({"x": 0.0}, index=index), "state")
+        writer = threads.submit(write, db)
+        words = ("db", "export", market, "rows.csv", "--features", "state")
+        try:
+            both = [threads.submit(skatra, *words, cwd=tmp_path) for _ in range(2)]
+            done = [export.result() for export in both]
+        finally:
+            stop.set()
+        writer.result()
+    codes = [export.returncode for export in done]
+    table = pd.read_csv(tmp_path / "rows.csv")
+
+    assert 0 in codes
+    assert set(codes) <= {0, 2}
+    assert len(table) == len(index)
+    assert len(set(table["x"])) == 1
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_symbols_to_export_are_named_as_one_likes(tmp_path, market):
+    """After commas, with spaces, one by one; a comma may be part of a name."""
+    with Database(market) as db:
+        db.write_bars(db.bars("A").droplevel(0), symbol="A, B")
+        db.write_bars(db.bars("A").droplevel(0), symbol="C")
+    for given, wanted in (
+        (["A,C"], {"A", "C"}),
+        (["A, C"], {"A", "C"}),
+        (["C ", "A"], {"A", "C"}),
+        (["A, B"], {"A, B"}),
+        (["B, A", "A, B"], {"A", "B", "A, B"}),
+    ):
+        options = [word for text in given for word in ("--symbols", text)]
+        table = exported(market, *options, cwd=tmp_path)
+        assert set(table.index.get_level_values(0)) == wanted
+    assert "no 'X'" in refused(
+        skatra("db", "export", market, "x.csv", "--symbols", "A, X", cwd=tmp_path)
+    )
 
 
 @pytest.mark.parametrize("compression", ["zlib", "none"])
@@ -144,12 +271,15 @@ def test_mistakes_are_one_line(tmp_path, market):
     assert not list(tmp_path.glob("*x.csv"))
 
 
-def test_full_disk_during_a_backup(tmp_path, market):
+@pytest.mark.parametrize(
+    ("command", "copy"), [("backup", "copy.db"), ("export", "rows.csv")]
+)
+def test_full_disk_during_a_copy(tmp_path, market, command, copy):
     """A copy that does not fit leaves nothing behind, and says so."""
     (tmp_path / "small").mkdir()
     keep = ["sh", "-c", '"$@"; code=$?; ls -A small | grep . >&2; exit $code', "sh"]
-    before = [*on_small_disk(tmp_path / "small", "100k"), *keep]
-    done = skatra("db", "backup", market, "small/copy.db", cwd=tmp_path, before=before)
+    before = [*on_small_disk(tmp_path / "small", "8k"), *keep]
+    done = skatra("db", command, market, f"small/{copy}", cwd=tmp_path, before=before)
 
     assert done.returncode == 5
     assert "disk full" in done.stderr

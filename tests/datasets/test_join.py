@@ -245,3 +245,36 @@ def test_batches_are_of_one_size_whatever_is_left_out(market):
         assert set(sizes[:-1]) == {20}
         assert 0 < sizes[-1] <= 20
         assert sum(sizes) == len(load_dataset(db, "useful", "some", as_of=late).data)
+
+
+@pytest.mark.parametrize("changed", [{"look_back": 4}, {"columns": ["x2"]}])
+def test_a_fitted_loader_stays_as_it_was_fitted(tmp_path, changed):
+    """Values stand under their names whatever is set after fit, until the next one."""
+    frame = frame_of(["A"] * 5, range(5), np.arange(5.0))
+    keys = pd.DataFrame({"symbol": "A", "t0": frame.index.get_level_values(1)})
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(frame, "base")
+    loader = SQLiteDatasetLoader(tmp_path / "x.db", look_back=2).fit(keys)
+    before = loader.transform(keys)
+    loader.set_params(**changed)
+
+    pd.testing.assert_frame_equal(loader.transform(keys), before)
+    fresh_one = clone(loader).fit_transform(keys)
+    assert list(loader.fit(keys).transform(keys)) == list(fresh_one) != list(before)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    """A feature that is called as a lag of another: fit names both."""
+    keys = frame_of(["A"] * 3, range(3), np.zeros(3)).index
+    frame = pd.DataFrame({"x": 1.0, "x_lag1": 2.0}, index=keys)
+    X = keys.set_names(["symbol", "t0"]).to_frame(index=False)
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(frame, "base")
+    loader = SQLiteDatasetLoader(tmp_path / "x.db", look_back=2)
+    with pytest.raises(ValueError, match=r"look_back=2.*'x_lag1'.*Choose columns"):
+        loader.fit(X)
+    assert list(loader.set_params(columns=["x"]).fit_transform(X)) == ["x", "x_lag1"]
+    assert list(loader.set_params(columns=None, look_back=1).fit_transform(X)) == [
+        "x",
+        "x_lag1",
+    ]

@@ -264,3 +264,56 @@ def test_lightgbm_learns_the_same_from_chunks_as_from_the_frame(tmp_path, weight
 
     assert ours.num_data() == later.num_data() == len(order)
     assert models[0] == models[1]
+
+
+@pytest.mark.parametrize("days", [DAYS[:3], DAYS[3:7]])
+def test_batches_refuse_what_the_dataset_refuses(db, days):
+    """Weights of some labels only, also when each batch has all or none of them."""
+    db.write_labels(labels(days=days, weight=0.5), "triple_barrier")
+    for read in (load_dataset, lambda db: next(iter_batches(db, batch_rows=2))):
+        with pytest.raises(DatabaseError, match="have no weight"):
+            read(db)
+    only = {"start": days[0], "end": days[-1]}
+    parts = [part.sample_weight for part in iter_batches(db, batch_rows=2, **only)]
+    pd.testing.assert_series_equal(
+        pd.concat(parts), load_dataset(db, **only).sample_weight
+    )
+
+
+def _drop(db, table, column, name):
+    with db.pool.get_connection(readonly=False) as connection:
+        rename = f"UPDATE {table} SET {column} = 'gone' WHERE {column} = ?"
+        connection.execute(rename, (name,))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda db: _drop(db, "feature_sets", "name", "base"), "no feature set 'base'"),
+        (lambda db: _drop(db, "label_sets", "name", "triple_barrier"), "no label set"),
+        (lambda db: _drop(db, "feature_columns", "name", "day"), "columns must name"),
+        (lambda db: _drop(db, "symbols", "symbol", "B"), "no 'B'"),
+        (
+            lambda db: db.write_labels(labels(weight=0.5), "triple_barrier"),
+            "got or lost their weights",
+        ),
+    ],
+)
+def test_batches_do_not_end_before_the_data(db, change, message):
+    """What vanished between two batches is an error, never a shorter dataset."""
+    batches = iter_batches(db, batch_rows=4)
+    next(batches)
+    change(db)
+    with pytest.raises((DatabaseError, EmptyDataError), match=message):
+        list(batches)
+
+
+def test_rows_that_were_removed_leave_their_batch_out(db):
+    """Labels gone with their time are no error; all others come."""
+    batches = iter_batches(db, batch_rows=2)
+    first = next(batches)
+    db.write_labels(labels(days=DAYS[5:7]), "triple_barrier", replace=True)
+    rest = list(batches)
+
+    assert first.data.index.get_level_values(1).unique().tolist() == [DAYS[0]]
+    assert [part.data.index[0][1] for part in rest] == list(DAYS[5:7])

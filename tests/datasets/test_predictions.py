@@ -51,6 +51,26 @@ def test_as_of_knows_nothing_later(db):
     pd.testing.assert_frame_equal(db.predictions("m", as_of=DAYS[3]), before)
 
 
+@pytest.mark.parametrize("changed", [{}, {"value": 0.7}, {"position": 0.0}])
+def test_a_prediction_is_what_its_signal_says(db, changed):
+    """One that would differ is refused with all of the write; the file stays sound."""
+    keys = KEYS[:3]
+    signal = {"probability": 0.6, "price": 100.0, "wanted": 0.2, "position": 0.1}
+    db.write_signals(pd.DataFrame(signal, index=keys[1:2]), "m")
+    before = db.predictions("m")
+    said = {"value": 0.6, "position": 0.1} | changed
+    if changed:
+        with pytest.raises(DatabaseError, match=r"'m'.*'A'.*02.*write_signals"):
+            db.write_predictions(pd.DataFrame(said, index=keys), "m")
+        pd.testing.assert_frame_equal(db.predictions("m"), before)
+    else:
+        assert db.write_predictions(pd.DataFrame(said, index=keys), "m").unchanged == 1
+    db.write_predictions(pd.DataFrame(said, index=keys), "other")
+    signal["position"] = 0.2
+    db.write_signals(pd.DataFrame(signal, index=keys), "m")
+    assert db.check() == []
+
+
 def test_what_cannot_be_kept_is_refused(db):
     """Outcomes of nothing, repeated keys, missing numbers: named, nothing written."""
     one = pd.DataFrame({"t1": DAYS[:1], "ret": 0.1}, index=KEYS[:1])

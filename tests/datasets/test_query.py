@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skatra.datasets import Database
-from skatra.exceptions import QueryTimeoutError
+from skatra.exceptions import DatabaseError, QueryTimeoutError
 from tests.datasets.scratch import fresh
 
 BIG = 2**53 + 1
@@ -119,3 +119,36 @@ def test_a_column_without_values_does_not_run_the_query_again(chosen):
     assert frame["y"].isna().all()
     assert len(frame) == (5 if chosen == "r AS y" else 1)
     assert frame["y"].dtype == (object if chosen == "max(r) AS y" else np.float64)
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_query_never_writes(tmp_path, readonly):
+    """Also in a transaction of its thread, which goes on to write."""
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_run("first", {})
+        other = Database(db.path, readonly=readonly)
+        delete = "DELETE FROM runs RETURNING run_id"
+        with db.transaction():
+            db.write_run("second", {})
+            assert len(other.read_sql("SELECT run_id FROM runs")) == 2
+            for query in (delete, "PRAGMA user_version = 9", "DROP TABLE runs"):
+                with pytest.raises(DatabaseError, match="only reads"):
+                    other.read_sql(query)
+            db.write_run("third", {})
+        with pytest.raises(DatabaseError, match="only reads"):
+            other.read_sql(delete)
+        with pytest.raises(ValueError, match="must return rows"), db.transaction():
+            other.read_sql("ROLLBACK")
+        db.write_run("fourth", {})
+        assert list(db.runs().index) == ["first", "second", "third", "fourth"]
+        assert db.check() == []
+
+
+def test_what_follows_a_query_changes_no_dtype():
+    """A semicolon, a comment, both, also inside of texts."""
+    query = "SELECT sid, symbol, ';' || symbol AS s, symbol AS \"a;b\" FROM symbols"
+    with Database(":memory:") as db:
+        plain = db.read_sql(query).dtypes
+        for end in (";", " -- all", "; -- all; of them", ";\n/* a; b */ ", " ; "):
+            pd.testing.assert_series_equal(db.read_sql(query + end).dtypes, plain)
+    assert plain.astype(str).tolist() == ["int64", "str", "object", "str"]

@@ -330,3 +330,32 @@ def test_runs_keep_their_cards(tmp_path):
     assert db.runs()["card"].to_dict() == {"r1": {}, "r2": card}
     with pytest.raises(ValueError, match="NaN into None"):
         db.write_run("r3", {"score": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "number", [20210101, 2018.0, True, np.int64(2018), np.float32(0), np.bool_(True)]
+)
+def test_a_number_is_no_point_in_time(number):
+    """It would be nanoseconds since 1970, which nobody means by it."""
+    frame = make_edge_bars(20, symbols=("A",))
+    with Database(":memory:") as db:
+        db.write_bars(frame)
+        for name in ("start", "end", "as_of"):
+            with pytest.raises(ValueError, match="must be a point in time, such as"):
+                db.bars(**{name: number})
+
+
+def test_which_bars_are_wanted_is_said_in_whole_numbers_and_names():
+    """One column may be named by its text; 1.9 bars, or True ones, are refused."""
+    frame = make_edge_bars(20, symbols=("A",))
+    with Database(":memory:") as db:
+        db.write_bars(frame)
+        pd.testing.assert_frame_equal(
+            db.bars(columns="close", last=3),
+            db.bars(columns=["close"], last=np.int8(3)),
+        )
+        for last in (1.9, 3.0, True, 0, "3"):
+            with pytest.raises(ValueError, match="last must be a whole number"):
+                db.bars(last=last)
+        with pytest.raises(ValueError, match="columns must be some of"):
+            db.bars(columns="clos")

@@ -227,5 +227,5 @@ def test_the_last_bars_of_each_symbol(db):
     assert (found["close"] == expected["close"]).all()
     with pytest.raises(ValueError, match="columns must be some of"):
         db.bars(columns=["adjusted"])
-    with pytest.raises(ValueError, match="last must be at least 1"):
+    with pytest.raises(ValueError, match="last must be a whole number of at least 1"):
         db.bars(last=0)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
-from skatra.datasets import Database, make_edge_bars
+from skatra.datasets import Database, make_edge_bars, restore_backup
 from skatra.datasets._connections import open_connection
 from skatra.datasets._file_lock import FileLock
 from skatra.exceptions import BarsError, DatabaseError
@@ -126,6 +126,19 @@ def test_a_transaction_may_end_in_another_thread(db):
         threads.submit(generator.close).result()
     db.write_run("kept", {})
     assert list(db.runs().index) == ["kept"]
+
+
+def test_a_database_open_in_this_process_is_not_replaced(db, tmp_path):
+    """Neither by its own backup nor by another; nothing is left of the attempt."""
+    copy = db.backup(tmp_path / "copy.db")
+    with pytest.raises(DatabaseError, match="open in this process"):
+        restore_backup(copy, db.path)
+    db.write_run("kept", {})
+    new = restore_backup(copy, tmp_path / "new.db")
+    with Database(new) as other:
+        assert other.check() == db.check() == []
+        assert other.runs().empty
+    assert not list(tmp_path.glob("*.restored*"))
 
 
 def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
