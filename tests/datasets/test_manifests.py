@@ -2,6 +2,8 @@
 
 import contextlib
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -344,3 +346,45 @@ def test_no_flipped_bit_of_the_first_page_is_a_riddle(small, tmp_path):
                 db.check()
         except DatabaseError:
             pass
+
+
+def test_settlements_that_end_before_they_start_are_found(small, tmp_path):
+    """As labels are."""
+    path = tmp_path / "x.db"
+    path.write_bytes(small.read_bytes())
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("INSERT INTO predictions VALUES ('m', 1, 5, 0.6, 0.1)")
+        connection.execute("INSERT INTO settlements VALUES ('m', 1, 5, 4, 0.1)")
+        connection.commit()
+    with Database(path) as db:
+        assert "1 settlements end before they start (t1 < t0)." in db.check()
+
+
+def test_check_sees_one_state_while_others_write(tmp_path):
+    """A sound file is sound at every moment."""
+    frame = features()
+    with Database(tmp_path / "x.db", create=True) as db:
+        done = threading.Event()
+
+        def write():
+            number = 0
+            while not done.is_set():
+                number += 1
+                db.write_labels(labels(frame, float(number)), "tb")
+                wide = pd.concat([frame + number] * (1 + number % 3), axis=1)
+                wide.columns = [f"c{k}" for k in range(wide.shape[1])]
+                spec = {"columns": wide.shape[1]}
+                db.write_features(wide, "base", spec, replace=True)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            until, seen = time.monotonic() + 2, []
+            while time.monotonic() < until:
+                seen += db.check()
+        finally:
+            done.set()
+            thread.join(60)
+        assert seen == []
+        assert db.check() == []
