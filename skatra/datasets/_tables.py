@@ -90,12 +90,13 @@ def all_symbols(connection: sqlite3.Connection) -> dict[str, int]:
     DatabaseCorruptError
         If the table and its index, which holds all of it once more, differ.
     """
-    query = "SELECT symbol, sid FROM symbols {} ORDER BY symbol"
-    index = query.format("INDEXED BY sqlite_autoindex_symbols_1")
-    rows = connection.execute(index).fetchall()
-    if rows != connection.execute(query.format("NOT INDEXED")).fetchall():
-        raise damaged_table("symbols")
-    return dict(rows)
+    query = "SELECT symbol, sid FROM symbols"
+    index = f"{query} INDEXED BY sqlite_autoindex_symbols_1 ORDER BY symbol"
+    symbols = dict(connection.execute(index).fetchall())
+    table = dict(connection.execute(f"{query} NOT INDEXED").fetchall())
+    if symbols != table or list(symbols) != sorted(symbols):
+        raise damaged_table(table="symbols")
+    return symbols
 
 
 def chosen_symbols(
@@ -118,7 +119,7 @@ def chosen_symbols(
                 "(SELECT sid FROM symbols) LIMIT 1"
             ).fetchone()
             if orphan is not None:
-                raise damaged_table("symbols")
+                raise damaged_table(table="symbols")
         return known
     wanted = [symbols] if isinstance(symbols, str) else list(symbols)
     wanted = sorted(set(check_symbols(wanted, "symbols")))
@@ -262,7 +263,7 @@ def set_columns(
         (set_id,),
     ).fetchall()
     if any(dtype not in ("f8", "f4") for *_, dtype in rows):
-        raise damaged_table("feature_columns")
+        raise damaged_table(table="feature_columns")
     return {name: (col, dtype) for name, col, dtype in rows}
 
 
