@@ -15,7 +15,7 @@ from skatra.datasets._frames import (
     key_index,
     keys_of,
 )
-from skatra.datasets._tables import chosen_symbols, symbol_id, upsert
+from skatra.datasets._tables import chosen_symbols, stored, symbol_id, upsert
 from skatra.exceptions import BarsError
 from skatra.typing import FloatArray
 from skatra.utils import BAR_COLUMNS, as_count, check_bars, column_values
@@ -101,8 +101,8 @@ def read_bars(
             forward = slice(None) if last is None else slice(None, None, -1)
             names.append(name)
             counts.append(len(rows))
-            times.append(np.array(stamps, dtype=np.int64)[forward])
-            block = np.array(numbers, dtype=np.float64).reshape(len(wanted), len(rows))
+            times.append(stored(stamps, np.int64, "bars")[forward])
+            block = stored(numbers, np.float64, "bars").reshape(len(wanted), len(rows))
             blocks.append(block[:, forward])
     ts = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
     values = np.concatenate(blocks, axis=1) if blocks else np.empty((len(wanted), 0))

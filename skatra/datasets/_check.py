@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skatra.datasets._errors import translate
+from skatra.datasets._errors import refuse_other_tables, translate
 from skatra.datasets._features import check_features, feature_sets
 from skatra.datasets._frames import from_ns
 from skatra.datasets._label_chunks import check_label_chunks
@@ -40,6 +40,9 @@ _INVARIANTS = {
         "SELECT count(*) FROM trials "
         "WHERE NOT json_valid(record) OR NOT json_valid(params)"
     ),
+    "settlements end before they start (t1 < t0)": (
+        "SELECT count(*) FROM settlements WHERE t1 < t0"
+    ),
     "trades close before they open": (
         "SELECT count(*) FROM trades WHERE closed_at < opened_at"
     ),
@@ -65,28 +68,48 @@ _RANGES = {
 
 
 def check_all(pool: SQLiteConnectionPool) -> list[str]:
-    """Return every problem found, none when the file is sound."""
+    """Return every problem found in one state of the file, none when it is sound."""
+    problems: list[str] = []
     try:
-        with pool.get_connection() as connection:
-            problems = [
-                f"SQLite: {row[0]}"
-                for row in connection.execute("PRAGMA integrity_check").fetchall()
-                if row[0] != "ok"
-            ]
-            for table, rowid, parent, _ in connection.execute(
-                "PRAGMA foreign_key_check"
-            ).fetchall():
-                problems.append(f"a row of {table} ({rowid}) has no {parent}.")
-            for what, query in _INVARIANTS.items():
-                count = connection.execute(query).fetchone()[0]
-                if count:
-                    problems.append(f"{count} {what}.")
-            problems += check_features(connection)
-            return problems + check_label_chunks(connection)
+        with pool.get_connection(readonly=True) as connection:
+            # Written in between, chunks would differ from the rows read before them.
+            begun = not connection.in_transaction
+            if begun:
+                connection.execute("BEGIN").close()
+            try:
+                for look in (_check_sqlite, check_features, check_label_chunks):
+                    problems += look(connection)
+            except sqlite3.OperationalError as error:
+                refuse_other_tables(pool.path, error)
+                raise
+            finally:
+                if begun:
+                    connection.rollback()
     except DatabaseCorruptError as error:
-        return [str(error)]
-    except sqlite3.Error as error:
-        return [str(translate(error, pool.path))]
+        problems.append(str(error))
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        problems.append(str(translate(error, pool.path)))
+    return problems
+
+
+def _check_sqlite(connection: sqlite3.Connection) -> list[str]:
+    """Ask SQLite about its pages and references, then skatra's own rules."""
+    problems = [
+        f"SQLite: {row[0]}"
+        for row in connection.execute("PRAGMA integrity_check").fetchall()
+        if row[0] != "ok"
+    ]
+    problems += [
+        f"a row of {table} ({rowid}) has no {parent}."
+        for table, rowid, parent, _ in connection.execute(
+            "PRAGMA foreign_key_check"
+        ).fetchall()
+    ]
+    for what, query in _INVARIANTS.items():
+        count = connection.execute(query).fetchone()[0]
+        if count:
+            problems.append(f"{count} {what}.")
+    return problems
 
 
 def describe(connection: sqlite3.Connection) -> dict[str, Any]:

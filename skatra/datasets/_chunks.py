@@ -118,7 +118,8 @@ def decode(stored: Stored, key: ChunkKey, describe: str) -> NDArray[Any]:
         If the bytes are not those that were written.
     """
     name, n, crc, data = stored
-    dtype = DTYPES.get(name.removesuffix(PACKED))
+    whole = type(name) is str and type(data) is bytes
+    dtype = DTYPES.get(name.removesuffix(PACKED)) if whole else None
     if dtype is None or key.checksum(name, n, data) != crc:
         raise damaged(describe, key.start)
     plain = unpack(data, n, dtype.itemsize) if name.endswith(PACKED) else data
@@ -148,6 +149,8 @@ def damaged(describe: str, start: int) -> DatabaseCorruptError:
 
 def show_time(ns: int) -> str:
     """Return a time in nanoseconds as text."""
+    if type(ns) is not int:
+        return repr(ns)
     return str(np.datetime64(ns, "ns")).replace("T", " ").removesuffix(".000000000")
 
 
@@ -196,20 +199,3 @@ def pieces(n: int) -> Iterator[slice]:
     count = -(-n // MOST_ROWS)
     for k in range(count):
         yield slice(k * n // count, (k + 1) * n // count)
-
-
-def reach(table: str) -> str:
-    """Return the condition for chunks of a set and symbol that may touch a range.
-
-    Its parameters are set, symbol, end, set, symbol, start and start.
-    """
-    return (
-        "set_id = ? AND sid = ? AND t_lo <= ? AND t_lo >= coalesce((SELECT t_lo FROM "  # noqa: S608
-        f"{table} WHERE set_id = ? AND sid = ? AND t_lo <= ? "
-        "ORDER BY t_lo DESC LIMIT 1), ?)"
-    )
-
-
-def reach_of(set_id: int, sid: int, low: int, high: int) -> tuple[int, ...]:
-    """Return the parameters of ``reach``."""
-    return set_id, sid, high, set_id, sid, low, low

@@ -270,7 +270,7 @@ def open_connection(
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):
             raise translate(error, path) from error
         raise
     connection.database = path.name

@@ -14,7 +14,7 @@ import pandas as pd
 
 from skatra.datasets import _backup, _check, _query
 from skatra.datasets._connections import PooledConnection, identity, resolve
-from skatra.datasets._errors import primary_code, translate
+from skatra.datasets._errors import primary_code, refuse_other_tables, translate
 from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema, pragma
@@ -94,6 +94,9 @@ class DatabaseFile(HTMLRepr):
                 connection.execute("BEGIN").close()
                 try:
                     yield connection
+                except sqlite3.OperationalError as error:
+                    refuse_other_tables(self.pool.path, error)
+                    raise
                 finally:
                     connection.rollback()
         finally:
@@ -251,6 +254,9 @@ class DatabaseFile(HTMLRepr):
 
     def check(self) -> list[str]:
         """Verify the file, its references, every checksum and skatra's own rules.
+
+        All of it in one state of the file, while writers go on; the write-ahead log
+        cannot shrink meanwhile.
 
         Returns
         -------

@@ -137,6 +137,15 @@ def _damaged(path: Path, error: BaseException) -> DatabaseError:
     )
 
 
+def refuse_other_tables(path: Path, error: sqlite3.Error) -> None:
+    """Say what it means that skatra's own SQL does not fit the tables."""
+    if primary_code(error) == sqlite3.SQLITE_ERROR:
+        raise DatabaseCorruptError(
+            f"the tables of {path} are not those that skatra made ({error}): the file "
+            "was damaged, or another program changed them. Restore a backup."
+        ) from error
+
+
 def _locked(path: Path, error: BaseException) -> DatabaseError:
     return PoolTimeoutError(
         f"{path} stayed locked by a program that does not use skatra ({error}). Close "
@@ -144,6 +153,8 @@ def _locked(path: Path, error: BaseException) -> DatabaseError:
     )
 
 
+_UNREADABLE = ("Could not decode to UTF-8", "unsupported file format")
+_NO_SCHEMA = b"malformed database schema"
 _ATTACHED = "too many attached databases"
 _BY_CODE: dict[int, Callable[[Path, BaseException], DatabaseError]] = {
     sqlite3.SQLITE_BUSY: _locked,
@@ -156,6 +167,13 @@ _BY_CODE: dict[int, Callable[[Path, BaseException], DatabaseError]] = {
     sqlite3.SQLITE_PERM: _cannot_open,
     sqlite3.SQLITE_READONLY: _read_only,
 }
+
+
+def _shows_damage(error: Exception) -> bool:
+    """Tell whether an error has no code of SQLite's that says so, but means damage."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.startswith(_NO_SCHEMA)
+    return isinstance(error, sqlite3.Error) and str(error).startswith(_UNREADABLE)
 
 
 def translate(error: Exception, path: Path) -> Exception:
@@ -174,6 +192,8 @@ def translate(error: Exception, path: Path) -> Exception:
             f"a connection to {path} must not ATTACH another file, which would stay "
             "for its next borrower. Open that file as a Database of its own."
         )
+    if _shows_damage(error):
+        return _damaged(path, error)
     if isinstance(error, sqlite3.Error) and primary_code(error) in _BY_CODE:
         return _BY_CODE[primary_code(error)](path, error)
     return error

@@ -25,13 +25,12 @@ from skatra.datasets._chunks import (
     chunk_tail,
     damaged,
     decode,
-    reach,
-    reach_of,
     unpack,
 )
-from skatra.datasets._features import TABLE, set_columns
+from skatra.datasets._features import TABLE
 from skatra.datasets._frames import Int64Array, key_index
-from skatra.datasets._tables import find_set
+from skatra.datasets._manifests import Manifests, lost
+from skatra.datasets._tables import find_set, set_columns
 from skatra.exceptions import DatabaseCorruptError, EmptyDataError
 
 Rows = slice | NDArray[np.intp]
@@ -102,7 +101,11 @@ class FeatureReader:
         self._set = find_set(connection, "feature", feature_set)
         self._name = feature_set
         self._low, self._high = low, high
+        self._lists = Manifests(connection, TABLE, self._set)
         known = set_columns(connection, self._set)
+        if columns is not None and not known.keys() >= set(columns):
+            # Before the user is blamed.
+            self._lists.prove_columns(f"feature set {feature_set!r}")
         self.columns = (
             list(known) if columns is None else _chosen(columns, known, feature_set)
         )
@@ -112,21 +115,24 @@ class FeatureReader:
         self._stored = [known[name][1] for name in self.columns]
         self._numbers = [known[name][0] for name in self.columns]
 
-    def _query(self, sid: int, condition: str, low: int, high: int) -> Any:
-        return self._connection.execute(
-            f"SELECT t_lo, col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
-            f"WHERE {reach(TABLE)} AND col {condition} ORDER BY t_lo, col",
-            reach_of(self._set, sid, low, high),
-        )
-
     def times(self, symbol: str, sid: int) -> SymbolTimes | None:
         """Return a symbol's rows in the range; None if there are none."""
         parts, chunks, what = [], {}, self._what(symbol, "of times")
-        for start, col, *stored in self._query(
-            sid, f"= {TIME_COLUMN}", self._low, self._high
-        ):
-            key = ChunkKey(self._set, sid, start, col)
-            times = decode(tuple(stored), key, what)
+        place = self._set, sid
+        listed = self._lists.read(sid, self._what(symbol, ""))
+        listed = listed.touching(self._low, self._high)
+        found = self._connection.execute(
+            f"SELECT t_lo, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
+            "WHERE set_id = ? AND sid = ? AND t_lo BETWEEN ? AND ? AND col = ? "
+            "ORDER BY t_lo",
+            (*place, listed.bottom, self._high, TIME_COLUMN),
+        ).fetchall()
+        if [row[0] for row in found] != listed.starts:
+            raise lost(self._what(symbol, ""))
+        for (start, *stored), n in zip(found, listed.counts, strict=True):
+            times = decode(tuple(stored), ChunkKey(*place, start, TIME_COLUMN), what)
+            if len(times) != n:
+                raise lost(self._what(symbol, ""))
             first, stop = between(times, self._low, self._high)
             if stop > first:
                 parts.append(times[first:stop])
@@ -170,13 +176,19 @@ class FeatureReader:
         length, first, stop = rows.chunks[start]
         crc32 = zlib.crc32
         head, done = crc32(chunk_head(self._set, rows.sid, start)), 0
+        last = TIME_COLUMN
         for col, dtype, n, crc, data in self._connection.execute(
             f"SELECT col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
-            f"WHERE set_id = ? AND sid = ? AND t_lo = ? AND col {condition}",
+            f"WHERE set_id = ? AND sid = ? AND t_lo = ? AND col {condition} "
+            "ORDER BY col",
             (self._set, rows.sid, start),
         ):
+            # A damaged index leads to rows of other columns, or to one twice.
+            if col not in places or col <= last:
+                raise lost(self._what(rows.symbol, ""))
+            last = col
             k, stored, size, target = places[col]
-            known = dtype.removesuffix(PACKED) == stored
+            known = dtype in (stored, stored + PACKED) and type(data) is bytes
             if not known or crc32(data, crc32(chunk_tail(col, dtype, n), head)) != crc:
                 raise damaged(self._what(rows.symbol, repr(self.columns[k])), start)
             if dtype != stored:

@@ -1,6 +1,5 @@
 """Feature sets as column chunks: how they are written, described and checked."""
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -15,15 +14,21 @@ from skatra.datasets._chunks import (
     ChunkKey,
     decode,
     pieces,
-    reach,
-    reach_of,
     store,
 )
 from skatra.datasets._frames import Keys, WriteReport, check_symbols, keys_of
+from skatra.datasets._manifests import (
+    Manifest,
+    Manifests,
+    listed_places,
+    lost,
+)
 from skatra.datasets._tables import (
     clear_set,
     ensure_set,
     find_set,
+    from_json,
+    set_columns,
     set_names,
     symbol_id,
 )
@@ -51,17 +56,6 @@ def _columns_of(frame: pd.DataFrame) -> list[tuple[str, str]]:
             )
         result.append((str(name), f"f{np.dtype(str(dtype)).itemsize}"))
     return result
-
-
-def set_columns(
-    connection: sqlite3.Connection, set_id: int
-) -> dict[str, tuple[int, str]]:
-    """Return number and dtype of each column of a feature set, in order."""
-    rows = connection.execute(
-        "SELECT name, col, dtype FROM feature_columns WHERE set_id = ? ORDER BY col",
-        (set_id,),
-    )
-    return {name: (col, dtype) for name, col, dtype in rows.fetchall()}
 
 
 def write_features(
@@ -98,10 +92,16 @@ def write_features(
         known = set_columns(connection, set_id)
     _same_columns(feature_set, dict(given), known)
     report = WriteReport(0, 0, 0)
+    lists = Manifests(connection, TABLE, set_id)
     for symbol, new in _by_symbol(frame, list(known), keys):
         sid = symbol_id(connection, symbol)
         what = f"feature set {feature_set!r}, symbol {symbol!r}"
-        report += _merge(connection, (set_id, sid), new, what, packed=packed)
+        listed = lists.read(sid, what)
+        place = set_id, sid
+        now, change = _merge(connection, place, listed, new, what, packed=packed)
+        if now != listed:
+            lists.write(sid, now)
+        report += change
     return report
 
 
@@ -159,29 +159,26 @@ def _same_columns(
 def _merge(
     connection: sqlite3.Connection,
     place: tuple[int, int],
+    listed: Manifest,
     new: list[NDArray[Any]],
     what: str,
     *,
     packed: bool,
-) -> WriteReport:
+) -> tuple[Manifest, WriteReport]:
     """Put a symbol's rows into the chunks they belong to; other rows stay."""
     first, last = int(new[0][0]), int(new[0][-1])
-    earliest = connection.execute(
-        f"SELECT min(t_lo) FROM {TABLE} WHERE set_id = ? AND sid = ?",  # noqa: S608
-        place,
-    ).fetchone()[0]
-    old: Chunks = {}
+    # Rows before the first chunk go into it, however few they are.
+    low, high = max(first, listed.bottom), max(last, listed.bottom)
+    near = listed.touching(low, high)
+    old = _read_chunks(connection, place, near, high, len(new), what)
     merged, change = new, WriteReport(len(new[0]), 0, 0)
-    if earliest is not None:
-        # Rows before the first chunk go into it, however few they are.
-        low, high = max(first, earliest), max(last, earliest)
-        old = _read_chunks(connection, place, low, high, len(new), what)
+    if old:
         before = [np.concatenate(parts) for parts in zip(*old.values(), strict=True)]
         merged, change = merge_rows(before, new)
         if not change.inserted and not change.updated:
-            return change
-    replace_chunks(connection, TABLE, place, old, merged, packed=packed)
-    return change
+            return listed, change
+    now = replace_chunks(connection, TABLE, place, old, merged, packed=packed)
+    return listed.replaced(near.starts, now), change
 
 
 def replace_chunks(
@@ -192,12 +189,15 @@ def replace_chunks(
     columns: list[NDArray[Any]],
     *,
     packed: bool = False,
-) -> None:
-    """Write columns in place of some chunks, only what differs from them."""
+) -> Manifest:
+    """Write columns in place of some chunks, only what differs; say what is there."""
+    now = Manifest([], [])
 
     def changed() -> Iterator[tuple[ChunkKey, NDArray[Any]]]:
         for rows in pieces(len(columns[0])):
             start = int(columns[0][rows.start])
+            now.starts.append(start)
+            now.counts.append(rows.stop - rows.start)
             known = old.pop(start, None)
             for col, values in enumerate(columns):
                 piece = values[rows]
@@ -210,6 +210,7 @@ def replace_chunks(
             f"DELETE FROM {table} WHERE set_id = ? AND sid = ? AND t_lo = ?",  # noqa: S608
             [(*place, start) for start in old],
         ).close()
+    return now
 
 
 def merge_rows(
@@ -236,16 +237,16 @@ def merge_rows(
 def _read_chunks(
     connection: sqlite3.Connection,
     place: tuple[int, int],
-    low: int,
+    listed: Manifest,
     high: int,
     n_columns: int,
     what: str,
 ) -> Chunks:
-    """Return the chunks of one symbol that touch a range, with all columns."""
+    """Return the chunks of one symbol that are listed up to a time, all columns."""
     rows = connection.execute(
         f"SELECT t_lo, col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
-        f"WHERE {reach(TABLE)} ORDER BY t_lo, col",
-        reach_of(*place, low, high),
+        "WHERE set_id = ? AND sid = ? AND t_lo BETWEEN ? AND ? ORDER BY t_lo, col",
+        (*place, listed.bottom, high),
     ).fetchall()
     chunks: Chunks = {}
     for start, col, *stored in rows:
@@ -256,6 +257,9 @@ def _read_chunks(
         columns.append(decode(tuple(stored), key, f"{what}, column {col}"))
     if any(len(columns) != n_columns for columns in chunks.values()):
         raise DatabaseCorruptError(f"{what}: columns are missing. {WAY_OUT}.")
+    counts = [len(columns[TIME_COLUMN]) for columns in chunks.values()]
+    if (list(chunks), counts) != listed:
+        raise lost(what)
     return chunks
 
 
@@ -275,7 +279,7 @@ def feature_sets(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
             "columns": list(set_columns(connection, set_id)),
             "rows": rows,
             "symbols": symbols,
-            "spec": None if spec is None else json.loads(spec),
+            "spec": None if spec is None else from_json(spec, "feature_sets"),
             "compression": compression,
         }
     return result
@@ -284,11 +288,7 @@ def feature_sets(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
 def check_features(connection: sqlite3.Connection) -> list[str]:
     """Verify every chunk and how they fit together; return what is wrong."""
     problems = []
-    places = connection.execute(
-        "SELECT DISTINCT c.set_id, c.sid, f.name, s.symbol FROM "
-        "feature_chunks c JOIN feature_sets f USING (set_id) JOIN symbols s USING (sid)"
-    ).fetchall()
-    for set_id, sid, set_name, symbol in places:
+    for set_id, sid, set_name, symbol in listed_places(connection, TABLE):
         what = f"feature set {set_name!r}, symbol {symbol!r}"
         names = ["of times", *set_columns(connection, set_id)]
         lengths: dict[int, dict[int, int]] = {}
@@ -298,6 +298,9 @@ def check_features(connection: sqlite3.Connection) -> list[str]:
             "WHERE set_id = ? AND sid = ? ORDER BY t_lo, col",
             (set_id, sid),
         ):
+            if type(start) is not int or type(col) is not int:
+                problems.append(str(lost(what)))
+                continue
             name = names[col] if 0 <= col < len(names) else f"number {col}"
             key = ChunkKey(set_id, sid, start, col)
             lengths.setdefault(start, {})[col] = stored[1]
@@ -316,4 +319,11 @@ def check_features(connection: sqlite3.Connection) -> list[str]:
             for sizes in lengths.values()
             if list(sizes) != list(range(len(names))) or len(set(sizes.values())) > 1
         ]
+        try:
+            listed = Manifests(connection, TABLE, set_id).read(sid, what)
+            found = {start: sizes.get(TIME_COLUMN) for start, sizes in lengths.items()}
+            if dict(zip(*listed, strict=True)) != found:
+                raise lost(what)
+        except DatabaseCorruptError as error:
+            problems.append(str(error))
     return problems

@@ -7,7 +7,7 @@ one transaction; whoever changes the rows in any other way drops the symbol's ch
 
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,17 @@ from skatra.datasets._chunks import (
     chunk_tail,
     damaged,
     pieces,
-    reach,
-    reach_of,
     store,
 )
 from skatra.datasets._frames import Int64Array
+from skatra.datasets._manifests import (
+    Manifest,
+    Manifests,
+    listed_places,
+    lost,
+    table_of,
+)
+from skatra.datasets._tables import stored
 from skatra.exceptions import DatabaseCorruptError
 
 TABLE = "label_chunks"
@@ -80,10 +86,11 @@ def drop_chunks(
     connection: sqlite3.Connection, set_id: int, symbols: Sequence[int]
 ) -> None:
     """Drop the chunks of symbols before their rows change, for the triggers' sake."""
-    connection.executemany(
-        f"DELETE FROM {TABLE} WHERE set_id = ? AND sid = ?",  # noqa: S608
-        [(set_id, sid) for sid in symbols],
-    ).close()
+    for table in (TABLE, table_of(TABLE)):
+        connection.executemany(
+            f"DELETE FROM {table} WHERE set_id = ? AND sid = ?",  # noqa: S608
+            [(set_id, sid) for sid in symbols],
+        ).close()
 
 
 def write_chunks(
@@ -93,18 +100,35 @@ def write_chunks(
     given: LabelArrays | None = None,
 ) -> None:
     """Write a symbol's chunks from its rows, or from arrays that equal all of them."""
+    listed = store_chunks(connection, set_id, sid, given)
+    if listed.starts:
+        Manifests(connection, TABLE, set_id).write(sid, listed)
+
+
+def store_chunks(
+    connection: sqlite3.Connection,
+    set_id: int,
+    sid: int,
+    given: LabelArrays | None = None,
+) -> Manifest:
+    """Write chunks as ``write_chunks`` does, without listing them."""
     labels = _read_rows(connection, set_id, sid, *_EVER) if given is None else given
     columns = labels.columns()
     if np.isnan(labels.weight).all():
         columns.pop()
+    parts = list(pieces(len(labels.t0)))
     store(
         connection,
         TABLE,
         (
             (ChunkKey(set_id, sid, int(labels.t0[rows.start]), col), values[rows])
-            for rows in pieces(len(labels.t0))
+            for rows in parts
             for col, values in enumerate(columns)
         ),
+    )
+    return Manifest(
+        [int(labels.t0[rows.start]) for rows in parts],
+        [rows.stop - rows.start for rows in parts],
     )
 
 
@@ -114,7 +138,7 @@ def _read_rows(
     rows = connection.execute(_ROWS, (set_id, sid, low, high)).fetchall()
     columns = zip(*rows, strict=True) if rows else [()] * len(_DTYPES)
     return LabelArrays(
-        *(np.array(c, dtype=d) for c, d in zip(columns, _DTYPES, strict=True))
+        *(stored(c, d, "labels") for c, d in zip(columns, _DTYPES, strict=True))
     )
 
 
@@ -153,10 +177,14 @@ def read_label_arrays(
     """
     room = _Room(max(expected, MOST_ROWS))
     counts = np.zeros(len(symbols), dtype=np.int64)
+    set_id, name = label_set
+    lists = Manifests(connection, TABLE, set_id)
     for k, (symbol, sid) in enumerate(symbols.items()):
-        before = room.used
-        if not _append_chunks(connection, label_set, (symbol, sid), bounds, room):
-            room.append(_read_rows(connection, label_set[0], sid, *bounds))
+        before, what = room.used, f"label set {name!r}, symbol {symbol!r}"
+        listed = lists.read(sid, what)
+        _append_chunks(connection, listed, (set_id, sid), what, bounds, room)
+        if not listed.starts:
+            room.append(_read_rows(connection, set_id, sid, *bounds))
         counts[k] = room.used - before
     return room.labels(), counts
 
@@ -212,37 +240,38 @@ class _Room:
 
 def _append_chunks(
     connection: sqlite3.Connection,
-    label_set: tuple[int, str],
-    symbol: tuple[str, int],
+    listed: Manifest,
+    place: tuple[int, int],
+    what: str,
     bounds: tuple[int, int],
     room: _Room,
-) -> bool:
-    """Verify a symbol's chunks and append what is in range; False if it has none."""
-    place = label_set[0], symbol[1]
-    what = f"label set {label_set[1]!r}, symbol {symbol[0]!r}"
+) -> None:
+    """Verify the chunks that a symbol must have, and append what is in range."""
     crc32, low, high = zlib.crc32, *bounds
+    near = listed.touching(low, high)
     widths: set[int] = set()
+    due = zip(*near, strict=True)
     before, head, width, length, first, stop = None, 0, 0, 0, 0, 0
     for start, col, dtype, n, crc, data in connection.execute(
         f"SELECT t_lo, col, dtype, n, crc32, data FROM {TABLE} "  # noqa: S608
-        f"WHERE {reach(TABLE)} ORDER BY t_lo, col",
-        reach_of(*place, low, high),
+        "WHERE set_id = ? AND sid = ? AND t_lo BETWEEN ? AND ? ORDER BY t_lo, col",
+        (*place, near.bottom, high),
     ):
-        if start != before:
-            widths |= set() if before is None else {width}
+        if start != before or not width:
+            widths |= {width} if width else set()
             room.used += stop - first
             before, width, first, stop = start, 0, 0, 0
+            length = _due(due, start, what)
             head = crc32(chunk_head(*place, start))
-        if col != width or col > _WEIGHT or (col and n != length):
+        if col != width or col > _WEIGHT or n != length:
             raise _incomplete(what)
-        size = _SIZES[col]
-        tail = chunk_tail(col, dtype, n)
-        if crc32(data, crc32(tail, head)) != crc or len(data) != n * size:
+        size, tail = _SIZES[col], chunk_tail(col, dtype, n)
+        whole = type(data) is bytes and len(data) == n * size
+        if not whole or crc32(data, crc32(tail, head)) != crc:
             raise damaged(f"{what}, column {col}", start)
         if col == 0:
             times = np.frombuffer(data, dtype=_DTYPES[0])
             first, stop = between(times, low, high)
-            length = n
             room.hold(stop - first)
         elif col == _WEIGHT:
             room.weigh()
@@ -252,10 +281,26 @@ def _append_chunks(
         room.bytes[col][begin:end] = data
         width += 1
     room.used += stop - first
-    widths.add(width)
-    if before is not None and (len(widths) > 1 or width < _WEIGHT):
+    _raise_unless_whole(due, widths | ({width} if width else set()), what)
+
+
+def _due(due: Iterator[tuple[int, int]], start: int, what: str) -> int:
+    """Return how many rows the next chunk must have, if it is this one."""
+    for expected, n in due:
+        if start == expected:
+            return n
+        break
+    raise lost(what)
+
+
+def _raise_unless_whole(
+    due: Iterator[tuple[int, int]], widths: set[int], what: str
+) -> None:
+    """Refuse chunks that did not come, and columns that some of them lack."""
+    if next(due, None) is not None:
+        raise lost(what)
+    if len(widths) > 1 or any(width < _WEIGHT for width in widths):
         raise _incomplete(what)
-    return before is not None
 
 
 def _incomplete(what: str) -> DatabaseCorruptError:
@@ -267,11 +312,7 @@ def _incomplete(what: str) -> DatabaseCorruptError:
 def check_label_chunks(connection: sqlite3.Connection) -> list[str]:
     """Compare every symbol's chunks with its rows; return what is wrong."""
     problems = []
-    places = connection.execute(
-        "SELECT DISTINCT c.set_id, c.sid, f.name, s.symbol FROM label_chunks c "
-        "JOIN label_sets f USING (set_id) JOIN symbols s USING (sid)"
-    ).fetchall()
-    for set_id, sid, set_name, symbol in places:
+    for set_id, sid, set_name, symbol in listed_places(connection, TABLE):
         try:
             chunks, _ = read_label_arrays(
                 connection, (set_id, set_name), {symbol: sid}, _EVER

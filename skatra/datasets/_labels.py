@@ -1,6 +1,5 @@
 """Labels with their label times as rows of a table."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +24,9 @@ from skatra.datasets._tables import (
     clear_set,
     ensure_set,
     find_set,
+    from_json,
     set_names,
+    stored,
     symbol_id,
     upsert,
 )
@@ -200,16 +201,16 @@ def read_labels(
     )
     frame = pd.DataFrame(
         {
-            "t1": from_ns(np.array(t1, dtype=np.int64)),
-            "ret": np.array(ret, dtype=np.float64),
-            "label": np.array(label, dtype=np.int8),
-            "side": np.array(side, dtype=np.int8),
+            "t1": from_ns(stored(t1, np.int64, "labels")),
+            "ret": stored(ret, np.float64, "labels"),
+            "label": stored(label, np.int8, "labels"),
+            "side": stored(side, np.int8, "labels"),
             "touched": pd.array(list(touched), dtype="str"),
         },
     )
-    frame.index = key_index(names, counts, np.array(t0, dtype=np.int64), "t0")
+    frame.index = key_index(names, counts, stored(t0, np.int64, "labels"), "t0")
     if any(value is not None for value in weight):
-        frame["weight"] = np.array(weight, dtype=np.float64)
+        frame["weight"] = stored(weight, np.float64, "labels")
     return frame
 
 
@@ -225,6 +226,6 @@ def label_sets(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
         result[name] = {
             "rows": rows,
             "symbols": symbols,
-            "spec": None if spec is None else json.loads(spec),
+            "spec": None if spec is None else from_json(spec, "label_sets"),
         }
     return result

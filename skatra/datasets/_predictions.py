@@ -19,7 +19,7 @@ from skatra.datasets._frames import (
     show,
     to_ns,
 )
-from skatra.datasets._tables import chosen_symbols, symbol_id, upsert
+from skatra.datasets._tables import chosen_symbols, stored, symbol_id, upsert
 from skatra.exceptions import DatabaseError, LabelTimesError
 
 _KEY = ("model", "sid", "t0")
@@ -147,15 +147,15 @@ def read_predictions(
             counts.append(len(part))
             rows += part
     t0, value, position, t1, ret = zip(*rows, strict=True) if rows else [()] * 5
-    ends: Int64Array = np.array(
-        [_MISSING if time is None else time for time in t1], dtype=np.int64
+    ends: Int64Array = stored(
+        [_MISSING if time is None else time for time in t1], np.int64, "settlements"
     )
     return pd.DataFrame(
         {
-            "value": np.array(value, dtype=np.float64),
-            "position": np.array(position, dtype=np.float64),
+            "value": stored(value, np.float64, "predictions"),
+            "position": stored(position, np.float64, "predictions"),
             "t1": from_ns(ends),
-            "ret": np.array(ret, dtype=np.float64),
+            "ret": stored(ret, np.float64, "predictions"),
         },
-        index=key_index(names, counts, np.array(t0, dtype=np.int64), "t0"),
+        index=key_index(names, counts, stored(t0, np.int64, "predictions"), "t0"),
     )

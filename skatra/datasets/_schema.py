@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from skatra.datasets._backup import copy_database
 from skatra.datasets._chunks import ChunkKey, decode
+from skatra.datasets._errors import refuse_other_tables
 from skatra.datasets._features import replace_chunks
-from skatra.datasets._label_chunks import write_chunks
+from skatra.datasets._label_chunks import store_chunks
+from skatra.datasets._manifests import list_chunks
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.exceptions import DatabaseError, SchemaVersionError
 
@@ -44,7 +46,13 @@ def _chunks_of_labels(connection: sqlite3.Connection) -> None:
     """Make the chunks of labels that were kept as rows only."""
     places = connection.execute("SELECT DISTINCT set_id, sid FROM labels").fetchall()
     for set_id, sid in places:
-        write_chunks(connection, set_id, sid)
+        store_chunks(connection, set_id, sid)
+
+
+def _lists_of_chunks(connection: sqlite3.Connection) -> None:
+    """List the chunks that are there."""
+    for kind in ("feature", "label"):
+        list_chunks(connection, f"{kind}_chunks")
 
 
 _VERSION_1: tuple[Step, ...] = (
@@ -158,7 +166,7 @@ _CHUNK_COLUMNS = """
         UNIQUE (set_id, sid, t_lo, col)
     ) STRICT
 """
-_STALE = """
+STALE = """
     WHEN EXISTS (
         SELECT 1 FROM label_chunks WHERE set_id = {row}.set_id AND sid = {row}.sid
     )
@@ -206,11 +214,11 @@ _VERSION_3: tuple[Step, ...] = (
     _chunks_of_years,
     "DROP TABLE old_chunks",
     _chunks_of_labels,
-    "CREATE TRIGGER labels_inserted AFTER INSERT ON labels" + _STALE.format(row="NEW"),
-    "CREATE TRIGGER labels_updated AFTER UPDATE ON labels" + _STALE.format(row="OLD"),
+    "CREATE TRIGGER labels_inserted AFTER INSERT ON labels" + STALE.format(row="NEW"),
+    "CREATE TRIGGER labels_updated AFTER UPDATE ON labels" + STALE.format(row="OLD"),
     "CREATE TRIGGER labels_moved AFTER UPDATE OF set_id, sid ON labels"
-    + _STALE.format(row="NEW"),
-    "CREATE TRIGGER labels_deleted AFTER DELETE ON labels" + _STALE.format(row="OLD"),
+    + STALE.format(row="NEW"),
+    "CREATE TRIGGER labels_deleted AFTER DELETE ON labels" + STALE.format(row="OLD"),
 )
 
 _VERSION_4: tuple[Step, ...] = (
@@ -247,12 +255,50 @@ _VERSION_5: tuple[Step, ...] = (
     "ALTER TABLE feature_sets ADD COLUMN compression TEXT NOT NULL DEFAULT 'none'",
 )
 
+_MANIFEST = """
+    CREATE TABLE {kind}_manifests (
+        set_id INTEGER NOT NULL REFERENCES {kind}_sets (set_id),
+        sid INTEGER NOT NULL REFERENCES symbols (sid),
+        crc32 INTEGER NOT NULL,
+        chunks BLOB NOT NULL,  -- first times, then numbers of rows, as int64
+        PRIMARY KEY (set_id, sid)
+    ) STRICT, WITHOUT ROWID
+"""
+_UNLISTED = """
+    WHEN EXISTS (
+        SELECT 1 FROM label_manifests
+        WHERE set_id = {row}.set_id AND sid = {row}.sid
+    )
+    BEGIN
+        DELETE FROM label_chunks WHERE set_id = {row}.set_id AND sid = {row}.sid;
+        DELETE FROM label_manifests WHERE set_id = {row}.set_id AND sid = {row}.sid;
+    END
+"""
+TRIGGERS = {
+    "labels_inserted": ("INSERT", "NEW"),
+    "labels_updated": ("UPDATE", "OLD"),
+    "labels_moved": ("UPDATE OF set_id, sid", "NEW"),
+    "labels_deleted": ("DELETE", "OLD"),
+}
+
+_VERSION_6: tuple[Step, ...] = (
+    _MANIFEST.format(kind="feature"),
+    _MANIFEST.format(kind="label"),
+    _lists_of_chunks,
+    *(f"DROP TRIGGER {name}" for name in TRIGGERS),
+    *(
+        f"CREATE TRIGGER {name} AFTER {event} ON labels" + _UNLISTED.format(row=row)
+        for name, (event, row) in TRIGGERS.items()
+    ),
+)
+
 MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     _VERSION_1,
     _VERSION_2,
     _VERSION_3,
     _VERSION_4,
     _VERSION_5,
+    _VERSION_6,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -323,7 +369,11 @@ def _upgrade(pool: SQLiteConnectionPool) -> None:
                 if version > 0 and not backed_up:
                     _backup(reader, pool.path, version)
                 backed_up = True
-                apply(writer, version)
+                try:
+                    apply(writer, version)
+                except sqlite3.OperationalError as error:
+                    refuse_other_tables(pool.path, error)
+                    raise
                 writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 writer.execute(f"PRAGMA user_version = {version + 1}")
 

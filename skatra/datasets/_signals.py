@@ -18,7 +18,7 @@ from skatra.datasets._frames import (
     show,
 )
 from skatra.datasets._predictions import column_of, write_rows
-from skatra.datasets._tables import chosen_symbols, symbol_id, upsert
+from skatra.datasets._tables import chosen_symbols, stored, symbol_id, upsert
 from skatra.exceptions import LabelTimesError
 
 _GIVEN = ("probability", "price", "wanted", "position")
@@ -114,11 +114,11 @@ def read_signals(
         {
             "model": pd.array(list(models), dtype="str"),
             **{
-                name: np.array(column, dtype=np.float64)
+                name: stored(column, np.float64, "signals")
                 for name, column in zip(_GIVEN, numbers, strict=True)
             },
-            "side": np.array(side, dtype=np.int8),
-            "created_at": from_ns(np.array(created, dtype=np.int64)),
+            "side": stored(side, np.int8, "signals"),
+            "created_at": from_ns(stored(created, np.int64, "signals")),
         },
-        index=key_index(names, counts, np.array(t0, dtype=np.int64), "t0"),
+        index=key_index(names, counts, stored(t0, np.int64, "signals"), "t0"),
     )

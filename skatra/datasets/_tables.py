@@ -4,11 +4,15 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from skatra.datasets._frames import WriteReport, check_symbols
-from skatra.exceptions import DatabaseError, EmptyDataError
+from skatra.exceptions import DatabaseCorruptError, DatabaseError, EmptyDataError
 
+SetKind = Literal["feature", "label"]
 _SYMBOLS_SHOWN = 10
 _ROWS_AT_ONCE = 100
 """Rows of one statement: SQLite keeps what a statement changes to undo it alone."""
@@ -23,13 +27,76 @@ def symbol_id(connection: sqlite3.Connection, symbol: str) -> int:
         row = connection.execute(
             "INSERT INTO symbols (symbol) VALUES (?) RETURNING sid", (symbol,)
         ).fetchone()
+    _prove(connection, "symbols", ("sid", row[0]), ("symbol", symbol))
     return int(row[0])
 
 
+def damaged_table(table: str) -> DatabaseCorruptError:
+    """Return the error for a table that says what was never written."""
+    return DatabaseCorruptError(
+        f"the table {table} was damaged after it was written. Restore a backup; "
+        "Database.check() lists all damage."
+    )
+
+
+def stored(values: Any, dtype: Any, table: str) -> NDArray[Any]:
+    """Return a column of rows as an array.
+
+    Raises
+    ------
+    DatabaseCorruptError
+        If it holds what the table's types forbid.
+    """
+    try:
+        return np.array(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise damaged_table(table) from error
+
+
+def from_json(text: Any, table: str) -> Any:
+    """Return what a row holds as JSON text.
+
+    Raises
+    ------
+    DatabaseCorruptError
+        If it is none.
+    """
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise damaged_table(table) from error
+
+
+def _prove(
+    connection: sqlite3.Connection,
+    table: str,
+    number: tuple[str, Any],
+    name: tuple[str, str],
+) -> None:
+    """Compare what the index of a table said with the table itself."""
+    row = connection.execute(
+        f"SELECT {name[0]} FROM {table} WHERE {number[0]} = ?",  # noqa: S608
+        (number[1],),
+    ).fetchone()
+    if row is None or row[0] != name[1]:
+        raise damaged_table(table)
+
+
 def all_symbols(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return every symbol with its number, sorted by symbol."""
-    rows = connection.execute("SELECT symbol, sid FROM symbols ORDER BY symbol")
-    return dict(rows.fetchall())
+    """Return every symbol with its number, sorted by symbol.
+
+    Raises
+    ------
+    DatabaseCorruptError
+        If the table and its index, which holds all of it once more, differ.
+    """
+    query = "SELECT symbol, sid FROM symbols"
+    index = f"{query} INDEXED BY sqlite_autoindex_symbols_1 ORDER BY symbol"
+    symbols = dict(connection.execute(index).fetchall())
+    table = dict(connection.execute(f"{query} NOT INDEXED").fetchall())
+    if symbols != table or list(symbols) != sorted(symbols):
+        raise damaged_table(table="symbols")
+    return symbols
 
 
 def chosen_symbols(
@@ -41,9 +108,18 @@ def chosen_symbols(
     ------
     EmptyDataError
         If the database has no such symbol.
+    DatabaseCorruptError
+        If all are wanted, and there are chunks of one that is gone.
     """
     known = all_symbols(connection)
     if symbols is None:
+        for kind in get_args(SetKind):
+            orphan = connection.execute(
+                f"SELECT 1 FROM {kind}_manifests WHERE sid NOT IN "  # noqa: S608
+                "(SELECT sid FROM symbols) LIMIT 1"
+            ).fetchone()
+            if orphan is not None:
+                raise damaged_table(table="symbols")
         return known
     wanted = [symbols] if isinstance(symbols, str) else list(symbols)
     wanted = sorted(set(check_symbols(wanted, "symbols")))
@@ -60,9 +136,6 @@ def _some(names: list[str]) -> str:
     more = len(names) - _SYMBOLS_SHOWN
     text = ", ".join(repr(name) for name in names[:_SYMBOLS_SHOWN])
     return f"{text} and {more} more" if more > 0 else text
-
-
-SetKind = Literal["feature", "label"]
 
 
 def set_names(connection: sqlite3.Connection, kind: SetKind) -> list[str]:
@@ -84,12 +157,19 @@ def find_set(connection: sqlite3.Connection, kind: SetKind, name: str) -> int:
         (name,),
     ).fetchone()
     if row is None:
+        lost = connection.execute(
+            f"SELECT 1 FROM {kind}_sets NOT INDEXED WHERE name = ?",  # noqa: S608
+            (name,),
+        ).fetchone()
+        if lost is not None:
+            raise damaged_table(f"{kind}_sets")
         names = set_names(connection, kind)
         there = f"it has {names}" if names else f"it has no {kind} set yet"
         raise EmptyDataError(
             f"{kind}_set: the database has no {kind} set {name!r}; {there}. Write it "
             f"with Database.write_{kind}s(frame, {name!r})."
         )
+    _prove(connection, f"{kind}_sets", ("set_id", row[0]), ("name", name))
     return int(row[0])
 
 
@@ -119,6 +199,7 @@ def ensure_set(
             (name, text),
         ).fetchone()
     set_id, known = row
+    _prove(connection, f"{kind}_sets", ("set_id", set_id), ("name", name))
     if text is not None and known is None:
         connection.execute(
             f"UPDATE {kind}_sets SET spec = ? WHERE set_id = ?",  # noqa: S608
@@ -133,8 +214,8 @@ def ensure_set(
 
 
 _SET_TABLES: dict[SetKind, tuple[str, ...]] = {
-    "feature": ("feature_chunks", "feature_columns"),
-    "label": ("labels", "label_chunks"),
+    "feature": ("feature_chunks", "feature_manifests", "feature_columns"),
+    "label": ("labels", "label_chunks", "label_manifests"),
 }
 
 
@@ -164,10 +245,26 @@ def clear_set(
             (set_id,),
         )
         return
-    connection.executemany(
-        f"DELETE FROM {_SET_TABLES[kind][0]} WHERE set_id = ? AND sid = ?",  # noqa: S608
-        [(set_id, symbol_id(connection, symbol)) for symbol in symbols],
-    )
+    places = [(set_id, symbol_id(connection, symbol)) for symbol in symbols]
+    for table in _SET_TABLES[kind]:
+        if table != "feature_columns":
+            connection.executemany(
+                f"DELETE FROM {table} WHERE set_id = ? AND sid = ?",  # noqa: S608
+                places,
+            )
+
+
+def set_columns(
+    connection: sqlite3.Connection, set_id: int
+) -> dict[str, tuple[int, str]]:
+    """Return number and dtype of each column of a feature set, in order."""
+    rows = connection.execute(
+        "SELECT name, col, dtype FROM feature_columns WHERE set_id = ? ORDER BY col",
+        (set_id,),
+    ).fetchall()
+    if any(dtype not in ("f8", "f4") for *_, dtype in rows):
+        raise damaged_table(table="feature_columns")
+    return {name: (col, dtype) for name, col, dtype in rows}
 
 
 def to_json(value: Any, name: str) -> str:

@@ -1,6 +1,5 @@
 """Trades and runs as rows of tables."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -17,7 +16,14 @@ from skatra.datasets._frames import (
     show,
     to_ns,
 )
-from skatra.datasets._tables import chosen_symbols, symbol_id, to_json, upsert
+from skatra.datasets._tables import (
+    chosen_symbols,
+    from_json,
+    stored,
+    symbol_id,
+    to_json,
+    upsert,
+)
 
 TRADE_COLUMNS = (
     "symbol",
@@ -109,11 +115,11 @@ def read_trades(
     return pd.DataFrame(
         {
             "symbol": pd.array([chosen[k] for k in sid], dtype="str"),
-            "opened_at": from_ns(np.array(opened, dtype=np.int64)),
-            "closed_at": from_ns(np.array(closed, dtype=np.int64)),
-            "side": np.array(side, dtype=np.int8),
+            "opened_at": from_ns(stored(opened, np.int64, "trades")),
+            "closed_at": from_ns(stored(closed, np.int64, "trades")),
+            "side": stored(side, np.int8, "trades"),
             **{
-                name: np.array(values, dtype=np.float64)
+                name: stored(values, np.float64, "trades")
                 for name, values in zip(_NUMBERS, numbers, strict=True)
             },
         }
@@ -146,10 +152,11 @@ def read_runs(connection: sqlite3.Connection) -> pd.DataFrame:
     rows = connection.execute(
         "SELECT run_id, created_at, card FROM runs ORDER BY created_at, rowid"
     ).fetchall()
+    cards = [from_json(row[2], "runs") for row in rows]
     return pd.DataFrame(
         {
-            "created_at": from_ns(np.array([row[1] for row in rows], dtype=np.int64)),
-            "card": np.array([None, *(json.loads(row[2]) for row in rows)], object)[1:],
+            "created_at": from_ns(stored([row[1] for row in rows], np.int64, "runs")),
+            "card": np.array([None, *cards], dtype=object)[1:],
         },
         index=pd.Index([row[0] for row in rows], dtype="str", name="run_id"),
     )

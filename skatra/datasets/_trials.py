@@ -1,6 +1,5 @@
 """The ledger of trials: what was fitted on which folds of which data."""
 
-import json
 import sqlite3
 import time
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skatra.datasets._frames import WriteReport, check_symbols, from_ns
-from skatra.datasets._tables import to_json, upsert
+from skatra.datasets._tables import from_json, stored, to_json, upsert
 
 _TEXTS = ("data_hash", "fold_hash", "code_version")
 
@@ -55,7 +54,8 @@ def read_trial(connection: sqlite3.Connection, key: str) -> dict[str, Any] | Non
     if row is None:
         return None
     texts = dict(zip(_TEXTS, row[:3], strict=True))
-    return {**texts, "params": json.loads(row[3]), **json.loads(row[4])}
+    params, record = (from_json(text, "trials") for text in row[3:])
+    return {**texts, "params": params, **record}
 
 
 def read_trials(connection: sqlite3.Connection, data_hash: str | None) -> pd.DataFrame:
@@ -75,7 +75,8 @@ def read_trials(connection: sqlite3.Connection, data_hash: str | None) -> pd.Dat
         for name, column in zip(_TEXTS, columns[1:4], strict=True)
     }
     for name, column in zip(("params", "record"), columns[4:6], strict=True):
+        read = [from_json(text, "trials") for text in column]
         # A leading None keeps numpy from making an array of more dimensions.
-        frame[name] = np.array([None, *map(json.loads, column)], dtype=object)[1:]
-    frame["created_at"] = from_ns(np.array(columns[6], dtype=np.int64))
+        frame[name] = np.array([None, *read], dtype=object)[1:]
+    frame["created_at"] = from_ns(stored(columns[6], np.int64, "trials"))
     return pd.DataFrame(frame, index=pd.Index(columns[0], dtype="str", name="key"))

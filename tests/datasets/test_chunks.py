@@ -20,6 +20,7 @@ from skatra.datasets._chunks import (
 )
 from skatra.datasets._schema import APPLICATION_ID, SCHEMA_VERSION, apply
 from skatra.exceptions import DatabaseCorruptError
+from tests.datasets.scratch import as_version_5
 from tests.strategies import chunk_values
 
 DAY = 86_400 * 10**9
@@ -218,6 +219,7 @@ def test_a_set_stays_packed_until_told_otherwise(tmp_path):
         _, plain = dtypes_of(db)
         with db.pool.get_connection(readonly=False) as connection:
             connection.execute("DELETE FROM feature_chunks")
+            connection.execute("DELETE FROM feature_manifests")
         db.write_features(frame.iloc[:100], "base", compression="zlib")
         db.write_features(frame.iloc[100:], "base")
         kinds, packed = dtypes_of(db)
@@ -262,6 +264,7 @@ def test_a_file_of_version_4_is_upgraded(tmp_path):
     frame = features(["A"], pd.date_range("2000-01-01", periods=10, tz="UTC"))
     with Database(path, create=True) as db:
         db.write_features(frame, "base")
+    as_version_5(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("ALTER TABLE feature_sets DROP COLUMN compression")
         connection.execute("PRAGMA user_version = 4")
