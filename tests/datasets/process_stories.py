@@ -247,7 +247,7 @@ def a_checkpoint_ends_during_a_fork(path):
         insert(pool, "child", 1)
 
     warnings.simplefilter("ignore")
-    pool.log._tried = 0.0  # noqa: SLF001 - it tries once a second
+    pool.log._tried = 0.0  # it tries once a second
     writer = threading.Thread(target=insert, args=(pool, "parent", 1))
     threads = [threading.Thread(target=f) for f in (hold, late)]
     threads[0].start()
