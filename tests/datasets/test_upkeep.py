@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
-from skatra.datasets import Database, make_edge_bars
+from skatra.datasets import Database, _backup, make_edge_bars
 from skatra.datasets._connections import open_connection
 from skatra.datasets._file_lock import FileLock
 from skatra.exceptions import BarsError, DatabaseError
@@ -162,6 +162,25 @@ def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
         db.backup(copies[0])
     with pytest.raises(DatabaseError, match=r"directory of .* does not exist"):
         db.backup(tmp_path / "absent" / "copy.db")
+
+
+def test_commits_never_put_a_backup_back(db, tmp_path, monkeypatch):
+    """It copies each page of one state once, however many commits come between."""
+    monkeypatch.setattr(_backup, "_PAGES", 1)
+    left = []
+
+    def commit(done, total):
+        left.append(total - done)
+        if len(left) == 99:
+            raise StopIteration
+        writer.submit(db.write_run, f"run {len(left)}", {}).result()
+
+    with ThreadPoolExecutor(1) as writer:
+        copied = db.backup(tmp_path / "copy.db", progress=commit)
+    with Database(copied) as copy:
+        assert copy.runs().empty
+    assert len(left) > 9
+    assert left == list(range(len(left) - 1, -1, -1))
 
 
 def test_of_two_backups_to_one_name_one_is_refused(db, tmp_path):
