@@ -1,6 +1,7 @@
 """Transactions over several writes, copies of a database in use, upkeep."""
 
 import asyncio
+import itertools
 import subprocess
 import sys
 import threading
@@ -259,6 +260,23 @@ def test_a_lock_that_its_holder_removed_is_made_anew(db, tmp_path):
     locks[0].close()
     db.backup(tmp_path / "copy.db")
     assert not locks[0].path.exists()
+
+
+def test_a_lock_is_never_held_twice(tmp_path):
+    """However often its holders remove the file on which somebody waits."""
+    locks = [FileLock(tmp_path / "x-lock") for _ in range(6)]
+    assert locks[0].acquire(0)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(FileLock(locks[0].path).acquire, 1.0)
+        for old, new in itertools.pairwise(locks):
+            time.sleep(0.1)  # for the other to wait for the file of now
+            old.path.unlink()
+            assert new.acquire(0)
+            old.close()
+        assert not waiting.result()
+    locks[-1].close()
+    assert locks[0].acquire(0)
+    locks[0].close()
 
 
 def test_a_backup_ignores_the_log_of_an_earlier_file_of_its_name(db, tmp_path):
