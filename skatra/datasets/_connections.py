@@ -22,6 +22,14 @@ _reference = weakref.ref
 GIVEN_BACK = DatabaseError(
     "this connection was given back to its pool. Use it inside its 'with' block only."
 )
+CLOSED = DatabaseError(
+    "this connection was closed inside its 'with' block. Leave that to the pool."
+)
+OUTER_ENDED = DatabaseError(
+    "the block whose connection this one shared has ended. Blocks of one thread share "
+    "a connection and end in reverse order; where coroutines or generators take turns, "
+    "use get_connection_async, or read all rows before the block yields."
+)
 FORKED = PoolForkedError(
     "this connection was opened before the process forked; what it wrote would be "
     "lost. Take a connection from a pool opened in this process."
@@ -49,8 +57,16 @@ class PooledConnection(sqlite3.Connection):
         self.durable = False
         self.owes_disk = False
         self.in_block = False
+        self.sharers = 0
         self.database: str | None = None
         self.tracked: list[weakref.ref[sqlite3.Cursor | sqlite3.Blob]] = []
+
+    def close(self) -> None:
+        """Close; whoever still has the connection is told so by name."""
+        super().close()
+        self.in_block = False
+        if self.refusal is None:
+            self.refusal = CLOSED
 
     def check_use(self) -> None:
         """Raise by name if no statement may run now."""

@@ -12,8 +12,10 @@ from types import CodeType
 from typing import TypeVar
 
 from skatra.datasets._connections import (
+    CLOSED,
     FORKED,
     GIVEN_BACK,
+    OUTER_ENDED,
     PooledConnection,
     forked_files,
     identity,
@@ -267,7 +269,7 @@ class Lender:
             while notes:
                 slot, held = notes.pop()
                 with self.lock:
-                    if held.nested:
+                    if slot.connection is not None and slot.connection.sharers:
                         self.dropped.notes.append((slot, held))
                         continue
                     if held.reader is slot:
@@ -409,8 +411,7 @@ class Lender:
 
     def leave(self, slot: Slot, exc: BaseException | None) -> None:
         """Commit or roll back, clean up, and hand the slot on."""
-        connection = slot.connection
-        if connection is None or connection.refusal is FORKED:
+        if self.forked is not None:
             if exc is None:
                 raise type(FORKED)(str(FORKED))
             return
@@ -420,8 +421,7 @@ class Lender:
         failure = exc
         try:
             try:
-                self._end_use(slot, connection, exc)
-                discard = breaks_connection(exc)
+                discard = self._end_use(slot, exc)
             except BaseException as error:  # noqa: BLE001 - raised again below
                 failure, discard = error, True
             if discard and not slot.readonly:
@@ -438,10 +438,17 @@ class Lender:
         finally:
             del failure  # its traceback refers to this frame, which holds the slot
 
-    def _end_use(
-        self, slot: Slot, connection: PooledConnection, exc: BaseException | None
-    ) -> None:
-        """Close cursors, end the transaction, forget what the user set."""
+    def _end_use(self, slot: Slot, exc: BaseException | None) -> bool:
+        """Close cursors, end the transaction; True if nobody may have the rest."""
+        connection = slot.connection
+        if connection is None or connection.refusal is CLOSED:
+            if exc is None and not slot.readonly:
+                raise DatabaseError(
+                    "the connection was closed inside its block, which could not "
+                    "commit any more: what it wrote is lost unless it was committed "
+                    "by hand. Leave closing to the pool."
+                )
+            return True
         connection.in_block = False
         connection.close_cursors()
         if slot.readonly or exc is not None:
@@ -460,7 +467,9 @@ class Lender:
             )
         connection.row_factory = None
         connection.text_factory = str
-        connection.refusal = GIVEN_BACK
+        # A block that goes on inside this one must not meet the next borrower.
+        connection.refusal = OUTER_ENDED if connection.sharers else GIVEN_BACK
+        return connection.sharers > 0 or breaks_connection(exc)
 
     def _raise_translated(self, error: Exception) -> None:
         named = _reported(translate(error, self.path))
