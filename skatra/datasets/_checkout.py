@@ -90,6 +90,9 @@ class QuickRead:
             return
         if connection.tracked:
             connection.close_cursors()
+            if connection.altered:
+                pool.leave(slot, None)
+                return
         connection.row_factory = None
         connection.text_factory = str
         connection.refusal = GIVEN_BACK

@@ -469,7 +469,8 @@ class Lender:
         connection.text_factory = str
         # A block that goes on inside this one must not meet the next borrower.
         connection.refusal = OUTER_ENDED if connection.sharers else GIVEN_BACK
-        return connection.sharers > 0 or breaks_connection(exc)
+        unfit = connection.altered or connection.sharers > 0
+        return unfit or breaks_connection(exc)
 
     def _raise_translated(self, error: Exception) -> None:
         named = _reported(translate(error, self.path))

@@ -80,7 +80,7 @@ class LogKeeper:
 
     def _done(self, connection: sqlite3.Connection) -> bool:
         """Checkpoint; True when all of the log is in the database."""
-        query = "PRAGMA wal_checkpoint(PASSIVE)"
+        query = "PRAGMA wal_checkpoint"
         busy, frames, copied = connection.execute(query).fetchone()
         self.checkpoints += 1
         return not busy and frames == copied

@@ -208,6 +208,91 @@ def test_no_other_file_is_attached(pool, readonly):
     assert names == ["main"]
 
 
+STATE = (
+    "SELECT (SELECT foreign_keys FROM pragma_foreign_keys), "
+    "(SELECT count(*) FROM sqlite_temp_schema), 'a' LIKE 'A', "
+    "(SELECT query_only FROM pragma_query_only), "
+    "(SELECT ignore_check_constraints FROM pragma_ignore_check_constraints)"
+)
+
+
+LASTING = [
+    "PRAGMA case_sensitive_like = ON",
+    "pragma case_sensitive_like(1)",
+    "/* mine */ Pragma Ignore_Check_Constraints/**/=1",
+    "EXPLAIN PRAGMA query_only = 0",
+    "CREATE TEMP TABLE t (x)",
+    "-- mine\n create table [temp].t (x)",
+    "CREATE TEMPORARY VIEW t AS SELECT 1",
+]
+
+
+def run_by_cursor(connection, sql):
+    """Run a statement by a cursor."""
+    connection.cursor().execute(sql)
+
+
+def run_by_other_cursor(connection, sql):
+    """Run a statement by a cursor of another class."""
+    connection.cursor(sqlite3.Cursor).execute(sql)
+
+
+def run_many(connection, sql):
+    """Run a statement for no parameters; SQLite sets things before it refuses."""
+    with contextlib.suppress(sqlite3.ProgrammingError):
+        connection.executemany(sql, [])
+
+
+@pytest.mark.parametrize("timeout", [None, ENOUGH])
+@pytest.mark.parametrize("readonly", [True, False])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda connection, sql: connection.execute(sql),
+        lambda connection, sql: connection.executescript(f"SELECT 1; {sql}; SELECT 2"),
+        run_by_cursor,
+        run_by_other_cursor,
+        run_many,
+    ],
+)
+def test_nothing_stays_for_the_next_borrower(pool, readonly, timeout, run):
+    """Neither settings nor temporary tables, which hide those of the file."""
+
+    def borrow():
+        return pool.get_connection(readonly=readonly, timeout=timeout)
+
+    with borrow() as connection:
+        fresh = connection.execute(STATE).fetchone()
+    for sql in LASTING:
+        with borrow() as connection, contextlib.suppress(sqlite3.Error):
+            if readonly and "temp" in sql.lower():
+                run(connection, "PRAGMA query_only = OFF")
+            run(connection, sql)
+        with borrow() as connection:
+            assert connection.execute(STATE).fetchone() == fresh, sql
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+        assert rows(pool) == [1]
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("DELETE FROM t")
+
+
+def test_reading_a_setting_costs_no_connection(pool):
+    """Nor does a word in a text or a name; a commit to the disk does not, either."""
+    opened = []
+    for _ in range(3):
+        for readonly in (True, False):
+            for durable in (True, False):
+                with pool.get_connection(
+                    readonly=readonly, durable=durable
+                ) as connection:
+                    connection.execute("PRAGMA user_version").fetchone()
+                    connection.execute("SELECT 'PRAGMA x = 1', 'temp'").fetchone()
+                    connection.execute("EXPLAIN SELECT 1").fetchone()
+        opened.append(pool.stats()["opened"])
+    assert opened[0] == opened[-1]
+
+
 def test_an_open_blob_holds_nothing_after_its_block(pool):
     """The next reader sees what was written since; the writer is free."""
     with pool.get_connection(readonly=False) as connection:
