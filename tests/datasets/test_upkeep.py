@@ -1,6 +1,7 @@
 """Transactions over several writes, copies of a database in use, upkeep."""
 
 import asyncio
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -23,6 +24,14 @@ def db(tmp_path):
     with Database(tmp_path / "x.db", create=True) as db:
         db.write_bars(make_edge_bars(50))
         yield db
+
+
+def one_trade(symbol):
+    """Return a trade that was closed."""
+    day = pd.DatetimeIndex(["2024-01-01"], tz="UTC")
+    numbers = dict.fromkeys(("quantity", "entry_price", "exit_price", "pnl"), 1.0)
+    times = {"opened_at": day, "closed_at": day}
+    return pd.DataFrame({"symbol": symbol, "side": 1, "ret": 0.1} | numbers | times)
 
 
 def two_runs(db, error=None):
@@ -111,6 +120,39 @@ def test_a_transaction_belongs_to_its_task(db):
 
     asyncio.run(main())
     assert list(db.runs().index) == ["a", "b", "c"]
+
+
+def test_what_a_task_was_told_to_be_on_the_disk_is_there(db):
+    """A durable write is never a part of another task's block, which may undo it."""
+    outcomes, trade = [], one_trade("waits")
+
+    async def fill(name):
+        await asyncio.sleep(0)
+        try:
+            db.write_trades(one_trade(name))
+        except DatabaseError as error:
+            assert "another task's transaction" in str(error)  # noqa: PT017
+        else:
+            outcomes.append(name)
+
+    async def main():
+        with contextlib.suppress(KeyError), db.transaction():
+            db.write_run("undone", {})
+            await asyncio.gather(fill("A"), fill("B"))
+            late = asyncio.create_task(fill("late"))
+            waits = asyncio.create_task(asyncio.to_thread(db.write_trades, trade))
+            await asyncio.sleep(0.1)
+            raise KeyError
+        await asyncio.gather(late, waits)
+        with db.transaction():
+            await fill("C")
+
+    asyncio.run(main())
+    with db.transaction():
+        asyncio.run(fill("D"))
+    assert outcomes == ["C", "D"]
+    assert sorted(db.trades()["symbol"]) == ["C", "D", "waits"]
+    assert db.runs().empty
 
 
 def test_a_transaction_may_end_in_another_thread(db):
