@@ -38,6 +38,8 @@ def copy_database(
     started = not source.in_transaction
     if started:
         source.execute("BEGIN").close()
+    # The state is pinned by the first read: else every commit starts the copy anew.
+    source.execute("SELECT 1 FROM sqlite_schema").fetchone()
 
     def report(_: int, remaining: int, total: int) -> None:
         if progress is not None:

@@ -82,13 +82,17 @@ class QuickRead:
         if (
             exc is not None
             or connection is None
-            or connection.in_transaction
             or connection.refusal is not None
+            or connection.sharers
+            or connection.in_transaction
         ):
             pool.leave(slot, exc)
             return
         if connection.tracked:
             connection.close_cursors()
+            if connection.altered:
+                pool.leave(slot, None)
+                return
         connection.row_factory = None
         connection.text_factory = str
         connection.refusal = GIVEN_BACK
@@ -177,8 +181,9 @@ class Checkout:
             nested = outer is not None and pool.forked is None and self._readonly
             if nested:
                 assert outer is not None  # noqa: S101
+                assert outer.connection is not None  # noqa: S101
                 self._connection = outer.connection
-                held.nested += 1
+                self._connection.sharers += 1
         if outer is not None and pool.forked is None:
             if not nested:
                 raise DatabaseError(
@@ -187,9 +192,9 @@ class Checkout:
                     "Database.transaction()."
                 )
             # Whoever holds a connection never waits for another: no deadlock.
-            assert outer.connection is not None  # noqa: S101
-            self._keep: list[Any] = outer.connection.open_cursors()
-            return outer.connection
+            assert self._connection is not None  # noqa: S101
+            self._keep: list[Any] = self._connection.open_cursors()
+            return self._connection
         place, self._place = self._place, None
         slot = pool.acquire(
             readonly=self._readonly,
@@ -220,8 +225,9 @@ class Checkout:
             return
         if slot is None:
             self._connection = None
-            self._held.nested -= 1
-            connection.close_cursors(self._keep)
+            connection.sharers -= 1
+            if connection.refusal is None:
+                connection.close_cursors(self._keep)
             return
         if self._readonly:
             self._held.reader = None
@@ -233,7 +239,8 @@ class Checkout:
     def __del__(self) -> None:
         # An interrupt may have come before the slot had a name.
         slot = getattr(self, "_slot", None)
+        connection = getattr(self, "_connection", None)
         if slot is not None:
             self._pool.dropped.notes.append((slot, self._held))
-        elif getattr(self, "_connection", None) is not None:
-            self._held.nested -= 1
+        elif connection is not None:
+            connection.sharers -= 1

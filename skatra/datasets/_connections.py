@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 import sys
 import weakref
@@ -15,12 +16,22 @@ from skatra.utils import observation
 
 _PAGE_SIZE = 16384
 _PRUNE_AT = 256
+_PASSING = frozenset("SIUDWRBVAsiudwrbva")  # statements that begin with one of these
+_LASTING = re.compile(r"\bpragma\b[^=(]*[=(]|\btemp(orary)?\b", re.IGNORECASE)
 _new_cursor = sqlite3.Connection.cursor
 _execute = sqlite3.Cursor.execute
 _reference = weakref.ref
 
 GIVEN_BACK = DatabaseError(
     "this connection was given back to its pool. Use it inside its 'with' block only."
+)
+CLOSED = DatabaseError(
+    "this connection was closed inside its 'with' block. Leave that to the pool."
+)
+OUTER_ENDED = DatabaseError(
+    "the block whose connection this one shared has ended. Blocks of one thread share "
+    "a connection and end in reverse order; where coroutines or generators take turns, "
+    "use get_connection_async, or read all rows before the block yields."
 )
 FORKED = PoolForkedError(
     "this connection was opened before the process forked; what it wrote would be "
@@ -49,8 +60,17 @@ class PooledConnection(sqlite3.Connection):
         self.durable = False
         self.owes_disk = False
         self.in_block = False
+        self.altered = False
+        self.sharers = 0
         self.database: str | None = None
         self.tracked: list[weakref.ref[sqlite3.Cursor | sqlite3.Blob]] = []
+
+    def close(self) -> None:
+        """Close; whoever still has the connection is told so by name."""
+        super().close()
+        self.in_block = False
+        if self.refusal is None:
+            self.refusal = CLOSED
 
     def check_use(self) -> None:
         """Raise by name if no statement may run now."""
@@ -66,6 +86,7 @@ class PooledConnection(sqlite3.Connection):
     def cursor(self, factory: Any = None) -> Any:
         """Open a cursor that is closed when the connection goes back."""
         self.check_use()
+        self.altered |= factory is not None  # what such a cursor runs goes unseen
         cursor = _new_cursor(self, PooledCursor if factory is None else factory)
         self._track(cursor)
         return cursor
@@ -83,16 +104,27 @@ class PooledConnection(sqlite3.Connection):
             tracked[:] = [ref for ref in tracked if ref() is not None]
         tracked.append(_reference(opened))
 
-    def execute(self, *args: Any) -> Any:
+    def notice(self, sql: str) -> None:
+        """Note whether SQL makes what would stay for the next borrower.
+
+        That is a setting, which may switch off checks or references, or something in
+        the temporary schema, which hides a table of the same name.
+        """
+        if _LASTING.search(sql):
+            self.altered = True
+
+    def execute(self, sql: str, /, *args: Any) -> Any:
         """Execute through a tracked cursor (C would bypass ``cursor``)."""
         if observation.observer is not None and self.database is not None:
             observation.observer.statement_run(self.database, "execute")
         ended = self.in_block and not self.in_transaction
         if self.refusal is not None or ended or len(self.tracked) >= _PRUNE_AT:
-            return self.cursor().execute(*args)
+            return self.cursor().execute(sql, *args)
+        if sql[:1] not in _PASSING:
+            self.notice(sql)
         cursor = _new_cursor(self, PooledCursor)
         self.tracked.append(_reference(cursor))
-        return _execute(cursor, *args)
+        return _execute(cursor, sql, *args)
 
     def executemany(self, *args: Any) -> Any:
         """Execute many through a tracked cursor."""
@@ -109,9 +141,13 @@ class PooledConnection(sqlite3.Connection):
     def make_durable(self, *, durable: bool) -> None:
         """Choose whether a commit waits for the disk (synchronous FULL or NORMAL)."""
         if durable != self.durable:
-            level = "FULL" if durable else "NORMAL"
-            self.execute(f"PRAGMA synchronous = {level}").close()
+            self._set("synchronous", "FULL" if durable else "NORMAL")
             self.durable = durable
+
+    def _set(self, name: str, value: object) -> None:
+        """Set what the pool itself looks after."""
+        cursor = _new_cursor(self, PooledCursor)
+        _execute(cursor, f"PRAGMA {name} = {value}").close()
 
     def sync(self) -> None:
         """Have the disk keep what was committed without waiting for it."""
@@ -119,7 +155,7 @@ class PooledConnection(sqlite3.Connection):
             self.make_durable(durable=True)
             # A durable commit syncs the whole log; this one changes nothing.
             version = self.execute("PRAGMA user_version").fetchone()[0]
-            self.execute(f"PRAGMA user_version = {version}").close()
+            self._set("user_version", version)
         except sqlite3.Error as error:
             raise DatabaseError(
                 f"the transaction was committed, but the disk did not confirm it "
@@ -155,15 +191,18 @@ class PooledCursor(sqlite3.Cursor):
     __slots__ = ()
     connection: PooledConnection
 
-    def execute(self, *args: Any) -> Any:
+    def execute(self, sql: str, /, *args: Any) -> Any:
         """Execute if a statement may run now."""
         self.connection.check_use()
-        return _execute(self, *args)
+        if sql[:1] not in _PASSING:
+            self.connection.notice(sql)
+        return _execute(self, sql, *args)
 
-    def executemany(self, *args: Any) -> Any:
+    def executemany(self, sql: str, /, *args: Any) -> Any:
         """Execute many times if a statement may run now."""
         self.connection.check_use()
-        return super().executemany(*args)
+        self.connection.notice(sql)
+        return super().executemany(sql, *args)
 
     def executescript(self, script: str) -> Any:
         """Execute a script; in a block as a part of its transaction.
@@ -172,6 +211,7 @@ class PooledCursor(sqlite3.Cursor):
         """
         self.connection.check_use()
         if not self.connection.in_block:
+            self.connection.notice(script)
             return super().executescript(script)
         for statement in statements(script):
             self.execute(statement).fetchall()
@@ -274,6 +314,7 @@ def open_connection(
             raise translate(error, path) from error
         raise
     connection.database = path.name
+    connection.altered = False
     return connection
 
 

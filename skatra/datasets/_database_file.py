@@ -1,5 +1,6 @@
 """One database file: its pool, its transactions, its upkeep."""
 
+import asyncio
 import contextlib
 import contextvars
 import os
@@ -25,12 +26,24 @@ from skatra.utils import HTMLRepr, observation
 class _Transaction:
     """An open block of ``transaction``; it is joined by its thread alone."""
 
-    __slots__ = ("connection", "database", "thread")
+    __slots__ = ("connection", "database", "task", "thread")
 
     def __init__(self, database: "DatabaseFile", connection: PooledConnection) -> None:
         self.database: DatabaseFile | None = database
         self.connection: PooledConnection | None = connection
         self.thread = threading.get_ident()
+        self.task = _task()
+
+    def end(self) -> None:
+        """Join nothing from now on."""
+        self.database = self.connection = self.task = None
+
+
+def _task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 # A coroutine sees those of its own task; copies of a context may outlive the block.
@@ -112,7 +125,7 @@ class DatabaseFile(HTMLRepr):
                 f"{self.path} was opened with readonly=True. Open it with "
                 "Database(path) to write."
             )
-        outer = self._transaction_here()
+        outer = self._transaction_here(durable=durable)
         if outer is None:
             start, committed = time.perf_counter(), 0
             try:
@@ -142,10 +155,17 @@ class DatabaseFile(HTMLRepr):
         # How much a commit waits for cannot change once its transaction has begun.
         outer.owes_disk |= durable and not outer.durable
 
-    def _transaction_here(self) -> PooledConnection | None:
+    def _transaction_here(self, *, durable: bool = False) -> PooledConnection | None:
         """Return the connection of the open ``transaction`` that writes are part of."""
         for block in _transactions.get():
             if block.database is self and block.thread == threading.get_ident():
+                if durable and block.task not in (None, _task()):
+                    raise DatabaseError(
+                        "a durable write (trades and signals always are) cannot be "
+                        "part of another task's transaction, whose failure would undo "
+                        "it. Write in the task that opened the block, when the block "
+                        "has ended, or by asyncio.to_thread, which waits for that."
+                    )
                 return block.connection
         return None
 
@@ -157,6 +177,12 @@ class DatabaseFile(HTMLRepr):
         threads and processes see it when the block has ended. A write that fails
         inside leaves nothing; if its error is caught, the block goes on. A coroutine
         that writes while another one of its thread is inside such a block is refused.
+
+        A task that is created inside the block (``asyncio.gather``, say) takes part
+        until the block ends: what it writes is kept or undone with the block, also
+        if the task was told that it succeeded and goes on. A durable write of such a
+        task is refused: it belongs after the block, or into ``asyncio.to_thread``,
+        where it waits for the block's end.
 
         Parameters
         ----------
@@ -196,7 +222,7 @@ class DatabaseFile(HTMLRepr):
             try:
                 yield connection
             finally:
-                block.database = block.connection = None
+                block.end()
 
     def read_sql(
         self,

@@ -89,20 +89,23 @@ class FileLock:
 
         Whoever sets ``bell`` ends the wait, as if its time were over.
         """
-        tries = 0
+        tries, deadline = 0, time.monotonic() + timeout
         while True:
             file = self._file
             if file is None or file.fd < 0:
                 file = self._file = _Descriptor(self.path)
             if not _try_lock(file.fd):
                 self._file = None  # a wait that fails or is interrupted leaves nothing
-                if not _wait_lock(file, timeout, bell or threading.Event()):
+                left = max(0.0, deadline - time.monotonic())
+                if not _wait_lock(file, left, bell or threading.Event()):
                     return False
                 self._file = file
-            tries += 1
-            if tries == _TRIES or file.is_at(self.path):
+            if file.is_at(self.path):
                 break
             self.close()  # who made a backup removed it; all others lock a new one
+            tries += 1
+            if tries >= _TRIES and time.monotonic() >= deadline:
+                return False
             if bell is not None:
                 bell.clear()  # the wait has set it; who gives up does so again
         note = f"process {os.getpid()}, {owner}".encode(errors="replace")

@@ -12,8 +12,10 @@ from types import CodeType
 from typing import TypeVar
 
 from skatra.datasets._connections import (
+    CLOSED,
     FORKED,
     GIVEN_BACK,
+    OUTER_ENDED,
     PooledConnection,
     forked_files,
     identity,
@@ -76,7 +78,8 @@ class Lender:
         self.file_lock = FileLock(path.with_name(f"{path.name}-lock"))
         self.dropped = Dropped()
         self.serving = True
-        self.is_closed = self._paused = self._lock_kept = self._prepared = False
+        self.is_closed = self._lock_kept = self._prepared = False
+        self._pauses: set[str] = set()
         self._unsaid: list[Complaint | None] = []
         self.counts = dict.fromkeys(
             ("waited", "timeouts", "opened", "discarded", "leaked"), 0
@@ -102,11 +105,16 @@ class Lender:
                 "the Database again."
             )
 
-    def pause(self, *, paused: bool) -> None:
-        """Stop or resume lending; under the lock."""
-        self._paused = paused
-        self.serving = not (paused or self.is_closed or self.forked is not None)
-        if not paused:
+    def pause(self, why: str) -> None:
+        """Stop lending until whoever pauses for the same reason resumes."""
+        self._pauses.add(why)
+        self.serving = False
+
+    def resume(self, why: str) -> None:
+        """Lend again unless there is another reason not to; under the lock."""
+        self._pauses.discard(why)
+        if not self._pauses:
+            self.serving = not (self.is_closed or self.forked is not None)
             self.readers.serve()
             self.writers.serve()
 
@@ -156,11 +164,11 @@ class Lender:
         self.reclaim()
         with self.lock:
             self.usable()
-            slot = None if self._paused and not holds else group.take()
+            slot = None if self._pauses and not holds else group.take()
             if slot is not None:
                 return slot
             waiter = group.queue()
-            if not self._paused:
+            if not self._pauses:
                 # A slot may have come back between the look and the queue.
                 group.serve()
             return waiter
@@ -261,7 +269,7 @@ class Lender:
             while notes:
                 slot, held = notes.pop()
                 with self.lock:
-                    if held.nested:
+                    if slot.connection is not None and slot.connection.sharers:
                         self.dropped.notes.append((slot, held))
                         continue
                     if held.reader is slot:
@@ -280,7 +288,7 @@ class Lender:
         with self.lock:
             lost = self.readers.forsaken() + self.writers.forsaken()
             self.counts["leaked"] += len(lost)
-            if not self._paused:
+            if not self._pauses:
                 self.readers.serve()
                 self.writers.serve()
         for slot in lost:
@@ -403,8 +411,7 @@ class Lender:
 
     def leave(self, slot: Slot, exc: BaseException | None) -> None:
         """Commit or roll back, clean up, and hand the slot on."""
-        connection = slot.connection
-        if connection is None or connection.refusal is FORKED:
+        if self.forked is not None:
             if exc is None:
                 raise type(FORKED)(str(FORKED))
             return
@@ -414,8 +421,7 @@ class Lender:
         failure = exc
         try:
             try:
-                self._end_use(slot, connection, exc)
-                discard = breaks_connection(exc)
+                discard = self._end_use(slot, exc)
             except BaseException as error:  # noqa: BLE001 - raised again below
                 failure, discard = error, True
             if discard and not slot.readonly:
@@ -432,10 +438,17 @@ class Lender:
         finally:
             del failure  # its traceback refers to this frame, which holds the slot
 
-    def _end_use(
-        self, slot: Slot, connection: PooledConnection, exc: BaseException | None
-    ) -> None:
-        """Close cursors, end the transaction, forget what the user set."""
+    def _end_use(self, slot: Slot, exc: BaseException | None) -> bool:
+        """Close cursors, end the transaction; True if nobody may have the rest."""
+        connection = slot.connection
+        if connection is None or connection.refusal is CLOSED:
+            if exc is None and not slot.readonly:
+                raise DatabaseError(
+                    "the connection was closed inside its block, which could not "
+                    "commit any more: what it wrote is lost unless it was committed "
+                    "by hand. Leave closing to the pool."
+                )
+            return True
         connection.in_block = False
         connection.close_cursors()
         if slot.readonly or exc is not None:
@@ -454,7 +467,10 @@ class Lender:
             )
         connection.row_factory = None
         connection.text_factory = str
-        connection.refusal = GIVEN_BACK
+        # A block that goes on inside this one must not meet the next borrower.
+        connection.refusal = OUTER_ENDED if connection.sharers else GIVEN_BACK
+        unfit = connection.altered or connection.sharers > 0
+        return unfit or breaks_connection(exc)
 
     def _raise_translated(self, error: Exception) -> None:
         named = _reported(translate(error, self.path))
@@ -486,7 +502,7 @@ class Lender:
 
     def _hand_on(self, slot: Slot) -> None:
         group = self.readers if slot.readonly else self.writers
-        if self._paused:
+        if self._pauses:
             slot.clear()
             group.idle.append(slot)
         else:
@@ -521,22 +537,26 @@ class Lender:
         self._lock_kept = self.lock.acquire(timeout=wait)
         if not self._lock_kept:
             return
-        self.pause(paused=True)
+        self.pause("fork")
         mine, deadline = self.per_thread.held, time.monotonic() + wait
         while True:
             left = max(0.0, deadline - time.monotonic())
             held = self.wait_until_returned(left, but=mine)
             close_idle(self.readers, self.writers, self.file_lock)
             # One that was taken after all, before this pause, comes back unused.
-            if held or not self._others_held(mine):
+            if held or not (self._others_held(mine) or self._idle_open()):
                 self._prepared = True
                 return
+
+    def _idle_open(self) -> list[Slot]:
+        idle = self.readers.idle + self.writers.idle
+        return [slot for slot in idle if slot.connection is not None]
 
     def after_fork_in_parent(self) -> None:
         """Serve those who waited during the fork."""
         kept, self._lock_kept, self._prepared = self._lock_kept, False, False
         if kept:
-            self.pause(paused=False)
+            self.resume("fork")
             self.lock.release()
 
     def warn_after_fork(self) -> None:
@@ -546,7 +566,10 @@ class Lender:
 
     def after_fork_in_child(self) -> None:
         """Start afresh, or refuse if a connection was in use."""
-        held = self.all_held() if self._prepared else self.readers.slots
+        if self._prepared:
+            held = self.all_held() + self._idle_open()
+        else:
+            held = self.readers.slots
         self._lock_kept = self._prepared = False
         self._unsaid = []
         self.lock = threading.Lock()
@@ -570,7 +593,8 @@ class Lender:
         self.readers.reset()
         self.writers.reset()
         self.file_lock.close()
-        self.pause(paused=False)
+        self._pauses.clear()  # also that of a thread that is not here
+        self.resume("fork")
 
 
 def _reported(error: _Error) -> _Error:

@@ -34,9 +34,10 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
 
     A few read-only connections and one writer. Whoever waits is served in order of
     arrival: a returned connection goes straight into the hands of the thread that
-    waited longest. Readers see a consistent snapshot and never wait for the writer
-    (write-ahead logging); writers of several processes queue at a lock on the side
-    file ``<path>-lock``, so none starves.
+    waited longest. Each statement of a reader sees one state of the file and never
+    waits for the writer (write-ahead logging); ``BEGIN`` in the block holds that
+    state for all that follow. Writers of several processes queue at a lock on the
+    side file ``<path>-lock``, so none starves.
 
     Connections are opened when first needed. None stays open across a fork: idle
     ones are closed before it and opened again on both sides. If one is in use at
@@ -191,7 +192,9 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
             closed (make no ``sqlite3.Cursor(connection)``: the pool cannot know of
             it, and what it has not read to the end stays open). A read inside a block
             of the same thread gets that block's connection (inside a write it sees
-            what was written so far), so one thread never waits for itself.
+            what was written so far), so one thread never waits for itself; it is
+            refused once that block has ended. Settings (PRAGMA) and temporary tables
+            end with the block.
 
         Raises
         ------
@@ -231,7 +234,8 @@ class SQLiteConnectionPool(HTMLRepr, Lender):
 
         Coroutines stand in the same queue as threads, in the order in which they
         come. A cancelled one leaves it at once, or interrupts its query; what it
-        wrote is rolled back, and the connection is back when the block is left.
+        wrote is rolled back unless the commit had begun (then all or nothing was
+        kept), and the connection is back when the block is left.
         Every block takes a connection of its own, also one inside another.
 
         Parameters

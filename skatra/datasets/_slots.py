@@ -156,10 +156,9 @@ class Waiter:
 class Held:
     """What one thread holds of one pool."""
 
-    __slots__ = ("nested", "reader", "thread", "writer")
+    __slots__ = ("reader", "thread", "writer")
 
     def __init__(self) -> None:
-        self.nested = 0
         self.reader: Slot | None = None
         self.writer: Slot | None = None
         self.thread = threading.current_thread()

@@ -23,8 +23,11 @@ class Lending(Protocol):
     readers: SlotGroup
     per_thread: PerThread
 
-    def pause(self, *, paused: bool) -> None:
-        """Stop or resume lending; under the lock."""
+    def pause(self, why: str) -> None:
+        """Stop lending; under the lock."""
+
+    def resume(self, why: str) -> None:
+        """Lend again unless there is another reason not to; under the lock."""
 
     def wait_until_returned(self, wait: float, *, but: Held) -> list[Slot]:
         """Wait, under the lock, for the slots of other threads."""
@@ -77,7 +80,7 @@ class LogKeeper:
 
     def _done(self, connection: sqlite3.Connection) -> bool:
         """Checkpoint; True when all of the log is in the database."""
-        query = "PRAGMA wal_checkpoint(PASSIVE)"
+        query = "PRAGMA wal_checkpoint"
         busy, frames, copied = connection.execute(query).fetchone()
         self.checkpoints += 1
         return not busy and frames == copied
@@ -85,12 +88,12 @@ class LogKeeper:
     def _drained(self, pool: Lending, connection: sqlite3.Connection) -> bool:
         """Checkpoint while nobody of this process reads."""
         with pool.lock:
-            pool.pause(paused=True)
+            pool.pause("checkpoint")
             try:
                 pool.wait_until_returned(_DRAIN, but=pool.per_thread.held)
                 return self._done(connection)
             finally:
-                pool.pause(paused=False)
+                pool.resume("checkpoint")
 
 
 def _warn(pool: Lending, size: int) -> None:

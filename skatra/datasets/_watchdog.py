@@ -1,5 +1,6 @@
 """One thread of the process that interrupts queries which ran too long."""
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -34,12 +35,12 @@ class Watchdog:
         """Interrupt a connection after some seconds."""
         entry = Watch(connection, time.monotonic() + seconds)
         with self._changed:
-            self._watches.append(entry)
             if not self._running:
-                self._running = True
                 threading.Thread(
                     target=self._run, name="skatra-watchdog", daemon=True
                 ).start()
+                self._running = True
+            self._watches.append(entry)
             self._changed.notify()
         return entry
 
@@ -51,16 +52,23 @@ class Watchdog:
 
     def _run(self) -> None:
         with self._changed:
-            while self._watches:
-                now = time.monotonic()
-                for entry in self._watches:
-                    if entry.deadline <= now:
-                        entry.expired = True
-                        entry.connection.interrupt()
-                        entry.deadline = now + _AGAIN
-                nearest = min(entry.deadline for entry in self._watches)
-                self._changed.wait(max(0.0, nearest - now))
-            self._running = False
+            try:
+                while self._watches:
+                    now = time.monotonic()
+                    for entry in self._watches:
+                        if entry.deadline <= now:
+                            self._interrupt(entry)
+                            entry.deadline = now + _AGAIN
+                    nearest = min(entry.deadline for entry in self._watches)
+                    self._changed.wait(max(0.0, nearest - now))
+            finally:
+                self._running = False
+
+    def _interrupt(self, entry: Watch) -> None:
+        entry.expired = True
+        # Nothing runs on a connection that its borrower has closed.
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            entry.connection.interrupt()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's thread and connections."""

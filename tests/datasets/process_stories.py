@@ -217,6 +217,55 @@ def forks_among_readers(path):
     assert count(path) == 120
 
 
+def a_checkpoint_ends_during_a_fork(path):
+    """Nothing is lent before the fork is over, whatever else ends meanwhile."""
+    pool = SQLiteConnectionPool(
+        path, create=True, wal_limit=0, max_readers=2, fork_wait=20.0
+    )
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute(CREATE)
+    entered, release, over = (threading.Event() for _ in range(3))
+    taken_in_time = []
+
+    def hold():
+        with pool.get_connection() as connection:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM t").fetchone()
+            entered.set()
+            release.wait()
+
+    def late():
+        # The checkpoint gives up on the reader above before the fork does.
+        writer.join()
+        threading.Timer(0.2, release.set).start()
+        with pool.get_connection():
+            taken_in_time.append(not over.is_set())
+            over.wait(30)
+
+    def child():
+        not_inherited(path)
+        insert(pool, "child", 1)
+
+    warnings.simplefilter("ignore")
+    pool.log._tried = 0.0  # it tries once a second
+    writer = threading.Thread(target=insert, args=(pool, "parent", 1))
+    threads = [threading.Thread(target=f) for f in (hold, late)]
+    threads[0].start()
+    entered.wait()
+    writer.start()
+    threads[1].start()
+    while pool.serving:
+        time.sleep(0.001)
+    pid = forked(child)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert taken_in_time == [False]
+    ended_well(pid)
+    insert(pool, "parent", 1)
+    assert count(path) == 3
+
+
 def fork_while_a_pool_ends(path):
     """A fork waits for a pool that is closing, or that nobody refers to any more."""
 

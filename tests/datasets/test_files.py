@@ -282,6 +282,15 @@ def test_broken_rules_are_found(path):
         assert part in problems
 
 
+def room(pool, pages):
+    """Let the file grow by some pages; no pool sees this cursor, so it stays so."""
+    with pool.get_connection(readonly=False) as connection:
+        cursor = sqlite3.Cursor(connection)
+        now = cursor.execute("PRAGMA page_count").fetchone()[0]
+        cursor.execute(f"PRAGMA max_page_count = {now + pages}").fetchone()
+        cursor.close()
+
+
 @pytest.mark.parametrize("what", ["bars", "features", "labels", "trades", "run"])
 def test_a_full_disk_keeps_nothing_of_the_write(path, what):
     """SQLITE_FULL in the middle: all before is there, nothing of this write is."""
@@ -305,9 +314,7 @@ def test_a_full_disk_keeps_nothing_of_the_write(path, what):
         ),
         "run": lambda: db.write_run("r", {"text": "x" * 10**6}),
     }
-    with db.pool.get_connection(readonly=False) as connection:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages + 10}").fetchone()
+    room(db.pool, 10)
 
     with pytest.raises(
         DiskFullError, match=r"disk full .*nothing of this write.*again"
@@ -320,8 +327,7 @@ def test_a_full_disk_keeps_nothing_of_the_write(path, what):
     assert db.info()["rows"] == before[2]
     assert db.symbols() == ["A", "B"]
     assert db.check() == []
-    with db.pool.get_connection(readonly=False) as connection:
-        connection.execute("PRAGMA max_page_count = 1000000000").fetchone()
+    room(db.pool, 10**9)
     writes[what]()
     assert db.check() == []
 
@@ -389,9 +395,7 @@ def test_an_upgrade_without_space_changes_nothing(tmp_path):
     path = tmp_path / "x.db"
     version_1(path)
     pool = get_db_pool(path)
-    with pool.get_connection(readonly=False) as connection:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+    room(pool, 0)
 
     with pytest.raises(DiskFullError):
         Database(path)

@@ -121,6 +121,17 @@ def test_an_endless_query_is_interrupted(tmp_path):
             pool.get_connection(limit=-1)
 
 
+def test_a_limit_holds_whatever_others_do_with_their_connection(tmp_path):
+    """Who closes one inside its block takes the limit from nobody else."""
+    with opened(tmp_path) as pool:
+        with pool.get_connection(limit=0.01) as connection:
+            connection.close()
+            time.sleep(0.1)
+        finite = ENDLESS.replace("FROM c)", "FROM c LIMIT 30000000)")
+        with pytest.raises(QueryTimeoutError), pool.get_connection(limit=0.05) as own:
+            own.execute(finite).fetchone()
+
+
 def test_the_limit_of_a_pool_holds_for_every_block(tmp_path):
     """query_limit is the default limit of reads and writes."""
     with opened(tmp_path, query_limit=0.05) as pool:

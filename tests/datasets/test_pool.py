@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,91 @@ def test_no_other_file_is_attached(pool, readonly):
     assert names == ["main"]
 
 
+STATE = (
+    "SELECT (SELECT foreign_keys FROM pragma_foreign_keys), "
+    "(SELECT count(*) FROM sqlite_temp_schema), 'a' LIKE 'A', "
+    "(SELECT query_only FROM pragma_query_only), "
+    "(SELECT ignore_check_constraints FROM pragma_ignore_check_constraints)"
+)
+
+
+LASTING = [
+    "PRAGMA case_sensitive_like = ON",
+    "pragma case_sensitive_like(1)",
+    "/* mine */ Pragma Ignore_Check_Constraints/**/=1",
+    "EXPLAIN PRAGMA query_only = 0",
+    "CREATE TEMP TABLE t (x)",
+    "-- mine\n create table [temp].t (x)",
+    "CREATE TEMPORARY VIEW t AS SELECT 1",
+]
+
+
+def run_by_cursor(connection, sql):
+    """Run a statement by a cursor."""
+    connection.cursor().execute(sql)
+
+
+def run_by_other_cursor(connection, sql):
+    """Run a statement by a cursor of another class."""
+    connection.cursor(sqlite3.Cursor).execute(sql)
+
+
+def run_many(connection, sql):
+    """Run a statement for no parameters; SQLite sets things before it refuses."""
+    with contextlib.suppress(sqlite3.ProgrammingError):
+        connection.executemany(sql, [])
+
+
+@pytest.mark.parametrize("timeout", [None, ENOUGH])
+@pytest.mark.parametrize("readonly", [True, False])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda connection, sql: connection.execute(sql),
+        lambda connection, sql: connection.executescript(f"SELECT 1; {sql}; SELECT 2"),
+        run_by_cursor,
+        run_by_other_cursor,
+        run_many,
+    ],
+)
+def test_nothing_stays_for_the_next_borrower(pool, readonly, timeout, run):
+    """Neither settings nor temporary tables, which hide those of the file."""
+
+    def borrow():
+        return pool.get_connection(readonly=readonly, timeout=timeout)
+
+    with borrow() as connection:
+        fresh = connection.execute(STATE).fetchone()
+    for sql in LASTING:
+        with borrow() as connection, contextlib.suppress(sqlite3.Error):
+            if readonly and "temp" in sql.lower():
+                run(connection, "PRAGMA query_only = OFF")
+            run(connection, sql)
+        with borrow() as connection:
+            assert connection.execute(STATE).fetchone() == fresh, sql
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+        assert rows(pool) == [1]
+        with pool.get_connection(readonly=False) as connection:
+            connection.execute("DELETE FROM t")
+
+
+def test_reading_a_setting_costs_no_connection(pool):
+    """Nor does a word in a text or a name; a commit to the disk does not, either."""
+    opened = []
+    for _ in range(3):
+        for readonly in (True, False):
+            for durable in (True, False):
+                with pool.get_connection(
+                    readonly=readonly, durable=durable
+                ) as connection:
+                    connection.execute("PRAGMA user_version").fetchone()
+                    connection.execute("SELECT 'PRAGMA x = 1', 'temp'").fetchone()
+                    connection.execute("EXPLAIN SELECT 1").fetchone()
+        opened.append(pool.stats()["opened"])
+    assert opened[0] == opened[-1]
+
+
 def test_an_open_blob_holds_nothing_after_its_block(pool):
     """The next reader sees what was written since; the writer is free."""
     with pool.get_connection(readonly=False) as connection:
@@ -241,6 +327,83 @@ def test_one_thread_never_waits_for_itself(pool):
             with pytest.raises(DatabaseError, match=r"inside a write.*test_pool\.py"):
                 pool.get_connection(readonly=False).__enter__()
     assert pool.stats()["readers_in_use"] == 0
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+@pytest.mark.parametrize("timeout", [None, ENOUGH])
+def test_a_block_that_outlives_the_one_around_it_meets_nobody(pool, readonly, timeout):
+    """What it shared is gone with that block, which was kept; it is told so."""
+    with pool.get_connection(readonly=False) as connection:
+        connection.executemany("INSERT INTO t VALUES (?)", [(0,), (1,)])
+    outer = pool.get_connection(readonly=readonly)
+    connection = outer.__enter__()
+    inner = pool.get_connection(timeout=timeout)
+    shared = inner.__enter__()
+    assert shared is connection
+    unread = shared.execute("SELECT x FROM t")
+    if not readonly:
+        connection.execute("INSERT INTO t VALUES (2)")
+    outer.__exit__(None, None, None)
+
+    def others():
+        with pool.get_connection() as reader, pool.get_connection(readonly=False) as w:
+            assert shared is not reader
+            assert shared is not w
+            cursor = reader.execute("SELECT x FROM t ORDER BY x")
+            w.execute("INSERT INTO t VALUES (9)")
+            left.set()
+            assert done.wait(ENOUGH)
+            assert cursor.fetchone() == (0,)
+            raise KeyError
+
+    left, done = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(others)
+        assert left.wait(ENOUGH)
+        with pytest.raises(DatabaseError, match="shared has ended"):
+            shared.execute("INSERT INTO t VALUES (3)")
+        with pytest.raises(sqlite3.ProgrammingError):
+            unread.fetchone()
+        inner.__exit__(None, None, None)
+        done.set()
+        assert isinstance(other.exception(ENOUGH), KeyError)
+    assert rows(pool) == [0, 1] if readonly else [0, 1, 2]
+    stats = pool.stats()
+    assert (stats["readers_in_use"], stats["writer_in_use"]) == (0, False)
+
+
+@pytest.mark.parametrize("timeout", [None, ENOUGH])
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_closes_a_connection_keeps_no_place(pool, timeout, fails):
+    """The next borrower gets a new one; only an open transaction is lost, by name."""
+
+    def block(*, readonly):
+        with pool.get_connection(readonly=readonly, timeout=timeout) as connection:
+            connection.execute("SELECT x FROM t")
+            connection.close()
+            with pytest.raises(DatabaseError, match="closed inside"):
+                connection.execute("SELECT 1")
+            with pool.get_connection() as nested:
+                assert nested is connection
+            if fails:
+                raise KeyError
+
+    outcome = pytest.raises(KeyError) if fails else contextlib.nullcontext()
+    for _ in range(3):
+        with outcome:
+            block(readonly=True)
+    refusal = DatabaseError, "could not commit any more"
+    error, message = (KeyError, None) if fails else refusal
+    with pytest.raises(error, match=message):
+        block(readonly=False)
+    with pool.get_connection(readonly=False) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    assert rows(pool) == [1]
+    stats = pool.stats()
+    assert (stats["readers_in_use"], stats["writer_in_use"]) == (0, False)
+    assert (stats["leaked"], stats["timeouts"]) == (0, 0)
+    with SQLiteConnectionPool(pool.path) as other:
+        assert rows(other) == [1]
 
 
 def test_a_timeout_names_the_holders(pool):

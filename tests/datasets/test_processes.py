@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
         "leaving_the_block_in_the_child",
         "other_thread_holds",
         "forks_among_readers",
+        "a_checkpoint_ends_during_a_fork",
         "fork_while_a_pool_ends",
         "a_pool_is_made_during_a_fork",
         "a_pool_fails_before_a_fork",

@@ -1,6 +1,8 @@
 """Transactions over several writes, copies of a database in use, upkeep."""
 
 import asyncio
+import contextlib
+import itertools
 import subprocess
 import sys
 import threading
@@ -10,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
-from skatra.datasets import Database, make_edge_bars, restore_backup
+from skatra.datasets import Database, _backup, make_edge_bars, restore_backup
 from skatra.datasets._connections import open_connection
 from skatra.datasets._file_lock import FileLock
 from skatra.exceptions import BarsError, DatabaseError
@@ -22,6 +24,14 @@ def db(tmp_path):
     with Database(tmp_path / "x.db", create=True) as db:
         db.write_bars(make_edge_bars(50))
         yield db
+
+
+def one_trade(symbol):
+    """Return a trade that was closed."""
+    day = pd.DatetimeIndex(["2024-01-01"], tz="UTC")
+    numbers = dict.fromkeys(("quantity", "entry_price", "exit_price", "pnl"), 1.0)
+    times = {"opened_at": day, "closed_at": day}
+    return pd.DataFrame({"symbol": symbol, "side": 1, "ret": 0.1} | numbers | times)
 
 
 def two_runs(db, error=None):
@@ -112,6 +122,39 @@ def test_a_transaction_belongs_to_its_task(db):
     assert list(db.runs().index) == ["a", "b", "c"]
 
 
+def test_what_a_task_was_told_to_be_on_the_disk_is_there(db):
+    """A durable write is never a part of another task's block, which may undo it."""
+    outcomes, trade = [], one_trade("waits")
+
+    async def fill(name):
+        await asyncio.sleep(0)
+        try:
+            db.write_trades(one_trade(name))
+        except DatabaseError as error:
+            assert "another task's transaction" in str(error)  # noqa: PT017
+        else:
+            outcomes.append(name)
+
+    async def main():
+        with contextlib.suppress(KeyError), db.transaction():
+            db.write_run("undone", {})
+            await asyncio.gather(fill("A"), fill("B"))
+            late = asyncio.create_task(fill("late"))
+            waits = asyncio.create_task(asyncio.to_thread(db.write_trades, trade))
+            await asyncio.sleep(0.1)
+            raise KeyError
+        await asyncio.gather(late, waits)
+        with db.transaction():
+            await fill("C")
+
+    asyncio.run(main())
+    with db.transaction():
+        asyncio.run(fill("D"))
+    assert outcomes == ["C", "D"]
+    assert sorted(db.trades()["symbol"]) == ["C", "D", "waits"]
+    assert db.runs().empty
+
+
 def test_a_transaction_may_end_in_another_thread(db):
     """As that of a generator that is closed there; its thread goes on to write."""
 
@@ -175,6 +218,25 @@ def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
         db.backup(copies[0])
     with pytest.raises(DatabaseError, match=r"directory of .* does not exist"):
         db.backup(tmp_path / "absent" / "copy.db")
+
+
+def test_commits_never_put_a_backup_back(db, tmp_path, monkeypatch):
+    """It copies each page of one state once, however many commits come between."""
+    monkeypatch.setattr(_backup, "_PAGES", 1)
+    left = []
+
+    def commit(done, total):
+        left.append(total - done)
+        if len(left) == 99:
+            raise StopIteration
+        writer.submit(db.write_run, f"run {len(left)}", {}).result()
+
+    with ThreadPoolExecutor(1) as writer:
+        copied = db.backup(tmp_path / "copy.db", progress=commit)
+    with Database(copied) as copy:
+        assert copy.runs().empty
+    assert len(left) > 9
+    assert left == list(range(len(left) - 1, -1, -1))
 
 
 def test_of_two_backups_to_one_name_one_is_refused(db, tmp_path):
@@ -253,6 +315,23 @@ def test_a_lock_that_its_holder_removed_is_made_anew(db, tmp_path):
     locks[0].close()
     db.backup(tmp_path / "copy.db")
     assert not locks[0].path.exists()
+
+
+def test_a_lock_is_never_held_twice(tmp_path):
+    """However often its holders remove the file on which somebody waits."""
+    locks = [FileLock(tmp_path / "x-lock") for _ in range(6)]
+    assert locks[0].acquire(0)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(FileLock(locks[0].path).acquire, 1.0)
+        for old, new in itertools.pairwise(locks):
+            time.sleep(0.1)  # for the other to wait for the file of now
+            old.path.unlink()
+            assert new.acquire(0)
+            old.close()
+        assert not waiting.result()
+    locks[-1].close()
+    assert locks[0].acquire(20.0)
+    locks[0].close()
 
 
 def test_a_backup_ignores_the_log_of_an_earlier_file_of_its_name(db, tmp_path):
