@@ -1,6 +1,7 @@
 """The command group and the one place where errors become messages."""
 
 import errno
+import sqlite3
 import sys
 import traceback
 
@@ -21,10 +22,12 @@ from skatra.cli import (
 )
 from skatra.cli._output import on_stderr
 from skatra.exceptions import (
+    DatabaseCorruptError,
     DatabaseError,
     DatabaseNotFoundError,
     DataCheckError,
     ModelCorruptError,
+    PoolTimeoutError,
     PublishError,
     RunLockedError,
     RunStoppedError,
@@ -47,9 +50,8 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (PublishError, 7),
     (ModelCorruptError, 7),
     (StaleError, 8),
-    (DatabaseNotFoundError, EXIT_BAD_INPUT),
-    (SchemaVersionError, EXIT_BAD_INPUT),
-    (DatabaseError, EXIT_FAILED),
+    (DatabaseCorruptError, EXIT_FAILED),
+    (PoolTimeoutError, EXIT_FAILED),
 )
 
 app = typer.Typer(
@@ -138,7 +140,11 @@ def _code(error: Exception) -> int:
         if isinstance(error, kind):
             return code
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    return EXIT_FAILED if full else EXIT_BAD_INPUT
+    named = isinstance(error, DatabaseError) and isinstance(
+        error.__cause__, sqlite3.Error
+    )
+    wrong = isinstance(error, DatabaseNotFoundError | SchemaVersionError)
+    return EXIT_FAILED if (full or named) and not wrong else EXIT_BAD_INPUT
 
 
 def _message(error: Exception) -> str:

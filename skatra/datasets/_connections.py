@@ -1,6 +1,7 @@
 """One SQLite connection, opened so that a name means the file of that name."""
 
 import contextlib
+import ctypes
 import os
 import re
 import sqlite3
@@ -344,3 +345,9 @@ def _configure(connection: PooledConnection, *, readonly: bool, create: bool) ->
             "the file system cannot hold SQLite's write-ahead log (journal_mode "
             f"stayed {mode!r}). Put the database on a local disk."
         )
+
+
+def keep_forever(connection: PooledConnection | None) -> None:
+    """Never close an inherited connection: that could remove the parent's log."""
+    if connection is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

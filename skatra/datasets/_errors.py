@@ -38,6 +38,11 @@ def breaks_connection(error: BaseException | None) -> bool:
     return error is not None and primary_code(error) in _BROKEN
 
 
+def interrupted(error: BaseException | None) -> bool:
+    """Tell whether a statement was interrupted."""
+    return error is not None and primary_code(error) == sqlite3.SQLITE_INTERRUPT
+
+
 def needs_recovery(error: BaseException | None) -> bool:
     """Tell whether a reader met what a killed process left for a writer to undo."""
     return getattr(error, "sqlite_errorname", "") in {

@@ -1,6 +1,5 @@
 """How a pool lends its connections: the queue, the transaction, the way back."""
 
-import ctypes
 import random
 import sqlite3
 import sys
@@ -19,12 +18,13 @@ from skatra.datasets._connections import (
     PooledConnection,
     forked_files,
     identity,
+    keep_forever,
     open_connection,
 )
 from skatra.datasets._errors import (
     breaks_connection,
+    interrupted,
     needs_recovery,
-    primary_code,
     query_timeout,
     translate,
 )
@@ -429,7 +429,7 @@ class Lender:
             if not slot.readonly:
                 self.file_lock.release()
             self.release(slot, discard=discard)
-            if watch is not None and watch.expired and _interrupted(failure):
+            if watch is not None and watch.expired and interrupted(failure):
                 raise _reported(query_timeout(self.path)) from failure
             if isinstance(failure, sqlite3.Error):
                 self._raise_translated(failure)
@@ -589,7 +589,7 @@ class Lender:
             for slot in self.readers.slots + self.writers.slots:
                 if slot.connection is not None:
                     slot.connection.refusal = FORKED
-                _keep_forever(slot.connection)
+                keep_forever(slot.connection)
         self.readers.reset()
         self.writers.reset()
         self.file_lock.close()
@@ -602,13 +602,3 @@ def _reported(error: _Error) -> _Error:
     if observation.observer is not None:
         observation.observer.failed("datasets", error)
     return error
-
-
-def _interrupted(error: BaseException | None) -> bool:
-    return error is not None and primary_code(error) == sqlite3.SQLITE_INTERRUPT
-
-
-def _keep_forever(connection: PooledConnection | None) -> None:
-    """Never close an inherited connection: that could remove the parent's log."""
-    if connection is not None:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

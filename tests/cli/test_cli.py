@@ -179,7 +179,7 @@ def test_labels_that_end_before_they_start(tmp_path, market):
 def test_not_a_database(tmp_path):
     """A file that is no database is named as such and left as it is."""
     (tmp_path / "market.db").write_bytes(b"not a database" * 1000)
-    message = refused(skatra("retrain", "market.db", cwd=tmp_path))
+    message = refused(skatra("retrain", "market.db", cwd=tmp_path), code=5)
 
     assert "not an SQLite database" in message
     assert (tmp_path / "market.db").read_bytes() == b"not a database" * 1000

@@ -23,7 +23,8 @@ def test_it_serves_a_database_until_its_time_is_over(tmp_path, capsys):
 
 def test_the_network_is_refused_in_one_line(capsys):
     """A public address without password and TLS is bad input."""
-    code = run(["serve-metrics", "--host", "0.0.0.0", "--port", "0"])  # noqa: S104
+    public = ["--host", "0.0.0.0", "--port", "0"]  # noqa: S104
+    code = run(["serve-metrics", "--database", "market.db", *public])
 
     assert code == 2
     assert "credentials" in capsys.readouterr().err
@@ -34,7 +35,14 @@ def test_an_empty_credentials_file_is_refused(tmp_path):
     path = tmp_path / "secret"
     path.write_text("\n")
 
-    assert run(["serve-metrics", "--credentials-file", str(path)]) == 2
+    options = ["--database", "market.db", "--credentials-file", str(path)]
+    assert run(["serve-metrics", *options]) == 2
+
+
+def test_no_database_is_refused(capsys):
+    """An exporter of nothing would look healthy for ever."""
+    assert run(["serve-metrics", "--port", "0"]) == 2
+    assert "--database" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")

@@ -291,7 +291,16 @@ def _drop(db, table, column, name):
     [
         (lambda db: _drop(db, "feature_sets", "name", "base"), "no feature set 'base'"),
         (lambda db: _drop(db, "label_sets", "name", "triple_barrier"), "no label set"),
-        (lambda db: _drop(db, "feature_columns", "name", "day"), "columns must name"),
+        (
+            lambda db: db.write_features(
+                features().rename(columns={"day": "gone"}),
+                "base",
+                spec={"version": 2},
+                replace=True,
+            ),
+            "columns must name",
+        ),
+        (lambda db: _drop(db, "feature_columns", "name", "day"), "fails its checksum"),
         (lambda db: _drop(db, "symbols", "symbol", "B"), "no 'B'"),
         (
             lambda db: db.write_labels(labels(weight=0.5), "triple_barrier"),
