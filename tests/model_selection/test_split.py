@@ -408,7 +408,7 @@ def test_swapped_symbols_are_refused():
         ("5", ValueError),
         ("", ValueError),
         (pd.NaT, (TypeError, ValueError)),
-        (np.timedelta64("NaT"), ValueError),
+        (np.timedelta64("NaT", "ns"), ValueError),
         (np.timedelta64(1, "M"), ValueError),
         (np.timedelta64(1500, "ps"), ValueError),
         (True, TypeError),
