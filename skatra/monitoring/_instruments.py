@@ -191,7 +191,8 @@ def expect_rounds(strategy: str, every: float) -> None:
     """Say that rounds of signals come from now on, and how often.
 
     An alert fires when none has got through for three times as long, whether rounds
-    raise, hang or never come.
+    raise, hang or never come. Call it before anything of a round, a wait for a scrape
+    included. When a round last got through, as far as that is known, stands.
 
     Parameters
     ----------
@@ -209,7 +210,9 @@ def expect_rounds(strategy: str, every: float) -> None:
         return
     store = _recorder.store
     store.set("signal_interval_seconds", (strategy,), every)
-    store.set("signal_round_timestamp_seconds", (strategy,), time.time())
+    with store.lock:
+        last = store.families["signal_round_timestamp_seconds"].child(strategy)
+        last.value = last.value or time.time()
 
 
 def set_reference(model: str, probabilities: Any, features: Any = None) -> None:

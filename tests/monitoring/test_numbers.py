@@ -605,6 +605,30 @@ def test_a_textfile_remembers_when_runs_leaked_and_did_not_end(tmp_path, monkeyp
     assert ended == [0, found[0][1]]
 
 
+def test_a_round_that_got_through_stands_when_rounds_begin_anew(tmp_path, monkeypatch):
+    """A process that starts again and again does not make its last success young."""
+    file = tmp_path / "signals.prom"
+    last = re.compile(r"(?m)^(skatra_signal_round_timestamp_seconds\S+) (\S+)$")
+    monkeypatch.setattr(monitoring._instruments, "_recorder", None)
+    monitoring.enable(strategies=["k"])
+    monitoring.expect_rounds("k", 60)
+    made = monitoring.write_textfile(file).read_text()
+    file.write_text(last.sub(r"\1 1000.0", made))
+    monkeypatch.setattr(monitoring._instruments, "_recorder", None)
+    monitoring.enable(strategies=["k"])
+    monitoring.resume_textfile(file)
+    monitoring.expect_rounds("k", 30)
+    resumed = last.search(monitoring.render())[2]
+    with monitoring.time_signals("k"):
+        pass
+    after = last.search(monitoring.render())[2]
+    monitoring.disable()
+
+    assert float(last.search(made)[2]) == pytest.approx(time.time(), abs=60)
+    assert float(resumed) == 1000
+    assert float(after) == pytest.approx(time.time(), abs=60)
+
+
 def times_of(page, model):
     """Return since when no run has ended, and when the last overlap was found."""
     of = f'_timestamp_seconds{{check="overlap",model="{model}"}}'
