@@ -77,7 +77,7 @@ def test_counts_equal_the_rows(served, small_run):
 
     assert len(stored) == 30
     assert made["signals_total", None] == (stored["position"] != 0).sum()
-    flat = (stored["position"] == 0).sum()
+    flat = (stored["wanted"] == 0).sum()
     assert made["signals_suppressed_total", "no_edge"] == flat
     assert made["signals_suppressed_total", "duplicate"] == 1
     assert made["signal_generation_duration_seconds_count", None] == 31
@@ -126,6 +126,9 @@ def test_stakes_are_those_that_were_written(served, small_run):
     staked = stored["position"].abs().sum()
     assert made["kelly_fraction_ratio_sum", None] == pytest.approx(staked)
     assert cut == (stored["position"].abs() < stored["wanted"].abs()).sum() > 0
+    nothing, wanted = stored["position"] == 0, stored["wanted"] != 0
+    assert (nothing & wanted).sum() > 0
+    assert made["signals_suppressed_total", "no_edge"] == (~wanted).sum()
 
 
 def test_references_are_those_of_the_card(served, small_run):
