@@ -426,8 +426,12 @@ ALERTS = (
           "capital.",
           "Kelly positions of overlapping bets add up: use overlap_budget=True, a lower "
           "max_position or the portfolio formula. Strategies add up, too: where each has "
-          "a capital of its own, give each a job of its own. Replicas of one strategy "
-          "are counted once. Reduce by hand meanwhile.",
+          "a capital of its own, give each a job of its own. Processes of one strategy "
+          "and job are taken for replicas on one database, and counted once. So two "
+          "with databases of their own on one account can hold more together than it "
+          "has without this alarm: give the signals of each database a job of its own "
+          "(skatra-a, skatra-b), watch the sum over them by hand, and share --max-exposure "
+          "out among them. Reduce by hand meanwhile.",
           _exposure("1.5x20"), _exposure("0.9x20"), labels=S[:1], also=(
               Case("all of capital, as far as sums of fractions go",
                    _exposure("1.0000000000000002x20"), at="10m", step="1m"),
@@ -468,7 +472,7 @@ ALERTS = (
           "{{ $labels.strategy }} has made no signal for five days (which allow for a "
           "long weekend).",
           "Look at 'Signals held back': no_edge is an answer, stale_data is a "
-          "fault. Then the errors row. A host that no longer exports is asked for "
+          "fault; at 'Capped stakes', as a limit may cut every bet to nothing. Then the errors row. A host that no longer exports is asked for "
           "nothing.",
           _signals([], "7x12"), _signals([], "0+1x12"), at="132h", step=LONG, labels=(*A, S[1]), also=(
               Case("the day after a long weekend", _signals(

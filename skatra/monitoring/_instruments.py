@@ -340,12 +340,13 @@ def begin_retraining(model: str) -> None:
 
     A run that is killed cannot say how it ended. Where this is in the textfile before
     the work, an alert knows since when no run has ended. :func:`observe_retraining`
-    says it, too.
+    says it, too, and takes it back when it ends.
 
     Parameters
     ----------
     model : str
-        The model's name.
+        The name that ``observe_retraining`` is given, else nothing takes it back. That
+        of ``skatra.retraining.retrain`` is "champion".
 
     Examples
     --------

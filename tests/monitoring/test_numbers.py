@@ -1,16 +1,19 @@
 """Laws of the numbers: counted once, capped visibly, zero before the first event."""
 
 import builtins
+import contextlib
 import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import timeit
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -627,6 +630,32 @@ def test_a_round_that_got_through_stands_when_rounds_begin_anew(tmp_path, monkey
     assert float(last.search(made)[2]) == pytest.approx(time.time(), abs=60)
     assert float(resumed) == 1000
     assert float(after) == pytest.approx(time.time(), abs=60)
+
+
+@pytest.mark.parametrize("ends", ["success", "failure"])
+def test_the_recipe_for_a_script_of_ones_own_ends_what_it_began(
+    tmp_path, monkeypatch, ends
+):
+    """The README's lines, as they stand: overdue is only a run that never ended."""
+    readme = Path(__file__).parents[2] / "grafana" / "README.md"
+    recipe = re.search(r"(?s)  ```python\n(.*?)  ```", readme.read_text("utf-8"))[1]
+    file, seen = tmp_path / "own.prom", []
+    since = re.compile(r"(?m)^skatra_retrain_unfinished_since_\w+{.*?} (\S+)$")
+    monkeypatch.setattr(monitoring._instruments, "_recorder", None)
+
+    def work():
+        seen.extend(map(float, since.findall(file.read_text())))
+        if ends == "failure":
+            raise ZeroDivisionError
+
+    with contextlib.suppress(ZeroDivisionError):
+        exec(textwrap.dedent(recipe), {"model": "own", "path": file, "work": work})  # noqa: S102
+    page = file.read_text()
+    monitoring.disable()
+
+    assert seen == [pytest.approx(time.time(), abs=60)]
+    assert since.findall(page) == ["0.0"]
+    assert f'skatra_retrain_runs_total{{model="own",outcome="{ends}"}} 1.0' in page
 
 
 def times_of(page, model):
