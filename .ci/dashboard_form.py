@@ -27,6 +27,7 @@ OUTSIDE = {
     "process_cpu_seconds_total": "counter",
     "process_resident_memory_bytes": "gauge",
     "process_open_fds": "gauge",
+    "process_start_time_seconds": "gauge",
     "process_max_fds": "gauge",
     "python_gc_collections_total": "counter",
     **dict.fromkeys(RECORDS | SLOW_RECORDS | HOURLY_RECORDS, "gauge"),

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -134,6 +134,7 @@ SHOWN = {
     "SkatraLeakageDetected": "5m 0s",
     "SkatraExposureHigh": "150%",
     "SkatraSignalsFailing": "3h 50m 0s",
+    "SkatraRestarting": "30",
     "SkatraSignalStorm": "2.4k",
     "SkatraPredictionErrorsHigh": "10%",
     "SkatraPredictionSlow": "99.44ms",
@@ -169,6 +170,8 @@ class Case:
         The value in the text if it fires, None if it stays quiet.
     step : str, default=LONG
         Time between two values.
+    labels : tuple, default=()
+        Of what fires, where they are not those of the alert.
     """
 
     what: str
@@ -176,6 +179,7 @@ class Case:
     at: str
     shown: str | None = None
     step: str = LONG
+    labels: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -201,18 +205,25 @@ class Alert:
 
     @property
     def cases(self):
-        """Every input: (step, what, series, when to look, shown or None)."""
+        """Every input as a Case, whose `what` names the alert, too."""
+        fires = f"{self.name} fires", self.fires, self.at, SHOWN.get(self.name, "")
+        quiet = f"{self.name} stays quiet", self.quiet, self.at, None
         return [
-            (self.step, f"{self.name} fires", self.fires, self.at,
-             SHOWN.get(self.name, "")),
-            (self.step, f"{self.name} stays quiet", self.quiet, self.at, None),
-            *((case.step, f"{self.name}: {case.what}", case.series, case.at, case.shown)
-              for case in self.also),
-        ]  # fmt: skip
+            Case(*fires, self.step, self.labels),
+            Case(*quiet, self.step, self.labels),
+            *(
+                replace(
+                    case,
+                    what=f"{self.name}: {case.what}",
+                    labels=case.labels or self.labels,
+                )
+                for case in self.also
+            ),
+        ]
 
-    def description(self, shown):
+    def description(self, shown, labels):
         """Return what a test's input makes of the text."""
-        labels = dict(self.labels)
+        labels = dict(labels)
         text = re.sub(r"{{ \$labels\.(\w+) }}", lambda m: labels[m[1]], self.text)
         return re.sub(r"{{ \$value[^}]*}}", shown, text)
 
@@ -276,6 +287,18 @@ def _rounds(every, last):
         f'skatra_signal_round_timestamp_seconds{{{L},strategy="k"}}': last,
         f'skatra_signal_interval_seconds{{{L},strategy="k"}}': f"{every}x1200",
     }
+
+
+def _unasked(failed, made):
+    """Return rounds of signals that raised, and those that did not."""
+    return {
+        f'skatra_errors_total{{{L},component="signals",error_type="E"}}': failed,
+        f'skatra_signal_generation_duration_seconds_count{{{L},strategy="k"}}': made,
+    }
+
+
+def _starts(values):
+    return {f"process_start_time_seconds{{{L}}}": values}
 
 
 def _model(name, value):
@@ -403,8 +426,12 @@ ALERTS = (
           "capital.",
           "Kelly positions of overlapping bets add up: use overlap_budget=True, a lower "
           "max_position or the portfolio formula. Strategies add up, too: where each has "
-          "a capital of its own, give each a job of its own. Replicas of one strategy "
-          "are counted once. Reduce by hand meanwhile.",
+          "a capital of its own, give each a job of its own. Processes of one strategy "
+          "and job are taken for replicas on one database, and counted once. So two "
+          "with databases of their own on one account can hold more together than it "
+          "has without this alarm: give the signals of each database a job of its own "
+          "(skatra-a, skatra-b), watch the sum over them by hand, and share --max-exposure "
+          "out among them. Reduce by hand meanwhile.",
           _exposure("1.5x20"), _exposure("0.9x20"), labels=S[:1], also=(
               Case("all of capital, as far as sums of fractions go",
                    _exposure("1.0000000000000002x20"), at="10m", step="1m"),
@@ -445,7 +472,7 @@ ALERTS = (
           "{{ $labels.strategy }} has made no signal for five days (which allow for a "
           "long weekend).",
           "Look at 'Signals held back': no_edge is an answer, stale_data is a "
-          "fault. Then the errors row. A host that no longer exports is asked for "
+          "fault; at 'Capped stakes', as a limit may cut every bet to nothing. Then the errors row. A host that no longer exports is asked for "
           "nothing.",
           _signals([], "7x12"), _signals([], "0+1x12"), at="132h", step=LONG, labels=(*A, S[1]), also=(
               Case("the day after a long weekend", _signals(
@@ -460,7 +487,12 @@ ALERTS = (
     Alert("SkatraSignalsFailing", "warning",
           "time() - max by (job, instance, strategy) "
           "(skatra_signal_round_timestamp_seconds) > clamp_min(3 * max by (job, "
-          "instance, strategy) (skatra_signal_interval_seconds), 3600)", "10m",
+          "instance, strategy) (skatra_signal_interval_seconds), 3600) or label_replace("
+          "10800 + 0 * (sum by (job, instance) (increase(skatra_errors_total{component="
+          '"signals"}[3h])) > 0 unless sum by (job, instance) (increase('
+          "skatra_signal_generation_duration_seconds_count[3h])) > 0 unless on (job, "
+          'instance) skatra_signal_interval_seconds), "strategy", "any strategy", "", '
+          '"")', "10m",
           "No round of signals gets through.",
           "{{ $labels.instance }} has had no round of {{ $labels.strategy }} for "
           "{{ $value | humanizeDuration }}: each raises, or one hangs.",
@@ -468,7 +500,9 @@ ALERTS = (
           "StaleDataError asks for bars, as at the end of Easter, StaleModelError and "
           "ModelNotFoundError for a model. No error at all: a round hangs, so look at "
           "what it waits for (`py-spy dump`, the database's locks) and restart it. It "
-          "fires after three intervals of `--every`, an hour at least.",
+          "fires after three intervals of `--every`, an hour at least. 'Any strategy' is "
+          "of a process that never said how often its rounds come: each of three hours "
+          "raised, if only one, so have it call expect_rounds.",
           _rounds(60, "0+60x60 3600x240"), _rounds(60, "0+60x300"),
           at="290m", labels=(*A, S[1]), also=(
               Case("four-hourly rounds, one of which raised",
@@ -479,7 +513,37 @@ ALERTS = (
               Case("no round ever got through", _rounds(60, "60x300"), at="290m",
                    shown="4h 49m 0s", step="1m"),
               _beside(_rounds(60, "0+60x60 3600x240"), _rounds(60, "0+60x300"),
-                      at="290m", shown="3h 50m 0s", step="1m"))),
+                      at="290m", shown="3h 50m 0s", step="1m"),
+              Case("rounds of an unknown interval that all raise",
+                   _unasked("0+1x400", "5x400"), at="290m", shown="3h 0m 0s",
+                   step="1m", labels=(*A, ("strategy", "any strategy"))),
+              Case("rounds of an unknown interval, one of which raised",
+                   _unasked("0x60 1x340", "0+1x400"), at="150m", step="1m"),
+              Case("four-hourly rounds of a known interval, one of which raised",
+                   _unasked("0x240 1x200", "0x400")
+                   | _rounds(14400, "0x240 14400x400"), at="270m", step="1m"))),
+    Alert("SkatraRestarting", "warning",
+          f"changes(process_start_time_seconds{{{JOB}}}[1h]) > 3 or "
+          f"changes(process_start_time_seconds{{{JOB}}}[24h]) > 8", "5m",
+          "A skatra process is restarted again and again.",
+          "{{ $labels.instance }} was restarted {{ $value }} times, in an hour or a day.",
+          "It dies soon after its start, or in every round, and its supervisor starts "
+          "it again: each life answers scrapes and looks healthy, and nothing is "
+          "traded. `journalctl -u <service>` has the last words of each life, the "
+          "kernel's log those of one that was killed (out of memory?). It fires from "
+          "the fourth restart in an hour or the ninth in a day on, and ends that long "
+          "after the last ones.",
+          _starts("0+60x60"), _starts("0x60"), at="30m", also=(
+              Case("a loop of five minutes, most scrapes of which fail",
+                   _starts(" ".join(f"{300 * n} _x3 {300 * n}" for n in range(20))),
+                   at="55m", shown="11", step="1m"),
+              Case("a loop of fifty minutes",
+                   _starts(" ".join(f"{3000 * n}x49" for n in range(30))),
+                   at="1000m", shown="20", step="1m"),
+              Case("a restart every night",
+                   _starts(_daily([0] + 20 * [86400])), at="240h"),
+              Case("three restarts by hand", _starts("0x60 3600x2 3800x2 4000x90"),
+                   at="70m", step="1m"))),
     Alert("SkatraSignalStorm", "warning",
           "sum by (job, strategy) (increase(skatra_signals_total[1d])) > 5 * clamp_min("
           "sum by (job, strategy) (increase(skatra_signals_total[7d] offset 1d)) / 7, "

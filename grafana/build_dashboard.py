@@ -303,24 +303,24 @@ def build_rule_tests(base, step):
     """
     tests = []
     for alert in ALERTS:
-        for its_step, name, series, at, shown in alert.cases:
-            if its_step != step:
+        for case in alert.cases:
+            if case.step != step:
                 continue
-            labels = {"severity": alert.severity, **dict(alert.labels)}
-            case = {"eval_time": at, "alertname": alert.name, "exp_alerts": []}
-            if shown is not None:
+            labels = {"severity": alert.severity, **dict(case.labels)}
+            test = {"eval_time": case.at, "alertname": alert.name, "exp_alerts": []}
+            if case.shown is not None:
                 notes = annotations(alert, base)
-                notes |= {"description": alert.description(shown)}
-                case["exp_alerts"] = [{"exp_labels": labels, "exp_annotations": notes}]
+                notes |= {"description": alert.description(case.shown, case.labels)}
+                test["exp_alerts"] = [{"exp_labels": labels, "exp_annotations": notes}]
             tests.append(
                 {
-                    "name": name,
+                    "name": case.what,
                     "interval": step,
                     "input_series": [
                         {"series": name, "values": values}
-                        for name, values in series.items()
+                        for name, values in case.series.items()
                     ],
-                    "alert_rule_test": [case],
+                    "alert_rule_test": [test],
                 }
             )
     document = {

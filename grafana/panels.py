@@ -331,8 +331,9 @@ ROWS = {
               "skatradiskfullsoon",
               levels(1 << 30, 20 << 30, low_is_bad=True), width=NARROW),
         Panel("Readable", "bool_yes_no",
-              "Whether the last scrape could read each database. A lone dip is "
-              "a reading that took longer than a scrape waits.",
+              "Whether each database can be read: a reading within 90 seconds and a "
+              "count of rows, neither of them failed since. One slower than a scrape "
+              "waits is the next scrape's, so only a new process may dip for it.",
               (("min by (database) (skatra_db_collect_success{<S>})",
                 "{{database}}"),), "skatradatabaseunreadable",
               ((None, "red"), (1, "green")), width=NARROW, bounds=(0, 1)),

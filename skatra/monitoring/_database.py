@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,9 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Give a read-only connection of the one SQLite library in the process.
 
     A file at rest in a folder where nobody may write is read without locks, and in
-    vain if it has changed meanwhile.
+    vain if it has changed meanwhile. Behind a link, the log is beside the file itself.
     """
-    still = None
+    still, path = None, _resolved(path)
     connection = _connect(path, "mode=ro")
     try:
         try:
@@ -77,6 +77,11 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise sqlite3.OperationalError(
             "the file changed while it was read without locks."
         )
+
+
+def _resolved(path: Path) -> Path:
+    """Return where the file is that a link names, now: links may be moved."""
+    return Path(os.path.realpath(path))
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
@@ -127,7 +132,7 @@ class DatabaseReader:
         self.name = self.path.name
         self._borrow = borrow or (lambda: _opened(self.path))
         self._lock = threading.Lock()
-        self._worker = ThreadPoolExecutor(2, thread_name_prefix="skatra-db-metrics")
+        self._closed = False
         self._pending: Future[None] | None = None
         self._counting: Future[None] | None = None
         self._failed: set[str] = set()
@@ -141,16 +146,34 @@ class DatabaseReader:
     def read(self) -> Rows:
         """Return the newest numbers; never raise, never wait beyond the deadline.
 
-        Only the reader's own threads touch the file: a disk that hangs holds up them.
+        Only the reader's own threads touch the file: a disk that hangs holds up them,
+        and neither scrapes nor the end of the process.
         """
+        self.start()
+        return self.finish(time.monotonic() + DEADLINE)
+
+    def start(self) -> None:
+        """Begin to read, unless a reading is under way."""
         with self._lock:
+            if self._closed:
+                return
             if self._pending is None or self._pending.done():
                 self._started_at = time.monotonic()
-                self._pending = self._worker.submit(self._try, self._refresh)
+                self._pending = self._begin(self._refresh)
             if self._is_due():
-                self._counting = self._worker.submit(self._try, self._recount)
-            under_way = [self._pending, *filter(None, [self._counting])]
-        left = wait(under_way, DEADLINE).not_done
+                self._counting = self._begin(self._recount, after=self._pending)
+
+    def finish(self, until: float) -> Rows:
+        """Return the newest numbers, those of what ends until then included.
+
+        Parameters
+        ----------
+        until : float
+            On the clock of ``time.monotonic``.
+        """
+        with self._lock:
+            under_way = list(filter(None, [self._pending, self._counting]))
+        left = wait(under_way, max(0.0, until - time.monotonic())).not_done
         now = time.monotonic()
         success = now - self._read_at < FRESH and not self._failed
         seconds = self._seconds
@@ -163,21 +186,48 @@ class DatabaseReader:
         return rows
 
     def close(self) -> None:
-        """Let the thread go."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        """Begin no further reading."""
+        self._closed = True
+
+    def _begin(
+        self, step: Callable[[], None], after: Future[None] | None = None
+    ) -> Future[None]:
+        """Take a step in a thread that the end of the process does not wait for.
+
+        What comes ``after`` a reading is left out where that failed: it would fail for
+        the same reason, and be a second error.
+        """
+        ended: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                if after is not None:
+                    wait([after])
+                if after is None or self._refresh.__name__ not in self._failed:
+                    self._try(step)
+            finally:
+                ended.set_result(None)
+
+        thread = threading.Thread(target=run, name="skatra-db-metrics", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            self._fail(step, error)
+            ended.set_result(None)
+        return ended
 
     def _file_rows(self) -> Rows:
         """Return what the file system knows; nothing for a file that is missing."""
-        label = (self.name,)
+        label, path = (self.name,), _resolved(self.path)
         rows: Rows = {}
         with contextlib.suppress(OSError):
-            free = shutil.disk_usage(self.path.parent).free
+            free = shutil.disk_usage(path.parent).free
             rows["db_filesystem_free_bytes"] = [(label, float(free))]
         with contextlib.suppress(OSError):
-            status = self.path.stat()
+            status = path.stat()
             written, log = status.st_mtime, 0
             with contextlib.suppress(OSError):
-                wal = self.path.with_name(f"{self.name}-wal").stat()
+                wal = path.with_name(f"{path.name}-wal").stat()
                 log = wal.st_size
                 written = max(written, wal.st_mtime)
             rows["db_size_bytes"] = [(label, float(status.st_size))]
@@ -190,10 +240,13 @@ class DatabaseReader:
         try:
             step()
         except Exception as error:  # noqa: BLE001 - the next scrape tries again
-            self._failed.add(step.__name__)
-            recorder().failed("exporter", error)
+            self._fail(step, error)
         else:
             self._failed.discard(step.__name__)
+
+    def _fail(self, step: Callable[[], None], error: Exception) -> None:
+        self._failed.add(step.__name__)
+        recorder().failed("exporter", error)
 
     def _refresh(self) -> None:
         start = time.perf_counter()

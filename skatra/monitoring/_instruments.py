@@ -190,8 +190,8 @@ def time_signals(strategy: str) -> Iterator[None]:
 def expect_rounds(strategy: str, every: float) -> None:
     """Say that rounds of signals come from now on, and how often.
 
-    An alert fires when none has got through for three times as long, whether rounds
-    raise, hang or never come.
+    An alert fires when none has got through for three times as long. Call it before
+    anything of a round, a wait for a scrape included. A known last round stands.
 
     Parameters
     ----------
@@ -208,8 +208,10 @@ def expect_rounds(strategy: str, every: float) -> None:
     if observation.observer is None or _recorder is None:
         return
     store = _recorder.store
-    store.set("signal_interval_seconds", (strategy,), every)
-    store.set("signal_round_timestamp_seconds", (strategy,), time.time())
+    with store.lock:
+        store.set("signal_interval_seconds", (strategy,), every)
+        last = store.families["signal_round_timestamp_seconds"].child(strategy)
+        last.value = last.value or time.time()
 
 
 def set_reference(model: str, probabilities: Any, features: Any = None) -> None:
@@ -335,14 +337,13 @@ def record_outcomes(model: str, probabilities: Any, outcomes: Any) -> None:
 def begin_retraining(model: str) -> None:
     """Say that a retraining run begins, before the file that it may leave behind.
 
-    A run that is killed cannot say how it ended. Where this is in the textfile before
-    the work, an alert knows since when no run has ended. :func:`observe_retraining`
-    says it, too.
+    A run that is killed cannot say how it ended; an alert knows since when none has.
+    :func:`observe_retraining` says it, too, and takes it back when it ends.
 
     Parameters
     ----------
     model : str
-        The model's name.
+        The name for ``observe_retraining``; that of ``retrain`` is "champion".
 
     Examples
     --------

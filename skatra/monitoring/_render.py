@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -22,7 +23,7 @@ from prometheus_client.core import (
 )
 
 from skatra.monitoring import _catalogue
-from skatra.monitoring._database import DatabaseReader
+from skatra.monitoring._database import DEADLINE, DatabaseReader
 from skatra.monitoring._instruments import recorder
 from skatra.utils import observation
 
@@ -96,7 +97,10 @@ class Collector:
             yield family(metric, rows)
         by_short = pool_rows()
         for reader in self._readers:
-            for short, more in reader.read().items():
+            reader.start()
+        until = time.monotonic() + DEADLINE
+        for reader in self._readers:
+            for short, more in reader.finish(until).items():
                 by_short.setdefault(short, []).extend(more)
         for short, rows in by_short.items():
             yield family(_catalogue.CATALOGUE[short], rows)

@@ -21,6 +21,14 @@ BUFFER = 4096
 
 CONSTANT = frozenset({"prediction_probability_reference"})
 """Histograms that say what training looked like, and count nothing."""
+OF_THE_PARENT = frozenset(
+    {
+        "signal_round_timestamp_seconds",
+        "signal_interval_seconds",
+        "retrain_unfinished_since_timestamp_seconds",
+    }
+)
+"""Gauges of work that goes on in a parent, of which a forked child knows nothing."""
 _ZEROS = ("in_progress", "leakage_last_timestamp_seconds")
 
 
@@ -175,8 +183,15 @@ class Family:
         return self.children[key]
 
     def begin_anew(self) -> None:
-        """Set counters and histograms to zero; gauges, and what is constant, stay."""
+        """Set counters and histograms to zero; gauges, and what is constant, stay.
+
+        Those stay not that say what this process does: nobody would go on with them.
+        """
         short = self.metric.short
+        if short in OF_THE_PARENT:
+            for first in {key[0] for key in self.children}:
+                self.forget(first)
+            return
         if short in CONSTANT or (
             self.metric.kind == "gauge" and not short.endswith("in_progress")
         ):

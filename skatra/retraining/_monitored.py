@@ -111,7 +111,8 @@ def record_round(
     """Count the signals of bars not signalled before, and the bets settled.
 
     ``n_before`` symbols had their bet before: a bar counts once, however often it is
-    scored, and its stake as the limits left it, of which one may have ``cut`` it.
+    scored, and its stake as the limits left it, of which one may have ``cut`` it. What
+    that leaves nothing of had an edge.
     """
     if not monitoring.is_enabled():
         return
@@ -130,7 +131,10 @@ def record_round(
         counts,
         exposure=exposure,
         suppressed={
-            "no_edge": int((new["position"] == 0).sum()),
+            "no_edge": sum(
+                not stake and not reason
+                for stake, reason in zip(new["position"], cut, strict=True)
+            ),
             "duplicate": n_before,
         },
     )

@@ -321,9 +321,9 @@ def watch_signals(
     if not every > 0:
         raise ValueError(f"every must be a positive number of seconds, got {every!r}.")
     at_once: tuple[type[Exception], ...] = _WRONG
+    monitoring.expect_rounds(STRATEGY, every)
     if before is not None and announce_champion(Path(models)):
         before()
-    monitoring.expect_rounds(STRATEGY, every)
     while not should_stop():
         start = time.monotonic()
         try:

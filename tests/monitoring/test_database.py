@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from skatra import monitoring
 from skatra.datasets import Database
 from skatra.monitoring import _database
 from skatra.monitoring._database import DEADLINE, DatabaseReader, _opened
-from skatra.monitoring._render import pool_rows
+from skatra.monitoring._render import Page, pool_rows
 
 
 @pytest.fixture
@@ -191,6 +192,137 @@ def test_a_database_at_rest_is_read_by_who_may_not_write():
     )
 
     assert done.returncode == 0
+
+
+@pytest.fixture
+def linked(tmp_path_factory):
+    """Return a link to a database whose log holds rows that the file lacks."""
+    elsewhere, folder = (tmp_path_factory.mktemp(name) for name in ("data", "links"))
+    path, link = elsewhere / "real.db", folder / "x.db"
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("PRAGMA wal_autocheckpoint=0")
+        writer.execute("CREATE TABLE bars (sid, ts)")
+        writer.execute("CREATE TABLE symbols (sid)")
+        writer.commit()
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        writer.executemany("INSERT INTO bars VALUES (1, ?)", [(n,) for n in range(50)])
+        writer.commit()
+        link.symlink_to(path)
+        monitoring.enable()
+        yield link, path
+    monitoring.disable()
+
+
+def test_a_link_says_what_its_file_says(linked, monkeypatch):
+    """The log, which holds the newest rows, is beside the file, not the link."""
+    link, path = linked
+    disks = {link.parent: 1, path.parent: 2}
+    used = shutil.disk_usage("/")._replace
+    monkeypatch.setattr(shutil, "disk_usage", lambda p: used(free=disks[Path(p)]))
+    reader = DatabaseReader(link)
+    scrapes(reader, 2)
+    found = reader.read()
+    log = path.with_name("real.db-wal").stat().st_size
+
+    assert found["db_collect_success"] == [(("x.db",), 1.0)]
+    assert (("x.db", "bars"), 50.0) in found["db_table_rows"]
+    assert found["db_wal_size_bytes"] == [(("x.db",), float(log))]
+    assert log > 0
+    assert found["db_filesystem_free_bytes"] == [(("x.db",), 2.0)]
+
+
+LINKED_FOR_ANOTHER = """
+import os, sqlite3, sys
+from pathlib import Path
+from skatra.monitoring._database import _opened
+
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    with _opened(Path(sys.argv[1])) as connection:
+        print(connection.execute("SELECT count(*) FROM bars").fetchone()[0])
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs Unix and its permissions")
+def test_a_link_to_a_database_in_use_is_never_read_without_its_log(linked):
+    """Where the log may not be read, that is an error: the file lacks its rows."""
+    link, path = linked
+    for folder in (link.parent, path.parent):
+        for above in (folder, *folder.parents[:2]):
+            above.chmod(0o755)
+    path.with_name("real.db-shm").chmod(0)
+    path.with_name("real.db-wal").chmod(0)
+    path.parent.chmod(0o555)
+    command = [sys.executable, "-W", "ignore", "-c", LINKED_FOR_ANOTHER, str(link)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    path.parent.chmod(0o755)
+
+    assert "unable to open database file" in done.stdout
+
+
+def test_a_missing_database_is_one_error_a_scrape(tmp_path):
+    """What fails for the same reason is not tried."""
+    monitoring.enable()
+    reader, before = DatabaseReader(tmp_path / "absent.db"), errors()
+    found = scrapes(reader, 10)
+    monitoring.disable()
+
+    assert found == [0.0] * 10
+    assert errors() - before == 10
+
+
+def test_databases_of_a_page_share_one_deadline(path):
+    """A scrape waits as long for ten that are slow as for one."""
+
+    @contextlib.contextmanager
+    def borrow():
+        time.sleep(20 * DEADLINE)
+        with _opened(path) as connection:
+            yield connection
+
+    page = Page([DatabaseReader(path, borrow) for _ in range(10)])
+    start = time.monotonic()
+    page.render()
+    assert time.monotonic() - start < 5 * DEADLINE
+
+
+def test_without_a_thread_the_reading_has_failed(path, monkeypatch):
+    """The page is served all the same, and the next scrape tries again."""
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    reader = DatabaseReader(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert scrapes(reader, 2) == [0.0, 0.0]
+    assert scrapes(reader, 2)[1] == 1.0
+
+
+HANGS = """
+import contextlib, sys, time
+from skatra.monitoring._database import DatabaseReader
+
+@contextlib.contextmanager
+def borrow():
+    time.sleep(60)
+    yield
+
+print(DatabaseReader(sys.argv[1], borrow).read()["db_collect_success"][0][1])
+"""
+
+
+def test_a_disk_that_hangs_holds_up_no_end_of_the_process(path):
+    """Nothing waits for a reading once nobody can scrape it."""
+    command = [sys.executable, "-W", "ignore", "-c", HANGS, str(path)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=40)
+
+    assert done.stdout.strip() == b"0.0"
 
 
 STAKES = st.sampled_from([-0.2, -1e-9, 0.0, 1e-9, 0.3])

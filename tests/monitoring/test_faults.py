@@ -325,6 +325,13 @@ def test_a_forked_child_counts_from_zero(recorder):
     recorder.predict("predict_proba", lambda _: np.array([[0.4, 0.6]]), None)
     recorder.store.set("retrain_in_progress", ("m",), 1.0)
     recorder.store.set("model_training_rows", ("m",), 7.0)
+    under_way = (
+        "signal_interval_seconds",
+        "signal_round_timestamp_seconds",
+        "retrain_unfinished_since_timestamp_seconds",
+    )
+    for short in under_way:
+        recorder.store.set(short, ("m",), 60.0)
     recorder.set_reference("m", [0.5, 0.6], None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -341,7 +348,10 @@ def test_a_forked_child_counts_from_zero(recorder):
         rows = values(recorder, "model_training_rows")["m",]
         whole = recorder.store.families["prediction_probability_reference"]
         kept = rows == 7 and sum(whole.children["m",].counts) == 2
-        os._exit(bool(counted) or not kept)
+        due = any(values(recorder, short) for short in under_way)
+        recorder.store.set(under_way[0], ("n",), 30.0)
+        own = values(recorder, under_way[0]) == {("n",): 30.0}
+        os._exit(bool(counted) or not kept or due or not own)
 
     assert os.waitpid(child, 0)[1] == 0
     assert values(recorder, "calibration_observations_total")["m", "0.5"] in (0, 1)

@@ -1,16 +1,19 @@
 """Laws of the numbers: counted once, capped visibly, zero before the first event."""
 
 import builtins
+import contextlib
 import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import timeit
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -603,6 +606,56 @@ def test_a_textfile_remembers_when_runs_leaked_and_did_not_end(tmp_path, monkeyp
     assert found[0] == found[1]
     assert [time.time() - moment < 60 for moment in found[0]] == [True, True]
     assert ended == [0, found[0][1]]
+
+
+def test_a_round_that_got_through_stands_when_rounds_begin_anew(tmp_path, monkeypatch):
+    """A process that starts again and again does not make its last success young."""
+    file = tmp_path / "signals.prom"
+    last = re.compile(r"(?m)^(skatra_signal_round_timestamp_seconds\S+) (\S+)$")
+    monkeypatch.setattr(monitoring._instruments, "_recorder", None)
+    monitoring.enable(strategies=["k"])
+    monitoring.expect_rounds("k", 60)
+    made = monitoring.write_textfile(file).read_text()
+    file.write_text(last.sub(r"\1 1000.0", made))
+    monkeypatch.setattr(monitoring._instruments, "_recorder", None)
+    monitoring.enable(strategies=["k"])
+    monitoring.resume_textfile(file)
+    monitoring.expect_rounds("k", 30)
+    resumed = last.search(monitoring.render())[2]
+    with monitoring.time_signals("k"):
+        pass
+    after = last.search(monitoring.render())[2]
+    monitoring.disable()
+
+    assert float(last.search(made)[2]) == pytest.approx(time.time(), abs=60)
+    assert float(resumed) == 1000
+    assert float(after) == pytest.approx(time.time(), abs=60)
+
+
+@pytest.mark.parametrize("ends", ["success", "failure"])
+def test_the_recipe_for_a_script_of_ones_own_ends_what_it_began(
+    tmp_path, monkeypatch, ends
+):
+    """The README's lines, as they stand: overdue is only a run that never ended."""
+    readme = Path(__file__).parents[2] / "grafana" / "README.md"
+    recipe = re.search(r"(?s)  ```python\n(.*?)  ```", readme.read_text("utf-8"))[1]
+    file, seen = tmp_path / "own.prom", []
+    since = re.compile(r"(?m)^skatra_retrain_unfinished_since_\w+{.*?} (\S+)$")
+    monkeypatch.setattr(monitoring._instruments, "_recorder", None)
+
+    def work():
+        seen.extend(map(float, since.findall(file.read_text())))
+        if ends == "failure":
+            raise ZeroDivisionError
+
+    with contextlib.suppress(ZeroDivisionError):
+        exec(textwrap.dedent(recipe), {"model": "own", "path": file, "work": work})  # noqa: S102
+    page = file.read_text()
+    monitoring.disable()
+
+    assert seen == [pytest.approx(time.time(), abs=60)]
+    assert since.findall(page) == ["0.0"]
+    assert f'skatra_retrain_runs_total{{model="own",outcome="{ends}"}} 1.0' in page
 
 
 def times_of(page, model):

@@ -1,6 +1,8 @@
 """What retraining and signals count is what they did."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -75,7 +77,7 @@ def test_counts_equal_the_rows(served, small_run):
 
     assert len(stored) == 30
     assert made["signals_total", None] == (stored["position"] != 0).sum()
-    flat = (stored["position"] == 0).sum()
+    flat = (stored["wanted"] == 0).sum()
     assert made["signals_suppressed_total", "no_edge"] == flat
     assert made["signals_suppressed_total", "duplicate"] == 1
     assert made["signal_generation_duration_seconds_count", None] == 31
@@ -124,6 +126,9 @@ def test_stakes_are_those_that_were_written(served, small_run):
     staked = stored["position"].abs().sum()
     assert made["kelly_fraction_ratio_sum", None] == pytest.approx(staked)
     assert cut == (stored["position"].abs() < stored["wanted"].abs()).sum() > 0
+    nothing, wanted = stored["position"] == 0, stored["wanted"] != 0
+    assert (nothing & wanted).sum() > 0
+    assert made["signals_suppressed_total", "no_edge"] == (~wanted).sum()
 
 
 def test_references_are_those_of_the_card(served, small_run):
@@ -166,6 +171,37 @@ def test_refusals_are_counted(served):
     made = counts() - before
     assert made["signals_suppressed_total", "stale_data"] == 1
     assert 'error_type="StaleDataError"' in monitoring.render()
+
+
+LIFE = """
+import os, re, sys
+from skatra import monitoring
+from skatra.retraining import watch_signals
+
+def die():
+    rounds = re.findall(r"(?m)^skatra_signal_(?:round|interval)_.* (.*)$",
+                        monitoring.render())
+    print(*rounds, flush=True)
+    os.kill(os.getpid(), 9)
+
+monitoring.enable(strategies=["kelly"])
+next(watch_signals(sys.argv[1], sys.argv[2], every=60, before=die))
+"""
+
+
+def test_a_process_that_dies_before_its_first_round_had_said_when_it_is_due(served):
+    """Its alert waits for a round that never gets through, the scrape's wait included.
+
+    No round was ever made here, so the time is that of the start.
+    """
+    start = time.time()
+    command = [sys.executable, "-W", "ignore", "-c", LIFE, *map(str, served)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    began, every = map(float, done.stdout.split())
+
+    assert done.returncode == -9
+    assert start <= began <= time.time()
+    assert every == 60
 
 
 @pytest.fixture(scope="module")
