@@ -217,6 +217,10 @@ def _mean_maximum(scores: FloatArray, n_draws: int, rng: np.random.Generator) ->
     What all columns share moves the maximum but not its mean. It is taken off draw
     by draw, which removes most of the noise.
     """
+    if scores.shape[0] > scores.shape[1]:
+        # The triangle of as many rows as columns has the same correlations.
+        scores = np.linalg.qr(scores, mode="r")
+        scores *= np.where(np.diag(scores) < 0, -1.0, 1.0)[:, None]
     total, done = 0.0, 0
     while done < n_draws:
         size = min(n_draws - done, max(1, 2**22 // max(scores.shape)))
