@@ -26,7 +26,7 @@ from skatra.retraining._evidence import (
     stale_from,
     unseen_rows,
 )
-from skatra.retraining._gate import gate
+from skatra.retraining._gate import _Trials, gate
 from skatra.retraining._lineage import inputs_digest
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
@@ -404,6 +404,19 @@ def test_many_trials_deflate_a_record():
     assert value[once].passed
     assert not value[often].passed
     assert "After 10000 trials" in value[often].sentence
+
+
+@pytest.mark.parametrize(("common", "low", "high"), [(1, 1, 1.01), (0, 60, 64.01)])
+def test_books_that_stand_for_more_candidates_keep_their_likeness(common, low, high):
+    """Sixteen equal books of 64 candidates are one trial, independent ones are 64."""
+    rng = np.random.default_rng(0)
+    books = common * rng.normal(size=(2000, 1)) + (1 - common) * rng.normal(
+        size=(2000, 16)
+    )
+    made = _Trials(0.01 * books, 64, 64)
+
+    assert made.n == 64
+    assert low <= made.independent <= high
 
 
 @pytest.mark.parametrize("n_candidates", [1, 2, 20])
