@@ -202,6 +202,9 @@ def effective_number_of_trials(
         return float(average + (1 - average) * n_trials)
     n_draws = as_count(n_draws, "n_draws")
     rng = np.random.default_rng(random_state)
+    if rng is not random_state:
+        # Returns made from the same seed would meet themselves in the draws.
+        (rng,) = rng.spawn(1)
     largest = _mean_maximum(scores, n_draws, rng)
     if largest <= 1e-12:
         return 1.0
@@ -219,7 +222,7 @@ def _mean_maximum(scores: FloatArray, n_draws: int, rng: np.random.Generator) ->
     """
     if scores.shape[0] > scores.shape[1]:
         # The triangle of as many rows as columns has the same correlations.
-        scores = np.linalg.qr(scores, mode="r")
+        scores = np.asarray(np.linalg.qr(scores, mode="r"))
         scores *= np.where(np.diag(scores) < 0, -1.0, 1.0)[:, None]
     total, done = 0.0, 0
     while done < n_draws:
