@@ -190,7 +190,8 @@ def test_whatever_changes_the_judged_record_is_a_trial(quick):
         db.write_features(both, "mine", replace=True)
     counts += [tried(symbols=["EDGE", "B"]), tried()]
 
-    assert counts == [1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 8]
+    # A run that is repeated counts what it counted.
+    assert counts == [1, 2, 3, 4, 5, 6, 1, 7, 7, 8, 7]
 
 
 @pytest.mark.parametrize("feature_set", ["base", "mine"])
