@@ -107,7 +107,7 @@ def gate(
     if contest.problem is not None:
         text = (
             f"The champion {contest.evidence.champion_id} cannot be compared on these "
-            f"rows: {contest.problem} Promote by hand, or retrain with its settings."
+            f"rows: {contest.problem}"
         )
         checks.append(Check("comparable", 0.0, 1.0, False, text))
     elif checks[-1].passed:

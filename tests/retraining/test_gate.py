@@ -284,22 +284,32 @@ def test_a_champion_of_other_sets_is_no_comparison(planted, name, value):
 
 
 def test_a_champion_of_features_defined_otherwise_is_no_comparison(planted):
-    """One name with another spec is another set; a card that tells none is believed."""
+    """One name with another spec is another set; a card that tells none is believed.
+
+    What is said of the built-in features may be put otherwise.
+    """
     config, rows, _, development, _, found, _ = planted
+    mine = (dataclasses.replace(config, feature_set="mine"), *planted[1:])
     champion = champion_of(
         rows, config, found.best_params, development.label_times.max()
     )
     said = [
         against(
-            planted,
+            case,
             dataclasses.replace(champion, card={"data": data}),
             feature_spec="new",
         ).contest.problem
-        for data in ({"feature_spec_sha256": "old"}, {"feature_spec_sha256": "new"}, {})
+        for case, data in (
+            (mine, {"feature_spec_sha256": "old"}),
+            (mine, {"feature_spec_sha256": "new"}),
+            (mine, {}),
+            (planted, {"feature_spec_sha256": "old"}),
+        )
     ]
 
-    assert "feature_set 'base' had another spec" in said[0]
-    assert said[1:] == [None, None]
+    assert "feature_set 'mine' had another spec" in said[0]
+    assert "skatra models promote" in said[0]
+    assert said[1:] == [None, None, None]
 
 
 def test_what_is_beyond_the_calendar_is_never(planted):
