@@ -229,6 +229,8 @@ def print_plan(plan: "Plan") -> None:
 def _evidence(found: Mapping[str, Any]) -> str:
     """Say whom the gate judges against, on how much, and from when it can."""
     against = found["champion"] or "cash"
+    if found["problem"] is not None:
+        return f"against {against}: it cannot promote. {found['problem']}"
     held = f"{found['blocks']} blocks of the {found['needed']} that it needs"
     if found["enough_from"] is None:
         return f"against {against} since {found['since'][:10]}, {held}"

@@ -311,6 +311,13 @@ def _train(
 
         def observe(event: Mapping[str, Any]) -> None:
             progress.observe(event)
+            if event["event"] == "incomparable":
+                with on_stderr():
+                    typer.echo(
+                        "warning: the champion cannot be compared, so that the gate "
+                        f"will refuse this run's model: {event['problem']}",
+                        err=True,
+                    )
             try:
                 if write is not None:
                     write(event)

@@ -73,10 +73,10 @@ def signals(
 ) -> None:
     """Score the newest bars, size them, write them; settle bets that have closed.
 
-    A bar is bet on once, whatever the model, and the bet stands as it was written:
-    other limits or a new champion act from the next bar on. Leaves with 8 when bars
-    or model are too old, with 7 when the champion is damaged, with 5 when the disk or
-    the database is full, damaged or locked, and with 2 for other bad input.
+    A bar is bet on once by the models of a folder, and the bet stands as it was
+    written: other limits or a new champion act from the next bar on. Leaves with 8 when
+    bars or model are too old, with 7 when the champion is damaged, with 5 when the disk
+    or the database is full, damaged or locked, and with 2 for other bad input.
     """
     del debug
     from skatra.retraining import (
@@ -102,6 +102,8 @@ def signals(
     if every is None:
         _print(make_signals(database, models, **options), as_json)
         return
+    if not every > 0:
+        raise ValueError(f"every must be a positive number of seconds, got {every!r}.")
     if not first_scrape >= 0:
         raise ValueError(f"first-scrape must be 0 or more seconds, got {first_scrape}.")
     with (
@@ -111,6 +113,11 @@ def signals(
 
         def wait() -> None:
             if server is not None and first_scrape:
+                typer.echo(
+                    f"waiting up to {first_scrape:g} s for a first scrape "
+                    "(--first-scrape 0 begins at once)",
+                    err=True,
+                )
                 server.wait_for_scrape(first_scrape, should_stop=should_stop)
 
         rounds = watch_signals(

@@ -202,6 +202,9 @@ def effective_number_of_trials(
         return float(average + (1 - average) * n_trials)
     n_draws = as_count(n_draws, "n_draws")
     rng = np.random.default_rng(random_state)
+    if rng is not random_state:
+        # Returns made from the same seed would meet themselves in the draws.
+        (rng,) = rng.spawn(1)
     largest = _mean_maximum(scores, n_draws, rng)
     if largest <= 1e-12:
         return 1.0
@@ -217,6 +220,10 @@ def _mean_maximum(scores: FloatArray, n_draws: int, rng: np.random.Generator) ->
     What all columns share moves the maximum but not its mean. It is taken off draw
     by draw, which removes most of the noise.
     """
+    if scores.shape[0] > scores.shape[1]:
+        # The triangle of as many rows as columns has the same correlations.
+        scores = np.asarray(np.linalg.qr(scores, mode="r"))
+        scores *= np.where(np.diag(scores) < 0, -1.0, 1.0)[:, None]
     total, done = 0.0, 0
     while done < n_draws:
         size = min(n_draws - done, max(1, 2**22 // max(scores.shape)))

@@ -16,7 +16,7 @@ from skatra.retraining._dataset import Rows
 from skatra.retraining._evaluation import Backtest, backtest_positions
 from skatra.retraining._evidence import Evidence, find_evidence
 from skatra.retraining._registry import Champion
-from skatra.retraining._session import Outcome, Session, Task
+from skatra.retraining._session import Observer, Outcome, Session, Task
 from skatra.retraining._steps import (
     Holdout,
     fit_inner,
@@ -33,6 +33,7 @@ from skatra.typing import FloatArray, Split
 WALK_FORWARD_FITS = 4
 MOST_TRIALS = 16
 """Candidates that the gate compares, spread evenly over their ranks."""
+_WAY_OUT = "Promote by hand, or retrain with its settings."
 _SIDES = {"both": (-1.0, 1.0), "long": (0.0, 1.0), "short": (-1.0, 0.0)}
 
 
@@ -119,10 +120,7 @@ def contest(
         float((rows.target[~unseen] > 0).mean()) if not unseen.all() else 0.5,
         0,
     )
-    other = _other_bets(champion, config) or _other_features(
-        champion, config, feature_spec
-    )
-    if other:
+    if other := incomparable(champion, config, rows, feature_spec):
         return replace(empty, problem=other)
     if not evidence.enough:
         return empty
@@ -131,7 +129,7 @@ def contest(
             judged.data[list(champion.model.feature_names_in_)]
         )
     except (KeyError, ValueError) as error:
-        return replace(empty, problem=str(error))
+        return replace(empty, problem=f"{error} {_WAY_OUT}")
     splits = _walk_forward(rows, unseen)
     with routing():
         model = kelly_classifier(
@@ -172,6 +170,52 @@ def contest(
     )
 
 
+def meet(
+    rows: Rows,
+    held_out: Rows,
+    bars: pd.DataFrame,
+    config: RetrainConfig,
+    champion: Champion | None,
+    feature_spec: str | None,
+    observe: Observer | None = None,
+) -> Evidence:
+    """Return what a challenger will be judged on, all that is known before the search.
+
+    Who observes is told of a champion that cannot be compared.
+    """
+    problem = incomparable(champion, config, rows, feature_spec)
+    if problem is not None and observe is not None:
+        observe({"event": "incomparable", "problem": problem})
+    found = find_evidence(rows, held_out, bars, config, champion)
+    return replace(found, problem=problem)
+
+
+def incomparable(
+    champion: Champion | None,
+    config: RetrainConfig,
+    rows: Rows,
+    feature_spec: str | None = None,
+) -> str | None:
+    """Say why a champion cannot be compared with what a run trains, and what to do.
+
+    None is the answer where it can, and for cash. No model is needed to tell.
+    """
+    if champion is None:
+        return None
+    other = _other_bets(champion, config) or _other_features(champion, config, rows)
+    if other:
+        return f"{other} {_WAY_OUT}"
+    before = champion.card.get("data", {}).get("feature_spec_sha256", feature_spec)
+    if config.feature_set == "base" or feature_spec is None or before == feature_spec:
+        return None
+    return (
+        f"feature_set {config.feature_set!r} had another spec when it learned from it. "
+        "Where that only says when the set was made, store the set with the same spec "
+        "every time, the champion's, or promote this run's model by hand (skatra "
+        "models promote) and keep its spec; else only the latter."
+    )
+
+
 def _other_bets(champion: Champion, config: RetrainConfig) -> str | None:
     """Say in which settings of their labels the champion and the run differ."""
     theirs = champion.card.get("config", {})
@@ -187,18 +231,22 @@ def _other_bets(champion: Champion, config: RetrainConfig) -> str | None:
 
 
 def _other_features(
-    champion: Champion, config: RetrainConfig, feature_spec: str | None
+    champion: Champion, config: RetrainConfig, rows: Rows
 ) -> str | None:
-    """Say that equal names of columns stand for other features, as far as is told."""
+    """Say which features the champion learned that these rows do not have.
+
+    The built-in ones are told by their names, whatever is said of their formulas.
+    """
     theirs = champion.card.get("config", {}).get("feature_set", config.feature_set)
     if theirs != config.feature_set:
         return (
             f"it learned other features (feature_set is {theirs!r} there and "
             f"{config.feature_set!r} here)."
         )
-    before = champion.card.get("data", {}).get("feature_spec_sha256", feature_spec)
-    if feature_spec is not None and before != feature_spec:
-        return f"feature_set {theirs!r} had another spec when it learned from it."
+    here = {str(name) for name in rows.data.columns}
+    names = [str(name) for name in champion.model.feature_names_in_]
+    if missing := [name for name in names if name not in here]:
+        return f"it learned features that are not there any more: {missing}."
     return None
 
 

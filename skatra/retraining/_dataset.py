@@ -229,14 +229,18 @@ def load_rows(db: Database, config: RetrainConfig) -> tuple[Rows, dict[str, Any]
             "bars, or narrow the barriers with barrier_width."
         )
         raise EmptyDataError(msg)
-    spec = db.feature_sets()[config.feature_set]["spec"]
     return kept, {
-        "feature_spec_sha256": digest_of(spec),
+        "feature_spec_sha256": feature_spec_digest(db, config),
         "rows_without_direction": int((~directed).sum()),
         "labels_without_features": int(bunch.unmatched),
         "open_labels": int(bunch.n_open),
         "symbols_without_rows": sorted(wanted - learned),
     }
+
+
+def feature_spec_digest(db: Database, config: RetrainConfig) -> str:
+    """Return a SHA-256 of what a stored feature set says of how it was made."""
+    return digest_of(db.feature_sets()[config.feature_set]["spec"])
 
 
 def bars_behind(sources: Sources, rows: Rows) -> pd.DataFrame:

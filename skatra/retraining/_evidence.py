@@ -56,6 +56,8 @@ class Evidence:
     withdrawn : (str, Timestamp) or None
         The model that was rolled back in the champion's favour, where it, having
         learned later rows, decides what is unseen.
+    problem : str or None
+        Why the champion cannot be compared, however many blocks there are.
     """
 
     unseen: NDArray[np.bool_]
@@ -65,6 +67,7 @@ class Evidence:
     enough_from: pd.Timestamp
     champion_id: str | None = None
     withdrawn: tuple[str, pd.Timestamp] | None = None
+    problem: str | None = None
 
     @property
     def enough(self) -> bool:

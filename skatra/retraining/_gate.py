@@ -107,7 +107,7 @@ def gate(
     if contest.problem is not None:
         text = (
             f"The champion {contest.evidence.champion_id} cannot be compared on these "
-            f"rows: {contest.problem} Promote by hand, or retrain with its settings."
+            f"rows: {contest.problem}"
         )
         checks.append(Check("comparable", 0.0, 1.0, False, text))
     elif checks[-1].passed:
@@ -163,7 +163,8 @@ class _Trials:
     """What was tried, and how many independent trials it is worth.
 
     Candidates of one grid are much alike; of earlier trials only the number is known,
-    and each counts as one.
+    and each counts as one. Books of some candidates stand for the rest: were they one,
+    so are all, were they independent, so are all.
     """
 
     def __init__(
@@ -179,7 +180,8 @@ class _Trials:
         self.n = max(n_trials, stood_for)
         moving = self.books[:, np.ptp(self.books, axis=0) > 1e-12]
         alike = effective_number_of_trials(moving) if moving.shape[1] > 1 else 1.0
-        alike = min(alike, n_books) * stood_for / n_books
+        further = (stood_for - 1) / (n_books - 1)
+        alike = 1.0 + (min(alike, n_books) - 1.0) * further
         self.independent = max(1.0, self.n - stood_for + alike)
 
 

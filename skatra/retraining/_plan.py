@@ -16,11 +16,16 @@ from skatra.datasets import Database
 from skatra.exceptions import TrainingError
 from skatra.model_selection import CombinatorialPurgedKFold, audit_splits
 from skatra.retraining._config import RetrainConfig
-from skatra.retraining._contest import MOST_TRIALS, WALK_FORWARD_FITS
+from skatra.retraining._contest import (
+    MOST_TRIALS,
+    WALK_FORWARD_FITS,
+    meet,
+)
 from skatra.retraining._dataset import (
     Rows,
     Sources,
     bars_behind,
+    feature_spec_digest,
     label_set_name,
     load_rows,
     previous_rows,
@@ -30,7 +35,7 @@ from skatra.retraining._decision import (
     opponent,
     served_champion,
 )
-from skatra.retraining._evidence import Evidence, as_text, find_evidence
+from skatra.retraining._evidence import Evidence, as_text
 from skatra.retraining._lineage import inputs_digest, lineage_of
 from skatra.retraining._steps import (
     boosting,
@@ -62,14 +67,15 @@ def _tasks(config: RetrainConfig, evidence: Evidence) -> dict[str, int]:
     """Return how many tasks of every kind there are; the gate has two."""
     against_cash = evidence.champion_id is None
     n_judged = min(_n_candidates(config), MOST_TRIALS)
-    compared = n_judged > 1 and (against_cash or evidence.enough)
+    judged = evidence.enough and evidence.problem is None
+    compared = n_judged > 1 and (against_cash or judged)
     return {
         "search": _n_candidates(config) * config.n_splits,
         "compare": _SPLITTERS * _MODELS * config.n_splits,
         "paths": _n_path_splits(config),
         "holdout": 1,
         "candidates": n_judged * config.n_splits if compared else 0,
-        "walk-forward": 0 if against_cash or not evidence.enough else WALK_FORWARD_FITS,
+        "walk-forward": 0 if against_cash or not judged else WALK_FORWARD_FITS,
         "importance": config.n_splits,
         "publish": 1,
     }
@@ -113,7 +119,8 @@ class Plan(HTMLRepr):
     evidence : dict
         What the gate will judge on: "champion" (None for cash), "since" (first t0),
         "blocks", "needed" and "enough_from", about when there will be enough blocks, or
-        "never"; None where there are.
+        "never"; None where there are. "problem" is why the champion cannot be compared
+        at all and what to do; None where it can.
     """
 
     folds: pd.DataFrame
@@ -195,7 +202,9 @@ def plan_retrain(config: RetrainConfig) -> Plan:
         bars = bars_behind(sources, rows)
         inputs = inputs_digest(lineage_of(rows, bars, config), config)
         champion = opponent(served, models, inputs)
-        evidence = find_evidence(rows, held_out, bars, config, champion)
+        built_in = config.feature_set == "base"
+        spec = None if built_in else feature_spec_digest(db, config)
+        evidence = meet(rows, held_out, bars, config, champion, spec)
         past = _past_seconds(db, rows, config, evidence)
     check_folds(development, config)
     folds = _folds(development, config)
@@ -229,6 +238,7 @@ def plan_retrain(config: RetrainConfig) -> Plan:
             "blocks": evidence.blocks,
             "needed": evidence.needed,
             "enough_from": None if evidence.enough else as_text(evidence.enough_from),
+            "problem": evidence.problem,
         },
     )
 

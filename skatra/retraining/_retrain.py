@@ -22,6 +22,7 @@ from skatra.exceptions import (
 from skatra.model_selection import audit_splits
 from skatra.retraining._backtests import backtest_paths, deflate
 from skatra.retraining._config import RetrainConfig
+from skatra.retraining._contest import meet
 from skatra.retraining._dataset import (
     Rows,
     bars_behind,
@@ -39,7 +40,6 @@ from skatra.retraining._decision import (
 from skatra.retraining._evidence import (
     as_text,
     enough_after,
-    find_evidence,
 )
 from skatra.retraining._files import make_folder, put_back_on_failure
 from skatra.retraining._importance import measure_importance
@@ -171,9 +171,10 @@ def retrain(
     progress : callable, optional
         Called with the name of each stage (a key of ``STAGES``) as it starts.
     observe : callable, optional
-        Called with a dict for every event: "stage", "data", "task" (with done, total
-        and whether it was done before), "verdict" and "published". An error of it or
-        of ``progress`` is warned of once, and stops nothing.
+        Called with a dict for every event: "stage", "data", "incomparable" (with the
+        problem that keeps the gate from promoting, before the search), "task" (with
+        done, total and whether it was done before), "verdict" and "published". An error
+        of it or of ``progress`` is warned of once, and stops nothing.
     should_stop : callable, optional
         Asked between two tasks; True ends the run with ``RunStoppedError``. See
         :func:`stop_on_signals`.
@@ -287,7 +288,15 @@ def run(
     champion = opponent(
         served, models, inputs, None if repeat is None else repeat.run_id
     )
-    evidence = find_evidence(rows, held_out, bars, config, champion)
+    evidence = meet(
+        rows,
+        held_out,
+        bars,
+        config,
+        champion,
+        data["feature_spec_sha256"],
+        session.observe,
+    )
     session.total = count_tasks(config, evidence)
     with _training(), session.working_on(rows):
         with session.stage("search"):

@@ -33,7 +33,12 @@ from skatra.retraining._monitored import (
     record_round,
     record_served,
 )
-from skatra.retraining._registry import Champion, read_champion
+from skatra.retraining._registry import (
+    Champion,
+    is_model,
+    read_champion,
+    read_pointer,
+)
 from skatra.retraining._settle import Bet, settle_open
 from skatra.typing import Span
 from skatra.utils import HTMLRepr
@@ -129,11 +134,12 @@ def make_signals(
     symbol, Kelly sizes it, limits cut it, and signals, predictions and settlements are
     written in one transaction.
 
-    A bar is bet on once, whatever the model, and the bet stands as it was written: a
-    symbol whose newest bar has the champion's signal keeps that one, whatever the
-    limits are now, and one that another model has bet on is left out, so that a new
-    champion starts with the first bar that no model has signalled. Doing it again on
-    the same bars changes nothing.
+    A bar is bet on once by the models of a folder, and the bet stands as it was
+    written: a symbol whose newest bar has the champion's signal keeps that one,
+    whatever the limits are now, and one that another model of the folder has bet on is
+    left out, so that a new champion starts with the first bar that none of them has
+    signalled. Doing it again on the same bars changes nothing. Models of other folders
+    bet for themselves; their open bets count against the limits.
 
     Parameters
     ----------
@@ -191,12 +197,7 @@ def make_signals(
         monitoring.scope(model=MODEL, strategy=STRATEGY),
         monitoring.time_signals(STRATEGY),
     ):
-        rules = _Rules(
-            _utc(pd.Timestamp.now(tz="UTC") if now is None else now),
-            _age("max_data_age", max_data_age),
-            None if max_model_age is None else _age("max_model_age", max_model_age),
-            allow_stale,
-        )
+        rules = _rules(max_data_age, max_model_age, now, allow_stale=allow_stale)
         limits = SignalLimits() if limits is None else limits
         with Database(database) as db:
             champion = read_champion(models)
@@ -204,6 +205,23 @@ def make_signals(
             record_served(Path(models), champion.run_id, champion.card, until)
             rules.refuse_old(champion)
             return _signal(db, champion, Path(models), symbols, limits, rules)
+
+
+def _rules(
+    max_data_age: Span = "5D",
+    max_model_age: "Span | None" = None,
+    now: Any = None,
+    *,
+    allow_stale: bool = False,
+    **_: Any,
+) -> "_Rules":
+    """Return the rules that the options of :func:`make_signals` make."""
+    return _Rules(
+        _utc(pd.Timestamp.now(tz="UTC") if now is None else now),
+        _age("max_data_age", max_data_age),
+        None if max_model_age is None else _age("max_model_age", max_model_age),
+        allow_stale,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +318,8 @@ def watch_signals(
         database, no bars of the symbols, an option out of range.
     before : callable, default=None
         Called once before the first round, when monitoring knows the champion: a place
-        to wait for a first scrape. Without a champion there is no waiting.
+        to wait for a first scrape. Without a champion, a database or any of the
+        symbols there is no waiting, nor with an option out of range.
     **options
         Of :func:`make_signals`.
 
@@ -321,8 +340,13 @@ def watch_signals(
     if not every > 0:
         raise ValueError(f"every must be a positive number of seconds, got {every!r}.")
     at_once: tuple[type[Exception], ...] = _WRONG
+    _rules(**options)
     monitoring.expect_rounds(STRATEGY, every)
-    if before is not None and announce_champion(Path(models)):
+    if (
+        before is not None
+        and _is_there(database, options.get("symbols"))
+        and announce_champion(Path(models))
+    ):
         before()
     while not should_stop():
         start = time.monotonic()
@@ -356,10 +380,11 @@ def _signal(
         probability = champion.model.predict_proba(X)[:, 1]
         wanted = pd.Series(champion.model.decision_function(X), index=X.index)
     uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
+    succession = _succession(models, champion)
     with db.transaction(durable=True):
         settled = settle_open(db, models, champion, rules.now, rules.max_data_age)
         open_positions = _open_positions(db, settled.given_up)
-        signalled = _signalled(db, X.index)
+        signalled = _signalled(db, X.index, succession)
         is_new = ~X.index.isin(signalled.index)
         sized = wanted[is_new].droplevel(1), open_positions, limits
         among = {"n_symbols": len(X), "concurrency": 1.0 / uniqueness}
@@ -378,13 +403,9 @@ def _signal(
     held = math.fsum([*open_positions.abs(), *position.abs()])
     n_before, cut = int((~is_new).sum()), cut_by(*sized, **among)
     record_round(X[is_new], new, n_before, settled.closed, held, cut)
-    own = signalled["model"] == champion.run_id
-    kept = signalled[own].drop(columns="model")
-    others = signalled[~signalled.index.isin(kept.index)]
-    left_out |= dict.fromkeys(
-        others.index.get_level_values(0),
-        "another model has bet on its newest bar; the champion starts with the next",
-    )
+    own = signalled[signalled["model"] == champion.run_id]
+    kept = own.loc[~own["is_settled"], new.columns]
+    left_out |= _barred(signalled[~signalled.index.isin(kept.index)], champion.run_id)
     return SignalsReport(
         champion.run_id,
         pd.concat([part for part in (kept, new) if len(part)] or [new]).sort_index(),
@@ -474,17 +495,49 @@ def _features(
     return features[names]
 
 
-def _signalled(db: Database, scored: pd.Index) -> pd.DataFrame:
-    """Return what any model has signalled on these bars, and which model."""
+def _succession(models: Path, champion: Champion) -> set[str]:
+    """Return the models of a folder, and those that it has served and that are gone."""
+    pointer = read_pointer(models)
+    served = {champion.run_id, pointer["run_id"], *pointer.get("before", ())}
+    if champion.withdrawn is not None:
+        served.add(champion.withdrawn[0])
+    return served | {path.name for path in models.iterdir() if is_model(path)}
+
+
+def _signalled(db: Database, scored: pd.Index, models: set[str]) -> pd.DataFrame:
+    """Return what these models have signalled on these bars, and what is settled."""
     times = pd.DatetimeIndex(scored.get_level_values(1)).as_unit("ns")
     found = db.read_sql(
-        "SELECT symbol, t0, model, probability, price, wanted, position FROM signals "
-        "JOIN symbols USING (sid) WHERE t0 BETWEEN ? AND ?",
+        "SELECT symbol, s.t0, s.model, s.probability, s.price, s.wanted, s.position, "
+        "e.t0 IS NOT NULL AS is_settled FROM signals s JOIN symbols USING (sid) "
+        "LEFT JOIN settlements e ON e.model = s.model AND e.sid = s.sid "
+        "AND e.t0 = s.t0 WHERE s.t0 BETWEEN ? AND ?",
         (int(times.asi8.min()), int(times.asi8.max())),
     )
     found["t0"] = pd.to_datetime(found["t0"].astype("int64"), unit="ns", utc=True)
+    found["is_settled"] = found["is_settled"].astype(bool)
     found = found.set_index(["symbol", "t0"])
-    return found[found.index.isin(scored)]
+    return found[found.index.isin(scored) & found["model"].isin(models)]
+
+
+def _barred(signalled: pd.DataFrame, run_id: str) -> dict[str, str]:
+    """Return the symbols whose newest bar had its signal, and why that is no more."""
+    reasons: dict[str, str] = {}
+    for (symbol, _), model, position in zip(
+        signalled.index, signalled["model"], signalled["position"], strict=True
+    ):
+        if model == run_id:
+            reasons[symbol] = (
+                "what was signalled on its newest bar is settled; the next bar is new"
+            )
+        else:
+            done = "bet on" if position else "signalled"
+            reasons.setdefault(
+                symbol,
+                f"another model has {done} its newest bar; the champion starts with "
+                "the next",
+            )
+    return reasons
 
 
 def _open_positions(db: Database, given_up: frozenset[Bet]) -> "pd.Series[float]":
@@ -503,6 +556,15 @@ def _open_positions(db: Database, given_up: frozenset[Bet]) -> "pd.Series[float]
         np.asarray(frame["position"], dtype=np.float64)[kept],
         index=pd.Index(frame["symbol"].to_numpy()[kept], dtype="str"),
     )
+
+
+def _is_there(database: Path | str, symbols: Sequence[str] | None) -> bool:
+    """Tell whether there is what to score; the first round says what is wrong."""
+    try:
+        with Database(database, readonly=True) as db:
+            return symbols is None or not set(symbols).isdisjoint(db.symbols())
+    except (SkatraError, OSError):
+        return False
 
 
 def _age(name: str, age: Any) -> pd.Timedelta:

@@ -142,6 +142,7 @@ def test_signals_serve_metrics_while_they_run(trained):
         env={**__import__("os").environ, "PYTHONPATH": str(Path.cwd())},
     ) as process:
         url = process.stderr.readline().strip()
+        waiting = process.stderr.readline()
         pages = [""]
         bins = 10 * len(read_card(trained / "models")["references"]["features"])
         while pages[0].count('skatra_feature_bin_total{bin="') < bins:
@@ -153,6 +154,7 @@ def test_signals_serve_metrics_while_they_run(trained):
         process.communicate()
         assert process.returncode == 0
     assert url.startswith("http://127.0.0.1:")
+    assert waiting.startswith("waiting up to 60 s for a first scrape (--first-scrape 0")
     first, found = (
         {
             sample.name: sample.value

@@ -10,6 +10,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -248,6 +249,35 @@ def test_a_night(market):
         len(fresh) - 1,
     )
     connection.close()
+
+
+def test_a_spec_that_tells_the_time_is_told_before_the_search(market):
+    """By the plan and by the run, with what to do; the same spec brings it back."""
+    with Database(market / "market.db") as db:
+        bars = db.bars()
+    features = pd.DataFrame({"up": bars["close"].pct_change()}).dropna()
+
+    def write(spec):
+        with Database(market / "market.db") as db:
+            db.write_features(features, "mine", spec=spec, replace=True)
+
+    job = ["--config", "job.toml", "--feature-set", "mine", "--no-report"]
+    write({"made": "Monday"})
+    first = json.loads(run(*job, "--json", cwd=market).stdout)["run_id"]
+    promote_model(market / "models", first)
+    job += ["--seed", "9"]
+    write({"made": "Tuesday"})
+    plan = run(*job, "--dry-run", cwd=market)
+    night = run(*job, cwd=market)
+    write({"made": "Monday"})
+    mended = run(*job, "--dry-run", cwd=market)
+
+    assert f"against {first}: it cannot promote. feature_set 'mine'" in plan.stdout
+    assert "skatra models promote" in plan.stdout
+    assert night.returncode == 10
+    said = night.stderr.index("warning: the champion cannot be compared")
+    assert said < night.stderr.index("[4/")
+    assert "had another spec" not in mended.stdout
 
 
 def on_processes(folder, name, n_estimators):

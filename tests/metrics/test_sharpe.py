@@ -1,5 +1,7 @@
 """Sharpe statistics: the papers' numbers, and the laws between them."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -268,6 +270,16 @@ class TestEffectiveNumber:
         assert expected_maximum_sharpe(number) == pytest.approx(
             expected_maximum_sharpe(30) * np.sqrt(0.5), rel=0.03
         )
+
+    def test_long_records_are_drawn_in_as_many_dimensions_as_trials(self):
+        """Correlations that repeated rows leave as they are make the same number."""
+        groups = np.repeat(self.noise[:, :6], 5, axis=1) + 0.3 * self.noise
+        few, many = groups[:200], np.tile(groups[:200], (500, 1))
+        start = time.perf_counter()
+        number = effective_number_of_trials(many)
+
+        assert time.perf_counter() - start < 3
+        assert number == pytest.approx(effective_number_of_trials(few), rel=1e-6)
 
     def test_trials_that_mirror_each_other_are_more_than_two(self):
         """The better of a bet and its opposite is always above 0."""

@@ -26,7 +26,7 @@ from skatra.retraining._evidence import (
     stale_from,
     unseen_rows,
 )
-from skatra.retraining._gate import gate
+from skatra.retraining._gate import _Trials, gate
 from skatra.retraining._lineage import inputs_digest
 from skatra.retraining._registry import Champion
 from skatra.retraining._session import Session
@@ -284,22 +284,32 @@ def test_a_champion_of_other_sets_is_no_comparison(planted, name, value):
 
 
 def test_a_champion_of_features_defined_otherwise_is_no_comparison(planted):
-    """One name with another spec is another set; a card that tells none is believed."""
+    """One name with another spec is another set; a card that tells none is believed.
+
+    What is said of the built-in features may be put otherwise.
+    """
     config, rows, _, development, _, found, _ = planted
+    mine = (dataclasses.replace(config, feature_set="mine"), *planted[1:])
     champion = champion_of(
         rows, config, found.best_params, development.label_times.max()
     )
     said = [
         against(
-            planted,
+            case,
             dataclasses.replace(champion, card={"data": data}),
             feature_spec="new",
         ).contest.problem
-        for data in ({"feature_spec_sha256": "old"}, {"feature_spec_sha256": "new"}, {})
+        for case, data in (
+            (mine, {"feature_spec_sha256": "old"}),
+            (mine, {"feature_spec_sha256": "new"}),
+            (mine, {}),
+            (planted, {"feature_spec_sha256": "old"}),
+        )
     ]
 
-    assert "feature_set 'base' had another spec" in said[0]
-    assert said[1:] == [None, None]
+    assert "feature_set 'mine' had another spec" in said[0]
+    assert "skatra models promote" in said[0]
+    assert said[1:] == [None, None, None]
 
 
 def test_what_is_beyond_the_calendar_is_never(planted):
@@ -404,6 +414,19 @@ def test_many_trials_deflate_a_record():
     assert value[once].passed
     assert not value[often].passed
     assert "After 10000 trials" in value[often].sentence
+
+
+@pytest.mark.parametrize(("common", "low", "high"), [(1, 1, 1.01), (0, 60, 64.01)])
+def test_books_that_stand_for_more_candidates_keep_their_likeness(common, low, high):
+    """Sixteen equal books of 64 candidates are one trial, independent ones are 64."""
+    rng = np.random.default_rng(0)
+    books = common * rng.normal(size=(2000, 1)) + (1 - common) * rng.normal(
+        size=(2000, 16)
+    )
+    made = _Trials(0.01 * books, 64, 64)
+
+    assert made.n == 64
+    assert low <= made.independent <= high
 
 
 @pytest.mark.parametrize("n_candidates", [1, 2, 20])

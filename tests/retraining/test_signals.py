@@ -1,6 +1,7 @@
 """Signals: the champion on the newest bars, within limits, settled by its labels."""
 
 import dataclasses
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -153,6 +154,67 @@ def test_a_new_champion_starts_with_the_next_bar(small_run, small_config, tmp_pa
     assert make_signals(path, config.models, now=NOW, limits=OPEN).signals.empty
 
 
+def test_models_of_two_folders_bet_for_themselves(small_run, small_config, tmp_path):
+    """Each signals every bar, whoever comes first; the other's bets are exposure."""
+    config = dataclasses.replace(
+        small_config, models=tmp_path / "fast", seed=8, n_estimators=5, n_paths=0
+    )
+    promote_model(config.models, retrain(config).run_id)
+    promote_model(small_config.models, small_run.run_id)
+    path, bars = tmp_path / "live.db", small_run.bars
+    with Database(path, create=True) as db:
+        db.write_bars(bars.iloc[:-3])
+    for last in (-3, -2, -1):
+        with Database(path) as db:
+            db.write_bars(bars.iloc[: len(bars) + last + 1])
+        for models in (config.models, small_config.models):
+            report = make_signals(path, models, now=NOW, limits=OPEN)
+            assert len(report.signals) == 1
+            assert report.left_out == {}
+            _, held = open_book(path)
+            assert report.exposure == pytest.approx(held.abs().sum())
+    with Database(path) as db:
+        assert db.signals()["model"].value_counts().tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(("stake", "done"), [(0.1, "bet on"), (0.0, "signalled")])
+def test_a_model_served_before_blocks_its_bar_gone_or_not(
+    served, small_run, tmp_path, stake, done
+):
+    """The pointer remembers it when its folder is gone; a stranger blocks nothing."""
+    path, _ = served
+    models, day = tmp_path / "models", small_run.bars.index[-1][1]
+    shutil.copytree(small_run.model_path, models / small_run.run_id)
+    promote_model(models, small_run.run_id)
+    pointer = json.loads((models / "CURRENT").read_text())
+    bet(path, small_run, "stranger", "EDGE", day, stake)
+    free = make_signals(path, models, now=NOW)
+    with Database(path) as db, db.transaction() as connection:
+        connection.execute("DELETE FROM signals WHERE model <> 'stranger'")
+    (models / "CURRENT").write_text(json.dumps(pointer | {"before": ["stranger"]}))
+    blocked = make_signals(path, models, now=NOW)
+
+    assert len(free.signals) == 1
+    assert blocked.signals.empty
+    assert blocked.left_out["EDGE"].startswith(f"another model has {done} its newest")
+
+
+def test_a_settled_bet_is_no_position(served, small_run):
+    """A symbol without newer bars whose bet is settled is left out, with the reason."""
+    path, models = served
+    bars = small_run.bars.droplevel(0)
+    with Database(path) as db:
+        db.write_bars(bars.iloc[:-30], "GONE")
+    options = {"symbols": ["EDGE", "GONE"], "allow_stale": True}
+    before = make_signals(path, models, now=bars.index[-30], **options)
+    after = make_signals(path, models, now=NOW, **options)
+
+    assert "GONE" in before.signals.index.get_level_values(0)
+    assert after.notes[0].startswith("1 bet on GONE settled at its last close")
+    assert after.signals.index.get_level_values(0).tolist() == ["EDGE"]
+    assert "is settled" in after.left_out["GONE"]
+
+
 def open_book(path):
     """Return all signals, and the positions of those that are not settled."""
     with Database(path) as db:
@@ -275,7 +337,7 @@ def test_without_a_champion_there_are_no_signals(served, tmp_path):
         make_signals(served[0], tmp_path / "models")
 
 
-def test_watching_makes_a_round_every_so_often(served):
+def test_watching_makes_a_round_every_so_often(served, tmp_path):
     """Until asked to stop; errors go to who wants them, and the rounds go on."""
     path, models = served
     errors, waits = [], iter([False, False, True])
@@ -298,6 +360,11 @@ def test_watching_makes_a_round_every_so_often(served):
     next(watch_signals(path, models, every=60, now=NOW, **before))
     with pytest.raises(ModelNotFoundError):
         next(watch_signals(path, models / "absent", every=60, **before))
+    for options in ({"max_data_age": "5"}, {"symbols": ["ABSENT"]}):
+        with pytest.raises((ValueError, EmptyDataError)):
+            next(watch_signals(path, models, every=60, now=NOW, **before, **options))
+    with pytest.raises(DatabaseNotFoundError):
+        next(watch_signals(tmp_path / "absent.db", models, every=60, **before))
     assert held == [1]
     with pytest.raises(ValueError, match="every must be a positive"):
         next(watch_signals(path, models, every=0))
