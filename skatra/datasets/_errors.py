@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from skatra.exceptions import (
     DatabaseCorruptError,
@@ -15,8 +16,10 @@ from skatra.exceptions import (
     PoolTimeoutError,
     QueryTimeoutError,
 )
+from skatra.utils import observation
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_Error = TypeVar("_Error", bound=BaseException)
 _NEARLY_NOTHING = 1 << 20
 _BROKEN = {
     sqlite3.SQLITE_CANTOPEN,
@@ -27,7 +30,7 @@ _BROKEN = {
 }
 
 
-def primary_code(error: BaseException) -> int:
+def primary_code(error: BaseException | None) -> int:
     """Return SQLite's primary result code of an error, 0 if it has none."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     return int(code) & 0xFF
@@ -41,6 +44,12 @@ def breaks_connection(error: BaseException | None) -> bool:
 def interrupted(error: BaseException | None) -> bool:
     """Tell whether a statement was interrupted."""
     return error is not None and primary_code(error) == sqlite3.SQLITE_INTERRUPT
+
+
+def cannot_write(error: BaseException | None) -> bool:
+    """Tell whether a file could not be read because nothing can be made beside it."""
+    codes = sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY
+    return isinstance(error, OSError) or primary_code(error) in codes
 
 
 def needs_recovery(error: BaseException | None) -> bool:
@@ -201,4 +210,11 @@ def translate(error: Exception, path: Path) -> Exception:
         return _damaged(path, error)
     if isinstance(error, sqlite3.Error) and primary_code(error) in _BY_CODE:
         return _BY_CODE[primary_code(error)](path, error)
+    return error
+
+
+def reported(error: _Error) -> _Error:
+    """Tell who listens about an error that reaches the user."""
+    if observation.observer is not None:
+        observation.observer.failed("datasets", error)
     return error

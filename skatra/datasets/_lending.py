@@ -8,7 +8,6 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import CodeType
-from typing import TypeVar
 
 from skatra.datasets._connections import (
     CLOSED,
@@ -26,6 +25,7 @@ from skatra.datasets._errors import (
     interrupted,
     needs_recovery,
     query_timeout,
+    reported,
     translate,
 )
 from skatra.datasets._file_lock import FileLock
@@ -55,7 +55,6 @@ CHECK_FILE_EVERY = 1.0
 _FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
 _JITTER = 0.1
-_Error = TypeVar("_Error", bound=BaseException)
 
 
 class Lender:
@@ -237,7 +236,10 @@ class Lender:
         )
         if observation.observer is not None:
             observation.observer.connection_timed_out(self.path.name, waited)
-        raise _reported(error)
+        try:
+            raise reported(error)
+        finally:
+            del error  # its traceback refers to this frame, which holds the pool
 
     def warn_of_holders(self, group: SlotGroup) -> None:
         """Warn of holders whose thread ended, or who hold for too long."""
@@ -430,7 +432,7 @@ class Lender:
                 self.file_lock.release()
             self.release(slot, discard=discard)
             if watch is not None and watch.expired and interrupted(failure):
-                raise _reported(query_timeout(self.path)) from failure
+                raise reported(query_timeout(self.path)) from failure
             if isinstance(failure, sqlite3.Error):
                 self._raise_translated(failure)
             if failure is not None and failure is not exc:
@@ -473,9 +475,12 @@ class Lender:
         return unfit or breaks_connection(exc)
 
     def _raise_translated(self, error: Exception) -> None:
-        named = _reported(translate(error, self.path))
-        if named is not error:
-            raise named from error
+        named = reported(translate(error, self.path))
+        try:
+            if named is not error:
+                raise named from error
+        finally:
+            del named, error  # their traceback refers to this frame
 
     def discard(self, slot: Slot) -> None:
         """Close a slot's connection."""
@@ -595,10 +600,3 @@ class Lender:
         self.file_lock.close()
         self._pauses.clear()  # also that of a thread that is not here
         self.resume("fork")
-
-
-def _reported(error: _Error) -> _Error:
-    """Tell who listens about an error that reaches the user."""
-    if observation.observer is not None:
-        observation.observer.failed("datasets", error)
-    return error
