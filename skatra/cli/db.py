@@ -182,7 +182,11 @@ def export(
 
 @app.command()
 def migrate(database: Database, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Bring the tables to this version of skatra, after a backup beside the file."""
+    """Bring the tables to this version of skatra, after a backup beside the file.
+
+    Stop all other processes that use the database first: an older skatra would go on
+    to write what the new one takes for damage.
+    """
     del debug
     from skatra import datasets
 
