@@ -61,6 +61,14 @@ def needs_recovery(error: BaseException | None) -> bool:
     }
 
 
+def file_gone(path: Path) -> DatabaseError:
+    """Return the error for a path that does not mean the opened file any more."""
+    return DatabaseError(
+        f"{path} was moved, deleted or replaced while it was open. Open the database "
+        "again."
+    )
+
+
 def disk_full(path: Path, cause: object) -> DiskFullError:
     """Return the error for a full disk."""
     return DiskFullError(
@@ -106,10 +114,7 @@ def _cannot_open(path: Path, error: BaseException) -> DatabaseError:
 def _read_only(path: Path, error: BaseException) -> DatabaseError:
     name = getattr(error, "sqlite_errorname", "")
     if name == "SQLITE_READONLY_DBMOVED":
-        return DatabaseError(
-            f"{path} was moved, deleted or replaced while it was open. Open the "
-            "database again."
-        )
+        return file_gone(path)
     if name == "SQLITE_READONLY_DIRECTORY" or not _may_write(path.parent):
         return DatabaseError(
             f"the directory of {path} is read-only for this user, and SQLite keeps its "
@@ -167,7 +172,8 @@ def _locked(path: Path, error: BaseException) -> DatabaseError:
     )
 
 
-_UNREADABLE = ("Could not decode to UTF-8", "unsupported file format")
+_NOT_TEXT = "Could not decode to UTF-8"
+_UNREADABLE = (_NOT_TEXT, "unsupported file format")
 _NO_SCHEMA = b"malformed database schema"
 _ATTACHED = "too many attached databases"
 _BY_CODE: dict[int, Callable[[Path, BaseException], DatabaseError]] = {
@@ -190,12 +196,23 @@ def _shows_damage(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and str(error).startswith(_UNREADABLE)
 
 
-def translate(error: Exception, path: Path) -> Exception:
+def is_no_text(error: Exception) -> bool:
+    """Tell whether a query gave text in the wrong encoding."""
+    return str(error).startswith(_NOT_TEXT)
+
+
+def translate(error: Exception, path: Path, *, is_query: bool = False) -> Exception:
     """Return what the user should see instead of ``error``.
 
     Mistakes in SQL or in values (a missing table, a broken constraint) stay the
-    ``sqlite3`` errors they are; what happened to the file gets a name.
+    ``sqlite3`` errors they are; what happened to the file gets a name. A query of the
+    user's own may make text that is not UTF-8; in skatra's tables that is damage.
     """
+    if is_query and is_no_text(error):
+        return DatabaseError(
+            f"a query on {path} gave text that is not UTF-8 ({error}). Cast it to "
+            "BLOB; Database.check() tells whether the file is damaged."
+        )
     if isinstance(error, OSError) and not isinstance(error, DatabaseError):
         if error.errno in _NO_SPACE:
             return disk_full(path, error.strerror)
@@ -208,9 +225,8 @@ def translate(error: Exception, path: Path) -> Exception:
         )
     if _shows_damage(error):
         return _damaged(path, error)
-    if isinstance(error, sqlite3.Error) and primary_code(error) in _BY_CODE:
-        return _BY_CODE[primary_code(error)](path, error)
-    return error
+    named = isinstance(error, sqlite3.Error) and _BY_CODE.get(primary_code(error))
+    return named(path, error) if named else error
 
 
 def reported(error: _Error) -> _Error:

@@ -22,6 +22,7 @@ from skatra.datasets._connections import (
 )
 from skatra.datasets._errors import (
     breaks_connection,
+    file_gone,
     interrupted,
     needs_recovery,
     query_timeout,
@@ -86,6 +87,7 @@ class Lender:
         self.longest_wait = 0.0
         self.forked: str | None = None
         self.identity = (0, 0)
+        self.schema_version: int | None = None
         self._watches: dict[int, Watch] = {}
         self.log = LogKeeper(path)
 
@@ -307,10 +309,7 @@ class Lender:
         now = time.monotonic()
         if not slot.readonly or now - slot.checked > CHECK_FILE_EVERY:
             if not self.has_its_file():
-                raise DatabaseError(
-                    f"{self.path} was moved, deleted or replaced while it was open. "
-                    "Open the database again."
-                )
+                raise file_gone(self.path)
             slot.checked = now
             if slot.connection is not None and now > slot.opened:
                 self.discard(slot)
@@ -323,6 +322,9 @@ class Lender:
                     raise
                 self._recover()
                 slot.connection = self._connect(readonly=True)
+            if not self.has_its_file():  # it may have gone since the look above
+                self.discard(slot)
+                raise file_gone(self.path)
             share = 1 - _JITTER * random.random()  # noqa: S311 - not all at once
             slot.opened = now + self.seconds("max_life") * share
             with self.lock:
@@ -393,11 +395,7 @@ class Lender:
             self.take_file_lock(max(0.0, deadline - time.monotonic()), bell)
             try:
                 connection = self._open(slot)
-                connection.refusal = None
-                connection.make_durable(durable=durable)
-                connection.execute("BEGIN IMMEDIATE").close()
-                connection.owes_disk = False
-                connection.in_block = True
+                connection.begin(self.schema_version, durable=durable)
             except BaseException:
                 self.discard(slot)
                 raise
@@ -434,7 +432,7 @@ class Lender:
             if watch is not None and watch.expired and interrupted(failure):
                 raise reported(query_timeout(self.path)) from failure
             if isinstance(failure, sqlite3.Error):
-                self._raise_translated(failure)
+                self._raise_translated(failure, is_query=True)
             if failure is not None and failure is not exc:
                 raise failure
         finally:
@@ -474,8 +472,8 @@ class Lender:
         unfit = connection.altered or connection.sharers > 0
         return unfit or breaks_connection(exc)
 
-    def _raise_translated(self, error: Exception) -> None:
-        named = reported(translate(error, self.path))
+    def _raise_translated(self, error: Exception, *, is_query: bool = False) -> None:
+        named = reported(translate(error, self.path, is_query=is_query))
         try:
             if named is not error:
                 raise named from error

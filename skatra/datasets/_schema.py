@@ -326,6 +326,7 @@ def ensure_schema(
     with pool.get_connection() as connection:
         version = _our_version(connection, pool.path)
     if version == SCHEMA_VERSION:
+        pool.schema_version = version
         return
     if version == 0 and not create:
         raise DatabaseError(
@@ -339,6 +340,7 @@ def ensure_schema(
             "a backup beside it."
         )
     _upgrade(pool, keep_old=keep_old)
+    pool.schema_version = SCHEMA_VERSION
 
 
 def _our_version(connection: sqlite3.Connection, path: Path) -> int:
