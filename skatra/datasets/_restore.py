@@ -2,10 +2,8 @@
 
 import contextlib
 import errno
-import gc
 import os
 import shutil
-import sqlite3
 import stat
 import sys
 import tempfile
@@ -16,24 +14,22 @@ from skatra.datasets._backup import copy_database, refuse_taken
 from skatra.datasets._check import check_all
 from skatra.datasets._connections import identity, open_connection, resolve
 from skatra.datasets._errors import cannot_write, translate
-from skatra.datasets._file_lock import FileLock
+from skatra.datasets._exclusive import (
+    LOGS,
+    alone,
+    is_open_here,
+    refuse_open_here,
+    side_file,
+)
 from skatra.datasets._forks import no_fork
 from skatra.datasets._pool import SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema
 from skatra.exceptions import DatabaseCorruptError, DatabaseError, DiskFullError
-from skatra.utils import observation
 
-if sys.platform != "win32":
-    import fcntl
-
-_WAIT = 1.0
 _PAGE, _PAGES = 16384, 512
-_LOGS = ("-wal", "-journal")
-_SIDES = (*_LOGS, "-shm")
+_SIDES = (*LOGS, "-shm")
 _FORBIDDEN = {errno.EACCES, errno.EBUSY, errno.EPERM}
-# Where every open connection to a file in write-ahead mode holds a shared lock.
-_SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
 
 
 def restore_backup(
@@ -100,7 +96,7 @@ def restore_backup(
             raise DatabaseError(
                 f"{target} is the backup itself. Give the database that it replaces."
             )
-        _refuse_open_here(target)
+        refuse_open_here(target)
     else:
         refuse_taken(target)
     identity(source)
@@ -115,7 +111,7 @@ def restore_backup(
             _copy(source, copy, progress)
             _prove(copy, source, target)
         _make_like(copy, target)
-        with _alone(target):
+        with alone(target):
             _replace(copy, target)
     except OSError as error:
         raise translate(error, target) from error
@@ -137,17 +133,13 @@ def _named(copy: Path, source: Path, target: Path) -> Iterator[None]:
         raise type(error)(text) from error.__cause__ or error
 
 
-def _side(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
 def _copy(
     source: Path, copy: Path, progress: Callable[[int, int], None] | None
 ) -> None:
     """Copy one state of the backup; make no file beside it."""
     # Who has it open has made a log, and only SQLite may read what others write.
-    if any(_side(source, suffix).exists() for suffix in _LOGS):
-        is_open = _is_open_here(source)
+    if any(side_file(source, suffix).exists() for suffix in LOGS):
+        is_open = is_open_here(source)
         try:
             with get_db_pool(source).get_connection() as connection:
                 copy_database(connection, copy, progress)
@@ -157,7 +149,7 @@ def _copy(
         else:
             return
     files = [
-        path for suffix in ("", *_LOGS) if (path := _side(source, suffix)).exists()
+        path for suffix in ("", *LOGS) if (path := side_file(source, suffix)).exists()
     ]
     before = [_stamp(path) for path in files]
     _copy_bytes(source, copy, progress)
@@ -214,7 +206,7 @@ def _make_like(copy: Path, target: Path) -> None:
 
 def _replace(copy: Path, target: Path) -> None:
     """Give the copy its name without the old file's log; on errors nothing changes."""
-    asides = [(_side(target, end), copy.with_name(f"aside{end}")) for end in _SIDES]
+    asides = [(side_file(target, end), copy.with_name(f"aside{end}")) for end in _SIDES]
     try:
         for side, aside in asides:
             with contextlib.suppress(FileNotFoundError):
@@ -232,99 +224,3 @@ def _replace(copy: Path, target: Path) -> None:
                 "is neither a mount point (findmnt) nor immutable (lsattr)."
             ) from error
         raise
-
-
-def _refuse_open_here(target: Path) -> None:
-    """Raise if this process has the file open.
-
-    Its own locks would not stop it, and would end when it closes the file.
-    """
-    if _is_open_here(target):
-        gc.collect()  # an error that was caught may keep a pool that nobody has
-        if _is_open_here(target):
-            raise _in_use(target, "this process")
-
-
-def _is_open_here(path: Path) -> bool:
-    here = identity(path)
-    pools = list(observation.pools)
-    return any(not pool.closed and pool.identity == here for pool in pools)
-
-
-def _in_use(target: Path, by: str) -> DatabaseError:
-    return DatabaseError(
-        f"{target} is open in {by}. Close it there, or stop what uses it, and restore "
-        "again; nothing was changed."
-    )
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Keep others from opening or writing the file during a block, if nobody does."""
-    lock = FileLock(target.with_name(f"{target.name}-lock"))
-    file = -1
-    try:
-        if not lock.acquire(_WAIT, "restoring"):
-            raise _in_use(target, lock.owner())
-        if target.exists():
-            _refuse_open_here(target)
-            file = _lock_out(target)
-            if _has_log(target):
-                # SQLite's own locks would end this one.
-                os.close(file)
-                file = -1
-                sound = _play_log(target)
-                file = _lock_out(target)
-                if sound and _has_log(target):
-                    raise _in_use(target, "another process")
-        yield
-    finally:
-        if file >= 0:
-            os.close(file)
-        lock.close()
-
-
-def _lock_out(target: Path) -> int:
-    """Open the file and lock out every other process, or say that one has it open."""
-    file = os.open(target, os.O_RDWR)
-    if sys.platform != "win32":
-        try:
-            fcntl.lockf(
-                file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST
-            )
-        except (BlockingIOError, PermissionError):
-            os.close(file)
-            raise _in_use(target, "another process") from None
-        except BaseException:
-            os.close(file)
-            raise
-    return file
-
-
-def _has_log(target: Path) -> bool:
-    logs = [_side(target, suffix) for suffix in _LOGS]
-    return any(log.exists() and log.stat().st_size > 0 for log in logs)
-
-
-def _play_log(target: Path) -> bool:
-    """Put what a killed process committed into the file itself; False if damaged.
-
-    Else a kill between two renames would leave a file without its log.
-    """
-    uri = f"{target.as_uri()}?mode=rw"
-    try:
-        with (
-            no_fork(),
-            contextlib.closing(
-                sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None)
-            ) as connection,
-        ):
-            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        named = translate(error, target)
-        if isinstance(named, DatabaseCorruptError):
-            return False
-        raise named from error
-    if busy:
-        raise _in_use(target, "another process")
-    return True
