@@ -26,6 +26,7 @@ from skatra.exceptions import (
     DatabaseError,
     DatabaseNotFoundError,
     DataCheckError,
+    DiskFullError,
     ModelCorruptError,
     PoolTimeoutError,
     PublishError,
@@ -51,6 +52,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (ModelCorruptError, 7),
     (StaleError, 8),
     (DatabaseCorruptError, EXIT_FAILED),
+    (DiskFullError, EXIT_FAILED),
     (PoolTimeoutError, EXIT_FAILED),
 )
 

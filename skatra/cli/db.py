@@ -182,7 +182,7 @@ def export(
 
 @app.command()
 def migrate(database: Database, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Bring the tables to this version of skatra, after a backup beside the file."""
+    """Upgrade the tables, after a backup beside the file; stop all others first."""
     del debug
     from skatra import datasets
 

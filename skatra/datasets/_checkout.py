@@ -84,15 +84,13 @@ class QuickRead:
             or connection is None
             or connection.refusal is not None
             or connection.sharers
+            or connection.altered
             or connection.in_transaction
         ):
             pool.leave(slot, exc)
             return
         if connection.tracked:
             connection.close_cursors()
-            if connection.altered:
-                pool.leave(slot, None)
-                return
         connection.row_factory = None
         connection.text_factory = str
         connection.refusal = GIVEN_BACK

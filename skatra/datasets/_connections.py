@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from skatra.datasets._errors import translate
-from skatra.exceptions import DatabaseError, DatabaseNotFoundError, PoolForkedError
+from skatra.exceptions import (
+    DatabaseError,
+    DatabaseNotFoundError,
+    PoolForkedError,
+    SchemaVersionError,
+)
 from skatra.utils import observation
 
 _PAGE_SIZE = 16384
@@ -138,6 +143,27 @@ class PooledConnection(sqlite3.Connection):
         if observation.observer is not None and self.database is not None:
             observation.observer.statement_run(self.database, "script")
         return self.cursor().executescript(*args)
+
+    def begin(self, version: int | None, *, durable: bool) -> None:
+        """Begin a write; refuse tables of another version than that given.
+
+        Another process may have upgraded them since this one looked.
+        """
+        self.refusal = None
+        self.make_durable(durable=durable)
+        self.execute("BEGIN IMMEDIATE").close()
+        if version is not None:
+            # Without what the user's statements need: this is part of every write.
+            (found,) = _execute(_new_cursor(self), "PRAGMA user_version").fetchone()
+            if found != version:
+                raise SchemaVersionError(
+                    f"the tables of {self.database} have version {found} now, and "
+                    f"version {version} when this process opened them: another skatra "
+                    "upgraded or replaced them. Nothing was written. Start this "
+                    "process again, with the skatra that did it."
+                )
+        self.owes_disk = False
+        self.in_block = True
 
     def make_durable(self, *, durable: bool) -> None:
         """Choose whether a commit waits for the disk (synchronous FULL or NORMAL)."""

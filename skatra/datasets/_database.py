@@ -261,7 +261,8 @@ class Database(DatabaseRecords):
             low, high = bounds_ns(start, end)
             high = min(high, bounds_ns(None, as_of)[1])
             reader = FeatureReader(connection, feature_set, columns, low, high)
-            return reader.frame(_tables.chosen_symbols(connection, symbols))
+            chosen = _tables.chosen_symbols(connection, symbols, [reader.read_set])
+            return reader.frame(chosen)
 
     def feature_sets(self) -> dict[str, dict[str, Any]]:
         """Return name -> columns, rows, symbols and spec of every feature set.

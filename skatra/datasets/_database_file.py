@@ -15,7 +15,12 @@ import pandas as pd
 
 from skatra.datasets import _backup, _check, _query
 from skatra.datasets._connections import PooledConnection, identity, resolve
-from skatra.datasets._errors import primary_code, refuse_other_tables, translate
+from skatra.datasets._errors import (
+    is_no_text,
+    primary_code,
+    refuse_other_tables,
+    translate,
+)
 from skatra.datasets._pool import MEMORY, SQLiteConnectionPool
 from skatra.datasets._registry import get_db_pool
 from skatra.datasets._schema import ensure_schema, pragma
@@ -109,6 +114,8 @@ class DatabaseFile(HTMLRepr):
                     yield connection
                 except sqlite3.OperationalError as error:
                     refuse_other_tables(self.pool.path, error)
+                    if is_no_text(error):
+                        raise translate(error, self.path) from error
                     raise
                 finally:
                     connection.rollback()
@@ -273,10 +280,11 @@ class DatabaseFile(HTMLRepr):
             with self.pool.get_connection(limit=limit) as connection:
                 return _query.read_sql(connection, query, params)
         except sqlite3.Error as error:
-            if primary_code(error) != sqlite3.SQLITE_READONLY:
-                raise
             # In another block of the thread, which has not named it yet.
-            raise translate(error, self.path) from error
+            named = translate(error, self.path, is_query=True)
+            if primary_code(error) == sqlite3.SQLITE_READONLY or is_no_text(error):
+                raise named from error
+            raise
 
     def check(self) -> list[str]:
         """Verify the file, its references, every checksum and skatra's own rules.

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from skatra.exceptions import (
     DatabaseCorruptError,
@@ -15,8 +16,10 @@ from skatra.exceptions import (
     PoolTimeoutError,
     QueryTimeoutError,
 )
+from skatra.utils import observation
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_Error = TypeVar("_Error", bound=BaseException)
 _NEARLY_NOTHING = 1 << 20
 _BROKEN = {
     sqlite3.SQLITE_CANTOPEN,
@@ -27,7 +30,7 @@ _BROKEN = {
 }
 
 
-def primary_code(error: BaseException) -> int:
+def primary_code(error: BaseException | None) -> int:
     """Return SQLite's primary result code of an error, 0 if it has none."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
     return int(code) & 0xFF
@@ -43,6 +46,12 @@ def interrupted(error: BaseException | None) -> bool:
     return error is not None and primary_code(error) == sqlite3.SQLITE_INTERRUPT
 
 
+def cannot_write(error: BaseException | None) -> bool:
+    """Tell whether a file could not be read because nothing can be made beside it."""
+    codes = sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY
+    return isinstance(error, OSError) or primary_code(error) in codes
+
+
 def needs_recovery(error: BaseException | None) -> bool:
     """Tell whether a reader met what a killed process left for a writer to undo."""
     return getattr(error, "sqlite_errorname", "") in {
@@ -50,6 +59,14 @@ def needs_recovery(error: BaseException | None) -> bool:
         "SQLITE_READONLY_RECOVERY",
         "SQLITE_READONLY_ROLLBACK",
     }
+
+
+def file_gone(path: Path) -> DatabaseError:
+    """Return the error for a path that does not mean the opened file any more."""
+    return DatabaseError(
+        f"{path} was moved, deleted or replaced while it was open. Open the database "
+        "again."
+    )
 
 
 def disk_full(path: Path, cause: object) -> DiskFullError:
@@ -97,10 +114,7 @@ def _cannot_open(path: Path, error: BaseException) -> DatabaseError:
 def _read_only(path: Path, error: BaseException) -> DatabaseError:
     name = getattr(error, "sqlite_errorname", "")
     if name == "SQLITE_READONLY_DBMOVED":
-        return DatabaseError(
-            f"{path} was moved, deleted or replaced while it was open. Open the "
-            "database again."
-        )
+        return file_gone(path)
     if name == "SQLITE_READONLY_DIRECTORY" or not _may_write(path.parent):
         return DatabaseError(
             f"the directory of {path} is read-only for this user, and SQLite keeps its "
@@ -158,7 +172,8 @@ def _locked(path: Path, error: BaseException) -> DatabaseError:
     )
 
 
-_UNREADABLE = ("Could not decode to UTF-8", "unsupported file format")
+_NOT_TEXT = "Could not decode to UTF-8"
+_UNREADABLE = (_NOT_TEXT, "unsupported file format")
 _NO_SCHEMA = b"malformed database schema"
 _ATTACHED = "too many attached databases"
 _BY_CODE: dict[int, Callable[[Path, BaseException], DatabaseError]] = {
@@ -181,12 +196,23 @@ def _shows_damage(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and str(error).startswith(_UNREADABLE)
 
 
-def translate(error: Exception, path: Path) -> Exception:
+def is_no_text(error: Exception) -> bool:
+    """Tell whether a query gave text in the wrong encoding."""
+    return str(error).startswith(_NOT_TEXT)
+
+
+def translate(error: Exception, path: Path, *, is_query: bool = False) -> Exception:
     """Return what the user should see instead of ``error``.
 
     Mistakes in SQL or in values (a missing table, a broken constraint) stay the
-    ``sqlite3`` errors they are; what happened to the file gets a name.
+    ``sqlite3`` errors they are; what happened to the file gets a name. A query of the
+    user's own may make text that is not UTF-8; in skatra's tables that is damage.
     """
+    if is_query and is_no_text(error):
+        return DatabaseError(
+            f"a query on {path} gave text that is not UTF-8 ({error}). Cast it to "
+            "BLOB; Database.check() tells whether the file is damaged."
+        )
     if isinstance(error, OSError) and not isinstance(error, DatabaseError):
         if error.errno in _NO_SPACE:
             return disk_full(path, error.strerror)
@@ -199,6 +225,12 @@ def translate(error: Exception, path: Path) -> Exception:
         )
     if _shows_damage(error):
         return _damaged(path, error)
-    if isinstance(error, sqlite3.Error) and primary_code(error) in _BY_CODE:
-        return _BY_CODE[primary_code(error)](path, error)
+    named = isinstance(error, sqlite3.Error) and _BY_CODE.get(primary_code(error))
+    return named(path, error) if named else error
+
+
+def reported(error: _Error) -> _Error:
+    """Tell who listens about an error that reaches the user."""
+    if observation.observer is not None:
+        observation.observer.failed("datasets", error)
     return error

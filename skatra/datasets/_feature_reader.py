@@ -30,7 +30,7 @@ from skatra.datasets._chunks import (
 from skatra.datasets._features import TABLE
 from skatra.datasets._frames import Int64Array, key_index
 from skatra.datasets._manifests import Manifests, lost
-from skatra.datasets._tables import find_set, set_columns
+from skatra.datasets._tables import SetKind, find_set, set_columns
 from skatra.exceptions import DatabaseCorruptError, EmptyDataError
 
 Rows = slice | NDArray[np.intp]
@@ -99,6 +99,7 @@ class FeatureReader:
     ) -> None:
         self._connection = connection
         self._set = find_set(connection, "feature", feature_set)
+        self.read_set: tuple[SetKind, int] = ("feature", self._set)
         self._name = feature_set
         self._low, self._high = low, high
         self._lists = Manifests(connection, TABLE, self._set)

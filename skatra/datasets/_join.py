@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatra.datasets._database import Database
 from skatra.datasets._feature_reader import FeatureReader
 from skatra.datasets._frames import Int64Array, bounds_ns, check_symbols, to_ns
-from skatra.datasets._tables import all_symbols
+from skatra.datasets._tables import known_symbols
 
 _KEYS = ("symbol", "t0")
 
@@ -132,7 +132,7 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
         _span(self.delay, "delay")
         _span(self.max_age, "max_age")
         _keys(X)
-        with self._open() as db, db.pool.get_connection() as connection:
+        with self._open() as db, db._reading() as connection:  # noqa: SLF001 - one box
             low, high = bounds_ns(None, None)
             reader = FeatureReader(
                 connection, self.feature_set, self.columns, low, high
@@ -186,7 +186,7 @@ class SQLiteDatasetLoader(TransformerMixin, BaseEstimator):
             reader = FeatureReader(
                 connection, self.feature_set, self._columns, low, high
             )
-            ids = all_symbols(connection)
+            ids = known_symbols(connection, names)
             dtype = np.result_type(*reader.dtypes)
             values = np.full((len(X), len(self.feature_names_out_)), np.nan, dtype)
             for code, name in enumerate(names):

@@ -185,7 +185,8 @@ def read_labels(
     names: list[str] = []
     counts: list[int] = []
     rows: list[tuple[Any, ...]] = []
-    for name, sid in chosen_symbols(connection, symbols).items():
+    chosen = chosen_symbols(connection, symbols, [("label", set_id)])
+    for name, sid in chosen.items():
         part = connection.execute(
             "SELECT t0, t1, ret, label, side, touched, weight FROM labels "
             "WHERE set_id = ? AND sid = ? AND t0 BETWEEN ? AND ? AND t1 <= ? "

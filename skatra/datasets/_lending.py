@@ -8,7 +8,6 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import CodeType
-from typing import TypeVar
 
 from skatra.datasets._connections import (
     CLOSED,
@@ -23,9 +22,11 @@ from skatra.datasets._connections import (
 )
 from skatra.datasets._errors import (
     breaks_connection,
+    file_gone,
     interrupted,
     needs_recovery,
     query_timeout,
+    reported,
     translate,
 )
 from skatra.datasets._file_lock import FileLock
@@ -55,7 +56,6 @@ CHECK_FILE_EVERY = 1.0
 _FIRST_LOOK = 0.02
 _LOOK_AROUND_EVERY = 0.25
 _JITTER = 0.1
-_Error = TypeVar("_Error", bound=BaseException)
 
 
 class Lender:
@@ -87,6 +87,7 @@ class Lender:
         self.longest_wait = 0.0
         self.forked: str | None = None
         self.identity = (0, 0)
+        self.schema_version: int | None = None
         self._watches: dict[int, Watch] = {}
         self.log = LogKeeper(path)
 
@@ -237,7 +238,10 @@ class Lender:
         )
         if observation.observer is not None:
             observation.observer.connection_timed_out(self.path.name, waited)
-        raise _reported(error)
+        try:
+            raise reported(error)
+        finally:
+            del error  # its traceback refers to this frame, which holds the pool
 
     def warn_of_holders(self, group: SlotGroup) -> None:
         """Warn of holders whose thread ended, or who hold for too long."""
@@ -305,10 +309,7 @@ class Lender:
         now = time.monotonic()
         if not slot.readonly or now - slot.checked > CHECK_FILE_EVERY:
             if not self.has_its_file():
-                raise DatabaseError(
-                    f"{self.path} was moved, deleted or replaced while it was open. "
-                    "Open the database again."
-                )
+                raise file_gone(self.path)
             slot.checked = now
             if slot.connection is not None and now > slot.opened:
                 self.discard(slot)
@@ -321,6 +322,9 @@ class Lender:
                     raise
                 self._recover()
                 slot.connection = self._connect(readonly=True)
+            if not self.has_its_file():  # it may have gone since the look above
+                self.discard(slot)
+                raise file_gone(self.path)
             share = 1 - _JITTER * random.random()  # noqa: S311 - not all at once
             slot.opened = now + self.seconds("max_life") * share
             with self.lock:
@@ -391,11 +395,7 @@ class Lender:
             self.take_file_lock(max(0.0, deadline - time.monotonic()), bell)
             try:
                 connection = self._open(slot)
-                connection.refusal = None
-                connection.make_durable(durable=durable)
-                connection.execute("BEGIN IMMEDIATE").close()
-                connection.owes_disk = False
-                connection.in_block = True
+                connection.begin(self.schema_version, durable=durable)
             except BaseException:
                 self.discard(slot)
                 raise
@@ -430,9 +430,9 @@ class Lender:
                 self.file_lock.release()
             self.release(slot, discard=discard)
             if watch is not None and watch.expired and interrupted(failure):
-                raise _reported(query_timeout(self.path)) from failure
+                raise reported(query_timeout(self.path)) from failure
             if isinstance(failure, sqlite3.Error):
-                self._raise_translated(failure)
+                self._raise_translated(failure, is_query=True)
             if failure is not None and failure is not exc:
                 raise failure
         finally:
@@ -472,10 +472,13 @@ class Lender:
         unfit = connection.altered or connection.sharers > 0
         return unfit or breaks_connection(exc)
 
-    def _raise_translated(self, error: Exception) -> None:
-        named = _reported(translate(error, self.path))
-        if named is not error:
-            raise named from error
+    def _raise_translated(self, error: Exception, *, is_query: bool = False) -> None:
+        named = reported(translate(error, self.path, is_query=is_query))
+        try:
+            if named is not error:
+                raise named from error
+        finally:
+            del named, error  # their traceback refers to this frame
 
     def discard(self, slot: Slot) -> None:
         """Close a slot's connection."""
@@ -595,10 +598,3 @@ class Lender:
         self.file_lock.close()
         self._pauses.clear()  # also that of a thread that is not here
         self.resume("fork")
-
-
-def _reported(error: _Error) -> _Error:
-    """Tell who listens about an error that reaches the user."""
-    if observation.observer is not None:
-        observation.observer.failed("datasets", error)
-    return error

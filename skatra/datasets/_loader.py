@@ -20,7 +20,7 @@ from skatra.datasets._frames import (
     time_codes,
 )
 from skatra.datasets._label_chunks import read_label_arrays
-from skatra.datasets._tables import chosen_symbols, find_set
+from skatra.datasets._tables import ReadSets, chosen_symbols, find_set
 from skatra.exceptions import DatabaseError, EmptyDataError
 
 _Sort = Callable[[NDArray[Any]], NDArray[Any]]
@@ -245,7 +245,8 @@ def iter_batches(
     with db._reading() as connection:  # noqa: SLF001 - one box
         reader = FeatureReader(connection, feature_set, columns, low, high)
         label = (find_set(connection, "label", label_set), label_set)
-        names = list(chosen_symbols(connection, symbols))
+        sets: ReadSets = (reader.read_set, ("label", label[0]))
+        names = list(chosen_symbols(connection, symbols, sets))
         samples = Samples(connection, reader, label, names, (low, high), as_of)
     times, counts = np.unique(samples.labels.t0, return_counts=True)
     chosen: dict[str, Any] = {
@@ -301,7 +302,8 @@ class Samples:
         bounds: tuple[int, int],
         as_of: Any,
     ) -> None:
-        chosen = chosen_symbols(connection, symbols)
+        sets: ReadSets = (reader.read_set, ("label", label_set[0]))
+        chosen = chosen_symbols(connection, symbols, sets)
         found = [reader.times(*symbol) for symbol in chosen.items()]
         self.n_features = sum(len(part.times) for part in found if part is not None)
         self.labels, self._counts = read_label_arrays(

@@ -7,6 +7,7 @@ written in the same transaction as they are. It lies in a table of its own: dama
 one page cannot hide a chunk and change the list to fit.
 """
 
+import json
 import sqlite3
 import zlib
 from bisect import bisect_right
@@ -66,9 +67,9 @@ class Manifests:
         self._connection = connection
         self._table = table_of(chunks)
         self._set = set_id
-        columns: Any = ""
+        columns = ""
         if chunks == "feature_chunks":
-            columns = set_columns(connection, set_id)
+            columns = json.dumps(list(set_columns(connection, set_id).items()))
         self._head = zlib.crc32(f"{self._table}/{set_id}/{columns}/".encode())
 
     def _checksum(self, sid: int, data: Any) -> int:

@@ -63,7 +63,7 @@ def write_rows(
         given = zip([model] * len(t0), [sid] * len(t0), t0, *values, strict=True)
         report += upsert(connection, table, (*_KEY, *names), _KEY, given, place)
         if table == "predictions" and not with_signals:
-            _refuse_signalled(connection, place, (model, symbol))
+            _refuse_signalled(connection, place, t0, (model, symbol))
     return report
 
 
@@ -102,20 +102,23 @@ def _refuse_unknown(
 def _refuse_signalled(
     connection: sqlite3.Connection,
     place: tuple[str, tuple[Any, ...]],
+    t0: list[int],
     what: tuple[str, str],
 ) -> None:
-    """Raise, so that the write is undone, if signals there say otherwise."""
-    count, first = connection.execute(
-        "SELECT count(*), min(t0) FROM signals s "  # noqa: S608 - own words
+    """Raise, so that the write is undone, if signals of what was written differ."""
+    rows = connection.execute(
+        "SELECT t0 FROM signals s "  # noqa: S608 - own words
         f"JOIN predictions p USING (model, sid, t0) WHERE {place[0]} "
-        "AND (p.value <> s.probability OR p.position <> s.position)",
+        "AND (p.value <> s.probability OR p.position <> s.position) ORDER BY t0",
         place[1],
-    ).fetchone()
-    if count:
-        time = from_ns(np.array([first], dtype=np.int64))[0]
+    ).fetchall()
+    written = set(t0) if rows else set()
+    differ = [row[0] for row in rows if row[0] in written]
+    if differ:
+        time = from_ns(np.array(differ[:1], dtype=np.int64))[0]
         raise DatabaseError(
-            f"{count} predictions of the model {what[0]!r}, symbol {what[1]!r} have a "
-            f"signal that says otherwise, the first at {time}. Write them with "
+            f"{len(differ)} predictions of the model {what[0]!r}, symbol {what[1]!r} "
+            f"have a signal that says otherwise, the first at {time}. Write them with "
             "write_signals, or under another model's name."
         )
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from skatra.datasets._connections import statements
+from skatra.datasets._errors import primary_code
+from skatra.exceptions import DatabaseError
 
 _BLOCK_ROWS = 4096
 _EXACT_IN_FLOAT = 2**53
@@ -88,6 +90,13 @@ def read_sql(
     connection.execute("PRAGMA query_only = ON").close()
     try:
         return _rows(connection, query, params)
+    except sqlite3.OperationalError as error:
+        if primary_code(error) == sqlite3.SQLITE_READONLY:
+            raise DatabaseError(
+                f"read_sql only reads, got {query!r}. Use connection.execute of the "
+                "block, or a method of Database."
+            ) from error
+        raise
     finally:
         # Also if the query ended the block, after which the connection refuses.
         sqlite3.Cursor(connection).execute("PRAGMA query_only = OFF").close()

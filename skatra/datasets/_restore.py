@@ -1,25 +1,35 @@
 """A backup in the place of a database that nobody uses."""
 
 import contextlib
+import errno
 import os
-import secrets
+import shutil
+import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from skatra.datasets._connections import identity, resolve
-from skatra.datasets._database import Database
-from skatra.datasets._errors import translate
-from skatra.datasets._file_lock import FileLock
-from skatra.exceptions import DatabaseCorruptError, DatabaseError
-from skatra.utils import observation
+from skatra.datasets._backup import copy_database, refuse_taken
+from skatra.datasets._check import check_all
+from skatra.datasets._connections import identity, open_connection, resolve
+from skatra.datasets._errors import cannot_write, translate
+from skatra.datasets._exclusive import (
+    LOGS,
+    alone,
+    is_open_here,
+    refuse_open_here,
+    side_file,
+)
+from skatra.datasets._forks import no_fork
+from skatra.datasets._pool import SQLiteConnectionPool
+from skatra.datasets._registry import get_db_pool
+from skatra.datasets._schema import ensure_schema
+from skatra.exceptions import DatabaseCorruptError, DatabaseError, DiskFullError
 
-if sys.platform != "win32":
-    import fcntl
-
-_WAIT = 1.0
-# Where every open connection to a file in write-ahead mode holds a shared lock.
-_SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
+_PAGE, _PAGES = 16384, 512
+_SIDES = (*LOGS, "-shm")
+_FORBIDDEN = {errno.EACCES, errno.EBUSY, errno.EPERM}
 
 
 def restore_backup(
@@ -30,9 +40,11 @@ def restore_backup(
 ) -> Path:
     """Put a copy of a backup in the place of a database that nobody uses.
 
-    The backup is verified and stays as it is. The database is replaced at once, with
-    its write-ahead log, which ``cp`` would leave to be played into the copy; it may be
-    damaged or missing. What was written to it after the backup is lost.
+    The backup is copied beside the database; the copy is upgraded if an older skatra
+    made it, and verified. The backup stays as it is and may be on a read-only disk.
+    The database is replaced at once, with its write-ahead log, which ``cp`` would
+    leave to be played into the copy; it may be damaged or missing. Its mode stays (its
+    owner, too, if root restores). What was written to it after the backup is lost.
 
     Parameters
     ----------
@@ -53,7 +65,9 @@ def restore_backup(
     DatabaseCorruptError
         If the backup is damaged; the message says how.
     DatabaseError
-        If somebody has the database open, or both are one file.
+        If somebody has the database open, both are one file, or it cannot be replaced.
+    SchemaVersionError
+        If a newer skatra made the backup.
     DiskFullError
         If the copy does not fit. The database is as it was, as after all errors.
 
@@ -76,77 +90,137 @@ def restore_backup(
     []
     >>> folder.cleanup()
     """
-    target = resolve(database)
+    source, target = resolve(backup), resolve(database)
     if target.exists():
-        if identity(target) == identity(resolve(backup)):
+        if identity(target) == identity(source):
             raise DatabaseError(
                 f"{target} is the backup itself. Give the database that it replaces."
             )
-        _refuse_open_here(target)
-    own = f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}.restored"
-    with (
-        Database(backup, readonly=True) as source,
-        source.pool.get_connection() as connection,
-    ):
-        # What is verified is the state that is copied.
-        connection.execute("BEGIN").close()
-        if problems := source.check():
-            raise DatabaseCorruptError(
-                f"{source.path} is no sound backup: {problems[0].rstrip('.')}. "
-                f"Restore an older one; {target} is as it was."
-            )
-        copy = source.backup(target.with_name(own), progress=progress)
+        refuse_open_here(target)
+    else:
+        refuse_taken(target)
+    identity(source)
     try:
-        with _alone(target):
-            # Before the copy has its name: these would be played into it.
-            for suffix in ("-wal", "-shm", "-journal"):
-                target.with_name(target.name + suffix).unlink(missing_ok=True)
-            copy.replace(target)
+        prefix = f"{target.name}.{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(".restored", prefix, target.parent))
+    except OSError as error:
+        raise translate(error, target) from error
+    copy = folder / target.name
+    try:
+        with _named(copy, source, target):
+            _copy(source, copy, progress)
+            _prove(copy, source, target)
+        _make_like(copy, target)
+        with alone(target):
+            _replace(copy, target)
     except OSError as error:
         raise translate(error, target) from error
     finally:
-        copy.unlink(missing_ok=True)
+        # What could not be put back is kept.
+        if not (copy.exists() and list(folder.glob("aside-*"))):
+            shutil.rmtree(folder, ignore_errors=True)
     return target
 
 
-def _refuse_open_here(target: Path) -> None:
-    """Raise if this process has the file open.
-
-    Its own locks would not stop it, and would end when it closes the file.
-    """
-    here = identity(target)
-    if any(
-        not pool.closed and pool.identity == here for pool in list(observation.pools)
-    ):
-        raise _in_use(target, "this process")
-
-
-def _in_use(target: Path, by: str) -> DatabaseError:
-    return DatabaseError(
-        f"{target} is open in {by}. Close it there, or stop what uses it, and restore "
-        "again; nothing was changed."
-    )
-
-
 @contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Keep others from opening or writing the file during a block, if nobody does."""
-    lock = FileLock(target.with_name(f"{target.name}-lock"))
-    file = -1
+def _named(copy: Path, source: Path, target: Path) -> Iterator[None]:
+    """Say in errors about the private copy what it is a copy of."""
     try:
-        if not lock.acquire(_WAIT, "restoring"):
-            raise _in_use(target, lock.owner())
-        if target.exists():
-            _refuse_open_here(target)
-            if sys.platform != "win32":  # where an open file cannot be replaced
-                file = os.open(target, os.O_RDWR)
-                try:
-                    kind = fcntl.LOCK_EX | fcntl.LOCK_NB
-                    fcntl.lockf(file, kind, _SHARED_SIZE, _SHARED_FIRST)
-                except (BlockingIOError, PermissionError):
-                    raise _in_use(target, "another process") from None
         yield
-    finally:
-        if file >= 0:
-            os.close(file)
-        lock.close()
+    except DatabaseError as error:
+        file = target if isinstance(error, DiskFullError) else source
+        text = str(error).replace(str(copy), str(file))
+        raise type(error)(text) from error.__cause__ or error
+
+
+def _copy(
+    source: Path, copy: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    """Copy one state of the backup; make no file beside it."""
+    # Who has it open has made a log, and only SQLite may read what others write.
+    if any(side_file(source, suffix).exists() for suffix in LOGS):
+        is_open = is_open_here(source)
+        try:
+            with get_db_pool(source).get_connection() as connection:
+                copy_database(connection, copy, progress)
+        except DatabaseError as error:
+            if not cannot_write(error.__cause__) or is_open:
+                raise
+        else:
+            return
+    files = [
+        path for suffix in ("", *LOGS) if (path := side_file(source, suffix)).exists()
+    ]
+    before = [_stamp(path) for path in files]
+    _copy_bytes(source, copy, progress)
+    for path in files[1:]:
+        shutil.copyfile(path, copy.with_name(path.name.replace(source.name, copy.name)))
+    if [_stamp(path) for path in files] != before:
+        raise DatabaseError(
+            f"{source} was written while it was copied. Stop what writes to it, and "
+            "restore again; nothing was changed."
+        )
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _copy_bytes(
+    source: Path, copy: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    done, total = 0, -(-source.stat().st_size // _PAGE)
+    with source.open("rb") as given, copy.open("xb") as taken:
+        while block := given.read(_PAGE * _PAGES):
+            taken.write(block)
+            done += -(-len(block) // _PAGE)
+            if progress is not None:
+                progress(done, total)
+
+
+def _prove(copy: Path, source: Path, target: Path) -> None:
+    """Bring the copy to this version of the tables, and verify it."""
+    with SQLiteConnectionPool(copy) as pool:
+        ensure_schema(pool, create=False, readonly=False, keep_old=False)
+        problems = check_all(pool)
+    if problems:
+        raise DatabaseCorruptError(
+            f"{source} is no sound backup: {problems[0].rstrip('.')}. "
+            f"Restore an older one; {target} is as it was."
+        )
+    with no_fork(), contextlib.closing(open_connection(copy, readonly=False)) as last:
+        last.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    with copy.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _make_like(copy: Path, target: Path) -> None:
+    """Give the copy the mode of the file that it replaces, and its owner if root."""
+    if target.exists():
+        status = target.stat()
+        if sys.platform != "win32" and os.geteuid() == 0:
+            os.chown(copy, status.st_uid, status.st_gid)
+        copy.chmod(stat.S_IMODE(status.st_mode))
+
+
+def _replace(copy: Path, target: Path) -> None:
+    """Give the copy its name without the old file's log; on errors nothing changes."""
+    asides = [(side_file(target, end), copy.with_name(f"aside{end}")) for end in _SIDES]
+    try:
+        for side, aside in asides:
+            with contextlib.suppress(FileNotFoundError):
+                side.rename(aside)
+        copy.replace(target)
+    except BaseException as error:
+        if copy.exists():  # else the new file has its name
+            for side, aside in asides:
+                with contextlib.suppress(FileNotFoundError):
+                    aside.rename(side)
+        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+            raise DatabaseError(
+                f"{target} cannot be replaced ({error.strerror}); it is as it was. "
+                "Check that this user may rename files in its directory, and that it "
+                "is neither a mount point (findmnt) nor immutable (lsattr)."
+            ) from error
+        raise

@@ -308,8 +308,12 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def ensure_schema(pool: SQLiteConnectionPool, *, create: bool, readonly: bool) -> None:
+def ensure_schema(
+    pool: SQLiteConnectionPool, *, create: bool, readonly: bool, keep_old: bool = True
+) -> None:
     """Bring the file to this version of the tables, or say why that cannot be.
+
+    An older file is copied beside itself first, unless ``keep_old`` is False.
 
     Raises
     ------
@@ -322,6 +326,7 @@ def ensure_schema(pool: SQLiteConnectionPool, *, create: bool, readonly: bool) -
     with pool.get_connection() as connection:
         version = _our_version(connection, pool.path)
     if version == SCHEMA_VERSION:
+        pool.schema_version = version
         return
     if version == 0 and not create:
         raise DatabaseError(
@@ -334,7 +339,8 @@ def ensure_schema(pool: SQLiteConnectionPool, *, create: bool, readonly: bool) -
             f"{SCHEMA_VERSION}. Open it once with readonly=False: it is upgraded, with "
             "a backup beside it."
         )
-    _upgrade(pool)
+    _upgrade(pool, keep_old=keep_old)
+    pool.schema_version = SCHEMA_VERSION
 
 
 def _our_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -357,9 +363,9 @@ def _our_version(connection: sqlite3.Connection, path: Path) -> int:
     )
 
 
-def _upgrade(pool: SQLiteConnectionPool) -> None:
+def _upgrade(pool: SQLiteConnectionPool, *, keep_old: bool) -> None:
     """Apply the missing migrations, one transaction each, after a backup."""
-    backed_up = False
+    backed_up = not keep_old
     with pool.get_connection() as reader:
         while True:
             with pool.get_connection(readonly=False) as writer:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from skatra.datasets._frames import WriteReport, check_symbols
 from skatra.exceptions import DatabaseCorruptError, DatabaseError, EmptyDataError
 
 SetKind = Literal["feature", "label"]
+ReadSets = Sequence[tuple[SetKind, int]]
 _SYMBOLS_SHOWN = 10
 _ROWS_AT_ONCE = 100
 """Rows of one statement: SQLite keeps what a statement changes to undo it alone."""
@@ -99,37 +100,71 @@ def all_symbols(connection: sqlite3.Connection) -> dict[str, int]:
     return symbols
 
 
+def known_symbols(
+    connection: sqlite3.Connection, wanted: Iterable[str]
+) -> dict[str, int]:
+    """Return those of some symbols that the database has, with their numbers.
+
+    Raises
+    ------
+    DatabaseCorruptError
+        If the index says of one what the table does not.
+    """
+    known: dict[str, int] = {}
+    for symbol in wanted:
+        row = connection.execute(
+            "SELECT sid FROM symbols WHERE symbol = ?", (symbol,)
+        ).fetchone()
+        if row is None:
+            every = all_symbols(connection)
+            return {name: every[name] for name in wanted if name in every}
+        _prove(connection, "symbols", ("sid", row[0]), ("symbol", symbol))
+        known[symbol] = row[0]
+    return known
+
+
 def chosen_symbols(
-    connection: sqlite3.Connection, symbols: str | Sequence[str] | None
+    connection: sqlite3.Connection,
+    symbols: str | Sequence[str] | None,
+    sets: ReadSets = (),
 ) -> dict[str, int]:
     """Return the symbols asked for with their numbers, sorted; None is all.
+
+    Parameters
+    ----------
+    connection : Connection
+    symbols : str or sequence of str or None
+    sets : sequence of (str, int)
+        Kind and number of the sets that are read for these symbols.
 
     Raises
     ------
     EmptyDataError
         If the database has no such symbol.
     DatabaseCorruptError
-        If all are wanted, and there are chunks of one that is gone.
+        If all are wanted, and a set has chunks of one that is gone.
     """
-    known = all_symbols(connection)
     if symbols is None:
-        for kind in get_args(SetKind):
+        known = all_symbols(connection)
+        for kind, set_id in sets:
             orphan = connection.execute(
-                f"SELECT 1 FROM {kind}_manifests WHERE sid NOT IN "  # noqa: S608
-                "(SELECT sid FROM symbols) LIMIT 1"
+                f"SELECT 1 FROM {kind}_manifests WHERE set_id = ? "  # noqa: S608
+                "AND sid NOT IN (SELECT sid FROM symbols) LIMIT 1",
+                (set_id,),
             ).fetchone()
             if orphan is not None:
                 raise damaged_table(table="symbols")
         return known
     wanted = [symbols] if isinstance(symbols, str) else list(symbols)
     wanted = sorted(set(check_symbols(wanted, "symbols")))
+    known = known_symbols(connection, wanted)
     unknown = [symbol for symbol in wanted if symbol not in known]
     if unknown:
         raise EmptyDataError(
             f"symbols: the database has no {_some(unknown)}; it has "
-            f"{_some(list(known)) or 'none yet'}."
+            f"{_some(list(all_symbols(connection))) or 'none yet'}."
         )
-    return {symbol: known[symbol] for symbol in wanted}
+    return known
 
 
 def _some(names: list[str]) -> str:

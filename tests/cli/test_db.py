@@ -101,12 +101,13 @@ def test_a_backup_is_restored_when_nobody_uses_the_database(tmp_path, market):
     damaged = bytearray((tmp_path / "copy.db").read_bytes())
     damaged[len(damaged) // 2 :] = bytes(len(damaged) - len(damaged) // 2)
     (tmp_path / "damaged.db").write_bytes(damaged)
-    for backup, message in (
-        ("damaged.db", "no sound backup"),
-        ("absent.db", "no database at"),
-        (market, "the backup itself"),
+    for backup, message, code in (
+        ("damaged.db", "no sound backup", 5),
+        ("absent.db", "no database at", 2),
+        (market, "the backup itself", 2),
     ):
-        assert message in refused(skatra("db", "restore", backup, market, cwd=tmp_path))
+        done = skatra("db", "restore", backup, market, cwd=tmp_path)
+        assert message in refused(done, code)
         assert (market.read_bytes(), log.read_bytes()) == before
 
     for _ in range(2):

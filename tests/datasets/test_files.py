@@ -357,6 +357,21 @@ def test_a_newer_file_is_refused(path):
     assert path.read_bytes() == before
 
 
+def test_tables_that_another_process_upgraded_are_not_written(path):
+    """A process that knows only the old ones is told to start again."""
+    with Database(path) as db, db.pool.get_connection() as reader:
+        db.write_run("before", {})
+        with sqlite(path) as connection:
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        with pytest.raises(SchemaVersionError, match=r"7 now.*6 when.*Start this"):
+            db.write_run("after", {})
+        with sqlite(path) as connection:
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        assert reader.execute("SELECT run_id FROM runs").fetchall() == [("before",)]
+        db.write_run("again", {})
+        assert list(db.runs().index) == ["before", "again"]
+
+
 def version_1(path):
     """Make a file as the first version did, with one label."""
     with sqlite(path) as connection:

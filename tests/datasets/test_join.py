@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skatra.datasets import Database, SQLiteDatasetLoader, iter_batches, load_dataset
-from skatra.exceptions import EmptyDataError
+from skatra.exceptions import DatabaseCorruptError, EmptyDataError
 from tests.datasets.scratch import fresh
 
 START = pd.Timestamp("2020-01-01", tz="UTC")
@@ -278,3 +278,15 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
         "x",
         "x_lag1",
     ]
+
+
+def test_fit_names_tables_that_are_not_those_of_skatra(tmp_path):
+    """It reads one state of the file, as transform does."""
+    keys = frame_of(["A"] * 3, range(3), np.zeros(3)).index
+    X = keys.set_names(["symbol", "t0"]).to_frame(index=False)
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(pd.DataFrame({"x": 1.0}, index=keys), "base")
+        with db.transaction() as connection:
+            connection.execute("ALTER TABLE feature_columns RENAME TO gone")
+    with pytest.raises(DatabaseCorruptError, match="are not those that skatra made"):
+        SQLiteDatasetLoader(tmp_path / "x.db").fit(X)

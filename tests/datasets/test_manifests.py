@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from skatra.datasets._features import check_features
 from skatra.datasets._label_chunks import check_label_chunks, read_label_arrays
 from skatra.datasets._manifests import Manifest
 from skatra.datasets._tables import chosen_symbols, find_set
-from skatra.exceptions import DatabaseCorruptError, DatabaseError
+from skatra.exceptions import DatabaseCorruptError, DatabaseError, EmptyDataError
 from tests.datasets.scratch import as_version_5
 
 EVER = (-(2**63) + 1, 2**63 - 1)
@@ -67,14 +68,14 @@ def in_memory(data):
 def read_features(connection, symbols=None, columns=None, bounds=EVER, name="base"):
     """Return a frame and its bytes."""
     reader = FeatureReader(connection, name, columns, *bounds)
-    frame = reader.frame(chosen_symbols(connection, symbols))
+    frame = reader.frame(chosen_symbols(connection, symbols, [reader.read_set]))
     return list(frame), list(frame.index), frame.to_numpy().tobytes()
 
 
 def read_labels(connection, bounds=EVER):
     """Return the bytes of every column of the labels."""
-    symbols = chosen_symbols(connection, None)
     label_set = find_set(connection, "label", "tb"), "tb"
+    symbols = chosen_symbols(connection, None, [("label", label_set[0])])
     arrays, counts = read_label_arrays(connection, label_set, symbols, bounds)
     return counts.tolist(), [column.tobytes() for column in arrays.columns()]
 
@@ -207,6 +208,51 @@ def test_a_symbol_that_is_gone_is_missed(small):
             with pytest.raises(DatabaseCorruptError, match="the table symbols"):
                 read(connection)
         assert read_features(connection, "C") == whole
+
+
+def test_a_symbol_that_is_gone_concerns_the_sets_that_have_it(small):
+    """Other sets, and tables without lists, are read as before."""
+    with in_memory(small.read_bytes()) as connection:
+        base, labels_set = (
+            find_set(connection, kind, name)
+            for kind, name in (("feature", "base"), ("label", "tb"))
+        )
+        connection.execute("DELETE FROM symbols WHERE symbol = 'A'")
+        connection.execute(
+            "DELETE FROM feature_manifests WHERE sid = 1 AND set_id = ?", (base,)
+        )
+        assert list(chosen_symbols(connection, None)) == ["B", "C"]
+        chosen_symbols(connection, None, [("feature", base)])
+        with pytest.raises(DatabaseCorruptError, match="the table symbols"):
+            chosen_symbols(connection, None, [("label", labels_set)])
+
+
+def test_named_symbols_are_looked_up_without_reading_all(small):
+    """The whole table is compared with its index only when one is unknown."""
+    with in_memory(small.read_bytes()) as connection:
+        run = []
+        connection.set_trace_callback(run.append)
+        assert list(chosen_symbols(connection, ["C", "B"])) == ["B", "C"]
+        assert run
+        assert all("WHERE s" in statement for statement in run)
+        connection.set_trace_callback(None)
+        connection.execute("UPDATE symbols SET symbol = 'X' WHERE symbol = 'B'")
+        with pytest.raises(EmptyDataError, match=r"no 'B'; it has 'A', 'C', 'X'"):
+            chosen_symbols(connection, ["C", "B"])
+
+
+def test_the_checksum_of_a_list_does_not_depend_on_unicode_tables(tmp_path):
+    """Python prints a name as it is or escaped, by what its version knows of it."""
+    name = "\u00e9\u0378\U0001fae9"
+    frame = features("A").rename(columns={"x": name})
+    with Database(tmp_path / "x.db", create=True) as db:
+        db.write_features(frame, "base")
+        query = "SELECT sid, crc32, chunks FROM feature_manifests"
+        sid, crc, chunks = db.read_sql(query).iloc[0]
+        assert list(db.features("base")) == [name, "y"]
+    columns = r'[["\u00e9\u0378\ud83e\udee9", [1, "f8"]], ["y", [2, "f8"]]]'
+    head = f"feature_manifests/1/{columns}/{sid}/".encode("ascii")
+    assert crc == zlib.crc32(head + chunks)
 
 
 def test_chunks_out_of_reach_may_be_missing(small):

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skatra.datasets import SQLiteConnectionPool, _forks, get_db_pool
+from skatra.datasets import Database, SQLiteConnectionPool, _forks, get_db_pool
 from skatra.exceptions import (
     DatabaseError,
     DatabaseNotFoundError,
@@ -275,6 +275,21 @@ def test_nothing_stays_for_the_next_borrower(pool, readonly, timeout, run):
         assert rows(pool) == [1]
         with pool.get_connection(readonly=False) as connection:
             connection.execute("DELETE FROM t")
+
+
+@pytest.mark.parametrize("timeout", [None, ENOUGH])
+def test_a_setting_of_an_inner_block_ends_with_the_outer_one(pool, timeout):
+    """Also if the outer block runs nothing of its own."""
+    with pool.get_connection() as connection:
+        fresh = connection.execute(STATE).fetchone()
+    with (
+        pool.get_connection(),
+        pool.get_connection(timeout=timeout) as connection,
+    ):
+        connection.execute("PRAGMA case_sensitive_like = ON")
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+    with pool.get_connection() as connection:
+        assert connection.execute(STATE).fetchone() == fresh
 
 
 def test_reading_a_setting_costs_no_connection(pool):
@@ -646,6 +661,26 @@ def test_a_file_replaced_under_the_pool_is_noticed(pool):
 
     with pytest.raises(DatabaseError, match="moved, deleted or replaced"):
         pool.get_connection(readonly=False).__enter__()
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_file_replaced_while_it_is_opened_is_noticed(tmp_path, monkeypatch, readonly):
+    """Between the look at the path and the opening of what has the name by then."""
+    path = tmp_path / "x.db"
+    for name in (path, tmp_path / "other.db"):
+        Database(name, create=True).close()
+    pool = SQLiteConnectionPool(path)
+    connect = pool._connect
+
+    def late(**options):
+        (tmp_path / "other.db").rename(path)
+        return connect(**options)
+
+    monkeypatch.setattr(pool, "_connect", late)
+    with pytest.raises(DatabaseError, match="moved, deleted or replaced"):
+        pool.get_connection(readonly=readonly).__enter__()
+    assert pool.stats()["readers_open"] == 0
+    assert not pool.stats()["writer_open"]
 
 
 @pytest.mark.parametrize(

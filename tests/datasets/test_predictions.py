@@ -71,6 +71,20 @@ def test_a_prediction_is_what_its_signal_says(db, changed):
     assert db.check() == []
 
 
+def test_other_rows_of_the_time_range_do_not_matter(db):
+    """A signal that differs from its own prediction hinders no other write."""
+    keys = KEYS[:3]
+    signal = {"probability": 0.6, "price": 100.0, "wanted": 0.2, "position": 0.1}
+    db.write_signals(pd.DataFrame(signal, index=keys[1:2]), "m")
+    with db.transaction() as connection:
+        connection.execute("UPDATE signals SET probability = 0.9")
+    said = pd.DataFrame({"value": 0.7, "position": 0.0}, index=keys[[0, 2]])
+    assert db.write_predictions(said, "m").updated == 2
+    said = pd.DataFrame({"value": 0.7, "position": 0.0}, index=keys)
+    with pytest.raises(DatabaseError, match=r"1 predictions of .* 2024-01-02"):
+        db.write_predictions(said, "m")
+
+
 def test_what_cannot_be_kept_is_refused(db):
     """Outcomes of nothing, repeated keys, missing numbers: named, nothing written."""
     one = pd.DataFrame({"t1": DAYS[:1], "ret": 0.1}, index=KEYS[:1])

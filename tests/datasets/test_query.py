@@ -1,5 +1,6 @@
 """read_sql: the dtypes of the values, exactly, for any query."""
 
+import contextlib
 import sqlite3
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skatra.datasets import Database
-from skatra.exceptions import DatabaseError, QueryTimeoutError
+from skatra.exceptions import DatabaseCorruptError, DatabaseError, QueryTimeoutError
 from tests.datasets.scratch import fresh
 
 BIG = 2**53 + 1
@@ -132,7 +133,8 @@ def test_a_query_never_writes(tmp_path, readonly):
             db.write_run("second", {})
             assert len(other.read_sql("SELECT run_id FROM runs")) == 2
             for query in (delete, "PRAGMA user_version = 9", "DROP TABLE runs"):
-                with pytest.raises(DatabaseError, match="only reads"):
+                message = "read_sql only reads, got .*connection.execute of the block"
+                with pytest.raises(DatabaseError, match=message):
                     other.read_sql(query)
             db.write_run("third", {})
         with pytest.raises(DatabaseError, match="only reads"):
@@ -142,6 +144,21 @@ def test_a_query_never_writes(tmp_path, readonly):
         db.write_run("fourth", {})
         assert list(db.runs().index) == ["first", "second", "third", "fourth"]
         assert db.check() == []
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_text_that_is_not_utf_8_is_no_damage(nested):
+    """A query may make it of anything; in skatra's own tables it is damage."""
+    with Database(":memory:") as db:
+        db.write_run("r", {})
+        block = db.pool.get_connection() if nested else contextlib.nullcontext()
+        with block, pytest.raises(DatabaseError, match=r"not UTF-8.*Cast it") as caught:
+            db.read_sql("SELECT CAST(x'ff' AS TEXT) AS t")
+        assert type(caught.value) is DatabaseError
+        with db.transaction() as connection:
+            connection.execute("UPDATE runs SET card = CAST(x'ff' AS TEXT)")
+        with pytest.raises(DatabaseCorruptError, match="is damaged"):
+            db.runs()
 
 
 def test_what_follows_a_query_changes_no_dtype():

@@ -2,7 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
+import gc
 import itertools
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +19,9 @@ import pytest
 from skatra.datasets import Database, _backup, make_edge_bars, restore_backup
 from skatra.datasets._connections import open_connection
 from skatra.datasets._file_lock import FileLock
-from skatra.exceptions import BarsError, DatabaseError
+from skatra.exceptions import BarsError, DatabaseCorruptError, DatabaseError
+from skatra.utils import observation
+from tests.datasets.scratch import as_version_5
 
 
 @pytest.fixture
@@ -182,6 +188,153 @@ def test_a_database_open_in_this_process_is_not_replaced(db, tmp_path):
         assert other.check() == db.check() == []
         assert other.runs().empty
     assert not list(tmp_path.glob("*.restored*"))
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from skatra.datasets import Database, restore_backup
+path, step = sys.argv[1:]
+db = Database(path)
+copy = db.backup(path + ".copy")
+db.write_run("in the log", {})
+if step == "write":
+    os._exit(1)
+"""
+STOPPED = """
+import os, sys
+from pathlib import Path
+from skatra.datasets import restore_backup
+path, step = sys.argv[1:]
+def die(self, target, do=getattr(Path, step.split()[1])):
+    if step.startswith("after"):
+        do(self, target)
+    os._exit(9)
+setattr(Path, step.split()[1], die)
+restore_backup(path + ".copy", path)
+"""
+
+
+@pytest.fixture
+def in_log(tmp_path):
+    """Give a database whose last commit is in the log of a killed process."""
+    path = tmp_path / "market.db"
+    with Database(path, create=True) as db:
+        db.write_bars(make_edge_bars(50))
+    code = [sys.executable, "-c", KILLED, path, "write"]
+    assert subprocess.run(code, check=False).returncode == 1
+    assert path.with_name("market.db-wal").stat().st_size > 0
+    return path
+
+
+def whole(path):
+    """Return the runs of a sound database."""
+    with Database(path) as db:
+        assert db.check() == []
+        assert len(db.bars()) == 50
+        return list(db.runs().index)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EBUSY, errno.EIO])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_restore_that_fails_keeps_what_is_in_the_log(
+    in_log, monkeypatch, number, damaged
+):
+    """The last commits are in the database or its log as before."""
+    path, copy = in_log, in_log.with_name("market.db.copy")
+    log = path.with_name("market.db-wal")
+    if damaged:
+        path.write_bytes(b"damaged" * 1000)
+    before = path.read_bytes(), log.read_bytes()
+
+    def refuse(*_):
+        raise OSError(number, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "replace", refuse)
+        error = OSError if number == errno.EIO else DatabaseError
+        text = "no" if number == errno.EIO else r"cannot be replaced \(no\); it is as"
+        with pytest.raises(error, match=text):
+            restore_backup(copy, path)
+    if damaged:
+        assert (path.read_bytes(), log.read_bytes()) == before
+    else:
+        assert whole(path) == ["in the log"]
+    assert not list(path.parent.glob("*.restored*"))
+    restore_backup(copy, path)
+    assert whole(path) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "runs"),
+    [
+        ("before rename", ["in the log"]),
+        ("before replace", ["in the log"]),
+        ("after replace", []),
+    ],
+)
+def test_a_killed_restore_leaves_the_old_or_the_new_database(in_log, step, runs):
+    """Never a file without its log, nor a file with the other's."""
+    code = [sys.executable, "-c", STOPPED, in_log, step]
+    assert subprocess.run(code, check=False).returncode == 9
+    assert whole(in_log) == runs
+    restore_backup(in_log.with_name("market.db.copy"), in_log)
+    assert whole(in_log) == []
+
+
+def test_an_older_backup_is_upgraded_on_its_way(db, tmp_path):
+    """The backup stays as it was, with nothing beside it; so does the mode."""
+    old = db.backup(tmp_path / "old.db")
+    as_version_5(old)
+    before, target = old.read_bytes(), tmp_path / "market.db"
+    target.write_bytes(b"damaged" * 1000)
+    target.chmod(0o600)
+    there = set(tmp_path.iterdir())
+    restore_backup(old, target)
+    assert old.read_bytes() == before
+    assert set(tmp_path.iterdir()) - there == {tmp_path / "market.db-lock"}
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert whole(target) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no unshare")
+@pytest.mark.parametrize("log", [False, True])
+def test_a_backup_is_restored_from_a_read_only_disk(in_log, tmp_path, log):
+    """Also one with the log of a killed process, which is played into the copy."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for path in [in_log, in_log.with_name("market.db-wal")] if log else [in_log]:
+        shutil.copyfile(path, shelf / path.name)
+    script = (
+        'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && '
+        '! touch "$1/x" 2>/dev/null && exec "$2" -c "$3" "$1/market.db" "$4"'
+    )
+    code = (
+        "import sys; from skatra.datasets import restore_backup as r; r(*sys.argv[1:])"
+    )
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh"]
+    new = tmp_path / "new.db"
+    subprocess.run([*words, shelf, sys.executable, code, new], check=True)
+    assert whole(new) == (["in the log"] if log else [])
+    assert len(list(shelf.iterdir())) == 1 + log
+
+
+def test_a_caught_error_does_not_keep_a_database_open(db, tmp_path):
+    """What is damaged can be restored by the process that noticed it."""
+    copy, path = db.backup(tmp_path / "copy.db"), db.path
+    db.close()
+    bad = bytearray(path.read_bytes())
+    bad[16384:] = b"x" * (len(bad) - 16384)
+    path.write_bytes(bad)
+    gc.disable()
+    try:
+        with contextlib.suppress(DatabaseCorruptError), Database(path) as broken:
+            broken.bars()
+        assert not [pool for pool in observation.pools if pool.path == path]
+    finally:
+        gc.enable()
+    restore_backup(copy, path)
+    assert whole(path) == []
 
 
 def test_a_backup_is_one_state_of_a_database_in_use(db, tmp_path):
