@@ -358,4 +358,4 @@ def test_which_bars_are_wanted_is_said_in_whole_numbers_and_names():
             with pytest.raises(ValueError, match="last must be a whole number"):
                 db.bars(last=last)
         with pytest.raises(ValueError, match="columns must be some of"):
-            db.bars(columns="clos")
+            db.bars(columns="nothing")
