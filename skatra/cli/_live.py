@@ -19,8 +19,7 @@ from skatra.labeling import daily_volatility, triple_barrier_labels
 from skatra.model_selection import PurgedKFold, audit_splits
 from skatra.sizing import KellyClassifier
 
-MODEL = "demo"
-STRATEGY = "kelly"
+MODEL, STRATEGY = "demo", "kelly"
 STAGES = ("features", "audit", "fit", "validate")
 _NO_STAKE = 0.002
 _WINDOW = 1500
@@ -41,8 +40,7 @@ class LiveDemo:
 
     def __init__(self, folder: Path, *, retrain_every: int = 250) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "live.db"
-        self.retrain_every = retrain_every
+        self.path, self.retrain_every = folder / "live.db", retrain_every
         bars = pd.concat([load_index_bars(), make_edge_bars(5000, edge=0.25)])
         self.db = Database(self.path, create=True)
         self.db.write_bars(bars)

@@ -31,7 +31,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(f"<{name}") for name in ("f8", "f4", "i8", "i1")
 }
 
-
 WAY_OUT = (
     "Write all rows of the symbol again with replace=True, or restore a backup "
     "(skatra db restore BACKUP DATABASE)"
