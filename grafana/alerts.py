@@ -289,9 +289,10 @@ def _rounds(every, last):
     }
 
 
-def _unasked(failed, made):
+def _unasked(failed, made, known="1x400"):
     """Return rounds of signals that raised, and those that did not."""
     return {
+        f"skatra_build_info{{{L}}}": known,
         f'skatra_errors_total{{{L},component="signals",error_type="E"}}': failed,
         f'skatra_signal_generation_duration_seconds_count{{{L},strategy="k"}}': made,
     }
@@ -491,8 +492,8 @@ ALERTS = (
           "10800 + 0 * (sum by (job, instance) (increase(skatra_errors_total{component="
           '"signals"}[3h])) > 0 unless sum by (job, instance) (increase('
           "skatra_signal_generation_duration_seconds_count[3h])) > 0 unless on (job, "
-          'instance) skatra_signal_interval_seconds), "strategy", "any strategy", "", '
-          '"")', "10m",
+          "instance) skatra_signal_interval_seconds and on (job, instance) "
+          'skatra_build_info offset 3h), "strategy", "any strategy", "", "")', "10m",
           "No round of signals gets through.",
           "{{ $labels.instance }} has had no round of {{ $labels.strategy }} for "
           "{{ $value | humanizeDuration }}: each raises, or one hangs.",
@@ -502,7 +503,8 @@ ALERTS = (
           "what it waits for (`py-spy dump`, the database's locks) and restart it. It "
           "fires after three intervals of `--every`, an hour at least. 'Any strategy' is "
           "of a process that never said how often its rounds come: each of three hours "
-          "raised, if only one, so have it call expect_rounds.",
+          "raised, if only one, and it resolves three hours after the last, which is no "
+          "recovery; so have it call expect_rounds.",
           _rounds(60, "0+60x60 3600x240"), _rounds(60, "0+60x300"),
           at="290m", labels=(*A, S[1]), also=(
               Case("four-hourly rounds, one of which raised",
@@ -517,6 +519,9 @@ ALERTS = (
               Case("rounds of an unknown interval that all raise",
                    _unasked("0+1x400", "5x400"), at="290m", shown="3h 0m 0s",
                    step="1m", labels=(*A, ("strategy", "any strategy"))),
+              Case("a new process whose first round raised",
+                   _unasked("_x100 0x2 1x300", "_x100 0x300", known="_x100 1x300"),
+                   at="130m", step="1m"),
               Case("rounds of an unknown interval, one of which raised",
                    _unasked("0x60 1x340", "0+1x400"), at="150m", step="1m"),
               Case("four-hourly rounds of a known interval, one of which raised",
@@ -532,7 +537,8 @@ ALERTS = (
           "traded. `journalctl -u <service>` has the last words of each life, the "
           "kernel's log those of one that was killed (out of memory?). It fires from "
           "the fourth restart in an hour or the ninth in a day on, and ends that long "
-          "after the last ones.",
+          "after the last ones. Workers behind one address look like restarts: scrape "
+          "each by an address of its own. Only Linux tells when a process began.",
           _starts("0+60x60"), _starts("0x60"), at="30m", also=(
               Case("a loop of five minutes, most scrapes of which fail",
                    _starts(" ".join(f"{300 * n} _x3 {300 * n}" for n in range(20))),
