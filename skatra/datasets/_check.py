@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skatra.datasets._errors import refuse_other_tables, translate
+from skatra.datasets._errors import is_no_text, refuse_other_tables, translate
 from skatra.datasets._features import check_features, feature_sets
 from skatra.datasets._frames import from_ns
 from skatra.datasets._label_chunks import check_label_chunks
@@ -81,6 +81,8 @@ def check_all(pool: SQLiteConnectionPool) -> list[str]:
                     problems += look(connection)
             except sqlite3.OperationalError as error:
                 refuse_other_tables(pool.path, error)
+                if is_no_text(error):
+                    raise translate(error, pool.path) from error
                 raise
             finally:
                 if begun:

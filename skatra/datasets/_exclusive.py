@@ -68,7 +68,8 @@ def alone(target: Path) -> Iterator[None]:
             file = _lock_out(target)
             if _has_log(target):
                 # SQLite's own locks would end this one.
-                os.close(file)
+                if file >= 0:
+                    os.close(file)
                 file = -1
                 sound = _play_log(target)
                 file = _lock_out(target)
@@ -83,18 +84,17 @@ def alone(target: Path) -> Iterator[None]:
 
 def _lock_out(target: Path) -> int:
     """Open the file and lock out every other process, or say that one has it open."""
+    if sys.platform == "win32":  # which replaces no file that is open
+        return -1
     file = os.open(target, os.O_RDWR)
-    if sys.platform != "win32":
-        try:
-            fcntl.lockf(
-                file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST
-            )
-        except (BlockingIOError, PermissionError):
-            os.close(file)
-            raise _in_use(target, "another process") from None
-        except BaseException:
-            os.close(file)
-            raise
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+    except (BlockingIOError, PermissionError):
+        os.close(file)
+        raise _in_use(target, "another process") from None
+    except BaseException:
+        os.close(file)
+        raise
     return file
 
 

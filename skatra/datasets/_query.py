@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from skatra.datasets._connections import statements
-from skatra.datasets._errors import primary_code
 from skatra.exceptions import DatabaseError
 
 _BLOCK_ROWS = 4096
@@ -91,7 +90,7 @@ def read_sql(
     try:
         return _rows(connection, query, params)
     except sqlite3.OperationalError as error:
-        if primary_code(error) == sqlite3.SQLITE_READONLY:
+        if error.sqlite_errorname == "SQLITE_READONLY":
             raise DatabaseError(
                 f"read_sql only reads, got {query!r}. Use connection.execute of the "
                 "block, or a method of Database."

@@ -113,6 +113,8 @@ def restore_backup(
         _make_like(copy, target)
         with alone(target):
             _replace(copy, target)
+    except DatabaseError:
+        raise
     except OSError as error:
         raise translate(error, target) from error
     finally:
@@ -154,7 +156,7 @@ def _copy(
     before = [_stamp(path) for path in files]
     _copy_bytes(source, copy, progress)
     for path in files[1:]:
-        shutil.copyfile(path, copy.with_name(path.name.replace(source.name, copy.name)))
+        shutil.copyfile(path, side_file(copy, path.name[len(source.name) :]))
     if [_stamp(path) for path in files] != before:
         raise DatabaseError(
             f"{source} was written while it was copied. Stop what writes to it, and "

@@ -380,8 +380,8 @@ def _signal(
         probability = champion.model.predict_proba(X)[:, 1]
         wanted = pd.Series(champion.model.decision_function(X), index=X.index)
     uniqueness = champion.card.get("data", {}).get("mean_uniqueness", 1.0)
-    succession = _succession(models, champion)
     with db.transaction(durable=True):
+        succession = _succession(models, champion)
         settled = settle_open(db, models, champion, rules.now, rules.max_data_age)
         open_positions = _open_positions(db, settled.given_up)
         signalled = _signalled(db, X.index, succession)

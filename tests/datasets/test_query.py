@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skatra.datasets import Database
+from skatra.datasets import Database, make_edge_bars
 from skatra.exceptions import DatabaseCorruptError, DatabaseError, QueryTimeoutError
+from skatra.features import price_features
 from tests.datasets.scratch import fresh
 
 BIG = 2**53 + 1
@@ -159,6 +160,16 @@ def test_text_that_is_not_utf_8_is_no_damage(nested):
             connection.execute("UPDATE runs SET card = CAST(x'ff' AS TEXT)")
         with pytest.raises(DatabaseCorruptError, match="is damaged"):
             db.runs()
+
+
+def test_a_check_lists_names_that_are_no_text():
+    """A flipped bit in a symbol is a finding, and no error of the check."""
+    with Database(":memory:") as db:
+        db.write_bars(make_edge_bars(30))
+        db.write_features(price_features(make_edge_bars(300)), "base")
+        with db.transaction() as connection:
+            connection.execute("UPDATE symbols SET symbol = CAST(x'ff' AS TEXT)")
+        assert any("is damaged" in problem for problem in db.check())
 
 
 def test_what_follows_a_query_changes_no_dtype():
