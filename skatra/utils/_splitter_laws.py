@@ -309,7 +309,7 @@ def _require(holds: bool, problem: str) -> None:  # noqa: FBT001 - an assertion
 
 def _needs_times(case: SplitterCase) -> None:
     if not case.takes_times:
-        raise SkipTest(f"split takes no {case.times}")
+        raise SkipTest(f"split takes no {case.times}, which this law hands it")
 
 
 def _all_rows() -> Iterable[LabelledRows]:

@@ -25,19 +25,8 @@ from skatra.monitoring._catalogue import BINS, LABELS, OTHER
 from skatra.monitoring._recorder import Recorder
 from skatra.monitoring._store import Store
 from skatra.sizing import KellyClassifier
-from skatra.utils import observation
 
 STRANGE = st.sampled_from([0.0, 0.3, 0.7, 1.0, np.nan, np.inf, -np.inf])
-
-
-@pytest.fixture
-def recorder():
-    """Listen with a store of its own for one test."""
-    found = Recorder(Store())
-    found.store.announce()
-    before = observation.set_observer(found)
-    yield found
-    observation.set_observer(before)
 
 
 @pytest.fixture

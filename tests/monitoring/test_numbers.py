@@ -53,16 +53,6 @@ OR_NAN = hnp.arrays(
 )
 
 
-@pytest.fixture
-def recorder():
-    """Listen with a store of its own for one test."""
-    found = Recorder(Store())
-    found.store.announce()
-    before = observation.set_observer(found)
-    yield found
-    observation.set_observer(before)
-
-
 def value(recorder, short, *labels):
     """Return the value of one label set as a scrape sees it, None if there is none."""
     recorder.store.snapshot()
